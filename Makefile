@@ -1,0 +1,60 @@
+# ModelWard's make targets. Everything that a target needs it installs itself; caches live outside the clone.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+export PYTHONPYCACHEPREFIX ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modelward/pycache
+
+CLUSTER := python3 e2e/cluster
+PYTEST := uv run pytest
+REPORTS := .reports
+SUITE ?= core
+
+.PHONY: help setup lock check unit test integration e2e up down demo bench generate golden images clean-reports
+
+help: ## Show this list
+	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: .venv/.done ## Install uv when missing, and the pinned tools and packages into .venv
+
+.venv/.done: requirements.lock operator/pyproject.toml runtime/pyproject.toml
+	@.ci/setup
+
+lock: ## Pin versions and hashes anew: requirements.lock (tools and tests), operator/ and runtime/requirements.lock (the images)
+	@.ci/lock
+
+check: setup ## The quick ring: format, lint, types, walls, unit, properties, golden, contract, generated files fresh
+	uv run ruff format --check .
+	uv run ruff check .
+	uv run mypy operator/src runtime/src e2e tests
+	uv run lint-imports
+	$(PYTEST) tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
+
+integration: setup ## A real API server and etcd, and a real object store: schema, apply, prune, drift, lease, fetch
+	$(CLUSTER) build etcd kube-apiserver
+	$(PYTEST) tests/integration --junitxml=$(REPORTS)/integration.xml
+
+test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster
+	$(MAKE) e2e SUITE=core
+
+e2e: up ## The cases on the embedded cluster: SUITE=core|all
+	.ci/e2e $(SUITE)
+
+up: setup ## The embedded Kubernetes cluster with the operator installed (CLUSTER=current: your own cluster)
+	$(CLUSTER) up
+
+down: ## The embedded cluster away again, without a trace
+	$(CLUSTER) down
+
+demo: up ## From a bare machine to predictions from a ModelDeployment on a real cluster
+	uv run python -m e2e.demo
+
+bench: up ## Benchmarks, measured side by side in one run: SUITE=apply
+	uv run python -m e2e.bench $(if $(filter core,$(SUITE)),apply,$(SUITE))
+
+generate: setup ## CRDs, field reference and gRPC stubs from their one source
+	.ci/generate
+
+golden: setup ## Rewrite the golden files; read the diff
+	$(PYTEST) tests/golden --golden=write
+
+images: setup ## Build the operator's and the runtime's image with buildah
+	$(CLUSTER) images

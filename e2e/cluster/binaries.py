@@ -1,0 +1,183 @@
+"""Builds the cluster's programs from Go modules, once per version, into a cache outside the clone.
+
+A program's folder is named by a hash of its go.mod, go.sum and linker flags, and a file appears in it by rename: an
+interrupted build leaves nothing that looks finished, and a new version never meets an old file.
+
+The integration ring calls `binary("etcd")` and `binary("kube-apiserver")`; `up` calls `build`.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.cluster.failures import ClusterError, StepFailed
+from e2e.cluster.paths import HERE, cache
+from e2e.cluster.progress import Screen, Step
+
+KUBERNETES_VERSION = "1.35.4"
+
+
+def _kubernetes_flags() -> str:
+    major, minor, _ = KUBERNETES_VERSION.split(".")
+    package = "k8s.io/component-base/version"
+    values = {"gitVersion": f"v{KUBERNETES_VERSION}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join(f"-X {package}.{key}={value}" for key, value in values.items())
+
+
+@dataclass(frozen=True)
+class Module:
+    """One go.mod under build/, the programs that come out of it and the linker flags they want."""
+
+    name: str
+    programs: dict[str, str]  # program -> Go package
+    flags: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where go.mod and go.sum are."""
+        return HERE / "build" / self.name
+
+    def key(self) -> str:
+        """Changes when anything that goes into the binary changes."""
+        digest = hashlib.sha256(self.flags.encode())
+        for file in ("go.mod", "go.sum"):
+            digest.update((self.folder / file).read_bytes())
+        return digest.hexdigest()[:12]
+
+    def target(self, program: str) -> Path:
+        """Where the finished program is, or will be."""
+        return cache() / "bin" / f"{self.name}-{self.key()}" / program
+
+
+# In the order in which they are wanted: the integration ring waits for the first three.
+MODULES = (
+    Module("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}),
+    Module(
+        "kubernetes",
+        {
+            name: f"k8s.io/kubernetes/cmd/{name}"
+            for name in (
+                "kube-apiserver",
+                "kubectl",
+                "kubelet",
+                "kube-controller-manager",
+                "kube-scheduler",
+                "kube-proxy",
+            )
+        },
+        _kubernetes_flags(),
+    ),
+    Module("coredns", {"coredns": "github.com/coredns/coredns"}),
+    Module("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
+    Module("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}),
+)
+PROGRAMS = {program: module for module in MODULES for program in module.programs}
+
+
+def module_of(program: str) -> Module:
+    """The module that `program` is built from; an unknown name is the caller's mistake."""
+    if program not in PROGRAMS:
+        raise ClusterError(f"there is no program {program!r}; there are: {', '.join(PROGRAMS)}")
+    return PROGRAMS[program]
+
+
+def binary(program: str) -> Path:
+    """The built program; ClusterError names the command that builds it when it is not there."""
+    path = module_of(program).target(program)
+    if not path.exists():
+        raise ClusterError(f"{program} is not built; run: python3 e2e/cluster build {program}")
+    return path
+
+
+def missing(programs: Iterable[str]) -> list[str]:
+    """Those of `programs` that are not built yet."""
+    return [program for program in programs if not module_of(program).target(program).exists()]
+
+
+def build(programs: Iterable[str], screen: Screen) -> None:
+    """Build what is missing of `programs`, one visible step each."""
+    wanted = list(programs)
+    if not missing(wanted):
+        return
+    _check_go([module_of(program) for program in missing(wanted)])
+    with _alone(screen):
+        todo = missing(wanted)
+        for number, program in enumerate(todo, 1):
+            log = cache() / "logs" / f"build-{program}.log"
+            with screen.step(f"build {program} ({number} of {len(todo)})", log) as step:
+                _compile(program, step, log)
+
+
+def _check_go(modules: Iterable[Module]) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise ClusterError("Go is not installed, and the cluster's programs are built with it: install Go and try again")
+    answer = subprocess.run([go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, check=True)
+    version, toolchain = answer.stdout.split()
+    needed = max(_wanted_go(module) for module in modules)
+    if _numbers(version.removeprefix("go")) < needed and toolchain == "local":
+        wanted = ".".join(map(str, needed))
+        raise ClusterError(f"{version} is too old: Go {wanted} is needed (or unset GOTOOLCHAIN=local)")
+
+
+def _wanted_go(module: Module) -> tuple[int, ...]:
+    lines = (module.folder / "go.mod").read_text().splitlines()
+    return next(_numbers(line.removeprefix("go ")) for line in lines if line.startswith("go "))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
+
+
+def _compile(program: str, step: Step, log: Path) -> None:
+    module = module_of(program)
+    target = module.target(program)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{program}.{os.getpid()}")
+    command = ["go", "build", "-v", "-trimpath", "-mod=readonly", "-o", str(unfinished)]
+    command += ["-ldflags", f"-s -w {module.flags}".strip(), module.programs[program]]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
+    try:
+        with log.open("w") as out:
+            child = subprocess.Popen(command, cwd=module.folder, env=environment, stdout=out, stderr=out, preexec_fn=_yield_cpu)
+            _watch(child, step, log)
+        if child.returncode != 0:
+            raise StepFailed(f"go build {program} failed", log=log, hint="is the Go module proxy reachable? then try again")
+        unfinished.rename(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _watch(child: "subprocess.Popen[bytes]", step: Step, log: Path) -> None:
+    while child.poll() is None:
+        lines = log.read_text(errors="replace").splitlines()
+        fetched = sum(line.startswith("go: downloading") for line in lines)
+        compiled = len(lines) - fetched
+        step.detail = f"{compiled} packages compiled" if compiled else f"{fetched} modules fetched"
+        time.sleep(0.5)
+    step.detail = ""
+
+
+def _yield_cpu() -> None:
+    os.nice(5)
+
+
+@contextmanager
+def _alone(screen: Screen) -> Iterator[None]:
+    """Two builds at a time would only do the same work twice: the second waits for the first and finds it done."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with screen.step("another build is running: waiting for it"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
