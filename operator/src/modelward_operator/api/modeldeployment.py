@@ -1,0 +1,379 @@
+"""ModelDeployment, the kind that a user applies: one model, where it is, how it runs and who may reach it.
+
+`crd.py` derives the CRD from these classes, `parse.py` reads live objects with them, `reference.py` prints them. Field names
+follow KServe, Seldon and the Kubernetes API conventions. There is no field without an enforcement point: a field is added
+here in the same change that makes it work.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from modelward_operator.api.types import (
+    DNS_LABEL,
+    NamespaceName,
+    ObjectName,
+    Quantity,
+    Struct,
+    cel,
+    listed_by,
+)
+
+GROUP: Final = "modelward.dev"
+VERSION: Final = "v1alpha1"
+KIND: Final = "ModelDeployment"
+PLURAL: Final = "modeldeployments"
+NAME_MAX_LENGTH: Final = 50
+
+Digest = Annotated[str, StringConstraints(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+LabelValue = Annotated[
+    str, StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=316)]
+EnvName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class LocalObjectRef(Struct):
+    """Names an object of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the object, in the ModelDeployment's own namespace.")
+
+
+class Storage(Struct):
+    """How the object store is reached."""
+
+    secret_ref: LocalObjectRef | None = Field(
+        default=None,
+        description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN when there is one. "
+        "Absent: the bucket is read without credentials.",
+    )
+    ca_bundle_ref: LocalObjectRef | None = Field(
+        default=None,
+        description="ConfigMap whose key ca.crt holds the PEM certificates to trust, for a store with a private CA.",
+    )
+    endpoint: (
+        Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+/?$")]
+        | None
+    ) = Field(
+        default=None,
+        description="URL of an S3-compatible store. Absent: AWS.",
+        examples=["https://minio.storage.svc:9000"],
+    )
+    region: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9-]+$")] | None = (
+        Field(default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"])
+    )
+
+
+class Model(Struct):
+    """Which model, and where it is."""
+
+    model_config = {
+        "json_schema_extra": cel(
+            (
+                "!self.uri.startsWith('pvc://') || !has(self.storage)",
+                "storage is for s3:// only: a pvc:// model is read from the mounted volume",
+            )
+        )
+    }
+
+    uri: Annotated[str, StringConstraints(min_length=7, max_length=2048)] = Field(
+        description="Where the model is: s3://BUCKET/KEY.onnx, s3://BUCKET/PREFIX/ or pvc://CLAIM/PATH. A single .onnx file, or a "
+        "folder with model.onnx and its external data.",
+        examples=["s3://models/fraud/7/"],
+        json_schema_extra=cel(
+            (
+                "self.matches('^(s3|pvc)://')",
+                "uri must start with s3:// or pvc://",
+            ),
+            (
+                "!self.matches('^(s3|pvc)://') || self.matches('^(s3|pvc)://[a-z0-9][a-z0-9.-]*[a-z0-9](/|$)')",
+                "uri must name a bucket or claim in lower case after the scheme, for example s3://models/fraud/7/",
+            ),
+            ("!self.matches('(^|/)[.][.]?(/|$)')", "uri must not contain the path segments . or .."),
+            (
+                "!self.matches('[[:cntrl:][:space:]?#]')",
+                "uri must not contain spaces, control characters, ? or #",
+            ),
+        ),
+    )
+    version: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
+    ] = Field(
+        default="1",
+        description="Version that the endpoint reports and that clients may name.",
+        examples=["7"],
+    )
+    name: (
+        Annotated[
+            str,
+            StringConstraints(
+                min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Name under which clients call the model. Absent: metadata.name.")
+    digest: Digest | None = Field(
+        default=None,
+        description="SHA-256 of the stored file; for a folder, of its sorted sha256sum lines (`modelward digest PATH` prints it). "
+        "A model with another digest does not serve.",
+    )
+    storage: Storage | None = Field(
+        default=None, description="Endpoint, credentials and CA of the object store."
+    )
+
+
+class Batching(Struct):
+    """Requests that arrive while the model runs are joined into one call of the model."""
+
+    max_batch_size: int = Field(default=32, ge=1, le=4096, description="Most rows in one call of the model.")
+    max_delay_microseconds: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="How long the first request may wait for company. 0 adds no delay: batches form only from what queues.",
+    )
+
+
+class SecretKeyRef(Struct):
+    """Names one key of a Secret of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
+        Field(description="Key in the Secret.")
+    )
+
+
+class EnvSource(Struct):
+    """Where an environment variable's value comes from."""
+
+    secret_key_ref: SecretKeyRef = Field(description="A key of a Secret.")
+
+
+class EnvVar(Struct):
+    """One environment variable of the serving container."""
+
+    model_config = {
+        "json_schema_extra": cel(
+            ("has(self.value) != has(self.valueFrom)", "set exactly one of value and valueFrom"),
+            (
+                "!self.name.matches('^(AWS_|MODELWARD_|POD_)')",
+                "names that start with AWS_, MODELWARD_ or POD_ are set by the operator; use model.storage for credentials",
+            ),
+        )
+    }
+
+    name: EnvName = Field(description="Name of the variable.", examples=["OMP_WAIT_POLICY"])
+    value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
+        default=None, description="Its value."
+    )
+    value_from: EnvSource | None = Field(default=None, description="Its source, instead of a value.")
+
+
+class Runtime(Struct):
+    """How the serving process runs."""
+
+    image: Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\s]*$")] = Field(
+        default="",
+        description="Serving image. Empty: the one that the operator was installed with when this spec was last changed.",
+    )
+    batching: Batching | None = Field(default=None, description="Dynamic batching. Absent: off.")
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="Threads of one inference. 0: the container's CPU limit."
+    )
+    env: Annotated[list[EnvVar], Field(max_length=64)] = Field(
+        default=[],
+        description="More environment variables for the serving container.",
+        json_schema_extra=listed_by("name"),
+    )
+    startup_timeout_seconds: int = Field(
+        default=1800,
+        ge=10,
+        le=86_400,
+        description="How long a pod may take to fetch and load the model before it is restarted.",
+    )
+
+
+class Resources(Struct):
+    """CPU and memory of one replica, as in a pod."""
+
+    requests: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)
+    ] = Field(
+        default={}, description="What the scheduler sets aside.", examples=[{"cpu": "2", "memory": "4Gi"}]
+    )
+    limits: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)
+    ] = Field(default={}, description="What the container may use at most.")
+
+
+class Accelerator(Struct):
+    """A device that each replica needs."""
+
+    resource_name: Annotated[
+        str,
+        StringConstraints(
+            min_length=3,
+            max_length=316,
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        ),
+    ] = Field(
+        default="nvidia.com/gpu",
+        description="Extended resource that the node advertises.",
+        examples=["nvidia.com/mig-1g.10gb"],
+    )
+    count: int = Field(default=1, ge=1, le=64, description="How many of it one replica gets.")
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration compares."""
+
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(Struct):
+    """A node taint that the pods tolerate, as in a pod."""
+
+    model_config = {
+        "json_schema_extra": cel(
+            (
+                "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
+                "operator Exists takes no value",
+            ),
+            (
+                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+                "a toleration without a key needs operator Exists",
+            ),
+        )
+    }
+
+    key: LabelKey | None = Field(
+        default=None, description="Key of the taint. Absent with operator Exists: every taint."
+    )
+    operator: TolerationOperator | None = Field(default=None, description="Equal (as when absent) or Exists.")
+    value: LabelValue | None = Field(default=None, description="Value of the taint, for Equal.")
+    effect: TaintEffect | None = Field(default=None, description="Absent: every effect.")
+    toleration_seconds: int | None = Field(
+        default=None, ge=0, le=2_147_483_647, description="How long a NoExecute taint is tolerated."
+    )
+
+
+class Scheduling(Struct):
+    """Where the pods may run."""
+
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(
+        default={}, description="Labels that the node must have."
+    )
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] = Field(
+        default=[],
+        description="Taints that the pods tolerate.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    priority_class_name: (
+        Annotated[
+            str,
+            StringConstraints(
+                max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="PriorityClass of the pods.")
+    runtime_class_name: (
+        Annotated[
+            str,
+            StringConstraints(
+                max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="RuntimeClass of the pods, for example nvidia or a sandbox.")
+
+
+class Autoscaler(StrEnum):
+    """Who decides the number of replicas."""
+
+    NONE = "None"
+    EXTERNAL = "External"
+
+
+class Scaling(Struct):
+    """How many replicas."""
+
+    autoscaler: Autoscaler = Field(
+        default=Autoscaler.NONE,
+        description="None: `replicas` is the number. External: somebody else decides, through /scale of this object (which sets "
+        "`replicas`) or, while `replicas` is absent, through /scale of the Deployment, whose replicas the operator then leaves alone.",
+    )
+    replicas: int | None = Field(
+        default=None, ge=0, le=1000, description="Replicas. Absent with None: 1. The path of /scale."
+    )
+
+
+class RolloutStrategy(StrEnum):
+    """How a new revision replaces the old one."""
+
+    AUTO = "Auto"
+    ROLLING_UPDATE = "RollingUpdate"
+    RECREATE = "Recreate"
+
+
+class Rollout(Struct):
+    """How a new revision replaces the old one."""
+
+    strategy: RolloutStrategy = Field(
+        default=RolloutStrategy.AUTO,
+        description="RollingUpdate: the new pod first, then the old one goes. Recreate: the old ones go first. Auto: RollingUpdate, and in "
+        "place, one at a time, when an accelerator for the extra pod cannot be had for 30 s.",
+    )
+
+
+class AllowedPeer(Struct):
+    """A namespace whose pods may connect."""
+
+    namespace: NamespaceName = Field(description="Name of the namespace.")
+
+
+class NetworkPolicyRules(Struct):
+    """Who may connect to the endpoint."""
+
+    allow_from: Annotated[list[AllowedPeer], Field(max_length=64)] = Field(
+        default=[],
+        description="Namespaces whose pods may connect, beside the ModelDeployment's own.",
+        json_schema_extra=listed_by("namespace"),
+    )
+
+
+class Security(Struct):
+    """What protects the endpoint."""
+
+    network_policy: NetworkPolicyRules | None = Field(
+        default=None, description="Who may connect. Absent: the pods of the own namespace only."
+    )
+
+
+class ModelDeploymentSpec(Struct):
+    """The desired state of one served model."""
+
+    suspend: bool = Field(
+        default=False, description="True: no pods, until it is false again. Everything else is kept."
+    )
+    model: Model = Field(description="Which model, and where it is.")
+    runtime: Runtime = Field(default=Runtime(), description="How the serving process runs.")
+    resources: Resources = Field(default=Resources(), description="CPU and memory of one replica.")
+    accelerator: Accelerator | None = Field(
+        default=None, description="A GPU or another device for each replica. Absent: CPU only."
+    )
+    scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods may run.")
+    scaling: Scaling = Field(default=Scaling(), description="How many replicas.")
+    rollout: Rollout = Field(default=Rollout(), description="How a new revision replaces the old one.")
+    security: Security = Field(default=Security(), description="What protects the endpoint.")

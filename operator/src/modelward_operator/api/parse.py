@@ -1,0 +1,52 @@
+"""Parse a raw ModelDeployment: a typed value, or every field error at once with its path.
+
+Called by `reconcile.py` for live objects and by `cli.py` for manifests. The API server has usually refused what is wrong
+already; objects stored under an older schema come here unchecked, so this never trusts the server's word.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field. `path` is as in the manifest: `spec.scaling.replicas`, `spec.runtime.env[2].name`."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A spec that cannot be read, with every reason."""
+
+    errors: tuple[FieldError, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.errors))
+
+
+def parse(raw: Mapping[str, Any]) -> ModelDeploymentSpec | Invalid:
+    """Return the spec of a raw ModelDeployment, or all of its field errors, ordered by path."""
+    try:
+        return ModelDeploymentSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        return Invalid(tuple(sorted((_field_error(e) for e in error.errors(include_url=False)), key=str)))
+
+
+def _field_error(error: ErrorDetails) -> FieldError:
+    path = "spec"
+    for step in error["loc"]:
+        path += f"[{step}]" if isinstance(step, int) else f".{to_camel(step)}" if "_" in step else f".{step}"
+    message = "is required" if error["type"] == "missing" else error["msg"][:1].lower() + error["msg"][1:]
+    return FieldError(path, message)

@@ -1,0 +1,96 @@
+"""The status of a ModelDeployment, as schema: what `status/summarise.py` may write, and nothing else.
+
+It holds only what changes with spec or pods; moving counters are metrics. There is no phase.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from modelward_operator.api.types import Struct, listed_by
+
+Text = Annotated[str, StringConstraints(max_length=2048)]
+ShortText = Annotated[str, StringConstraints(max_length=512)]
+Time = Annotated[str, StringConstraints(max_length=32)]
+
+
+class ConditionStatus(StrEnum):
+    """Kubernetes' three answers."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Struct):
+    """One aspect of health; True is healthy. See crds/README.md for every type and reason."""
+
+    type: Annotated[str, StringConstraints(max_length=64)] = Field(description="Which aspect.")
+    status: ConditionStatus = Field(description="True, False, or Unknown while in progress.")
+    reason: Annotated[str, StringConstraints(max_length=64)] = Field(
+        description="Why, in one documented word."
+    )
+    message: Text = Field(description="Why, in a sentence that names the pod and the last error.")
+    observed_generation: int = Field(ge=0, description="The metadata.generation that this speaks of.")
+    last_transition_time: Time = Field(
+        description="When status last changed.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class ModelStatus(Struct):
+    """What the ready pods report to have loaded, not what was wished."""
+
+    digest: ShortText | None = Field(default=None, description="Digest of the loaded model.")
+    short_digest: ShortText | None = Field(
+        default=None, description="Its first 12 digits, for the table of kubectl get."
+    )
+    version: ShortText | None = Field(default=None, description="Version that the endpoint reports.")
+    size_bytes: int | None = Field(default=None, ge=0, description="Size of the stored model.")
+    execution_provider: ShortText | None = Field(
+        default=None, description="What computes: CPUExecutionProvider or CUDAExecutionProvider."
+    )
+    last_failure: Text | None = Field(
+        default=None, description="Last load failure of the current revision, until it is loaded."
+    )
+
+
+class Address(Struct):
+    """Where clients inside the cluster connect."""
+
+    http: ShortText | None = Field(default=None, description="OIP v2 over REST.")
+    grpc: ShortText | None = Field(default=None, description="OIP v2 over gRPC, HOST:PORT.")
+
+
+class Effective(Struct):
+    """Values derived by the operator; the spec itself is never changed."""
+
+    image: ShortText | None = Field(default=None, description="Serving image in use.")
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        description="Replicas that the operator asks for; absent when an external autoscaler owns them.",
+    )
+    strategy: ShortText | None = Field(
+        default=None, description="Rollout strategy in use: Surge, InPlace or Recreate."
+    )
+
+
+class ModelDeploymentStatus(Struct):
+    """The observed state, computed by one function and written once a pass."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The metadata.generation that this status speaks of."
+    )
+    replicas: int | None = Field(default=None, ge=0, description="Pods that exist; the status of /scale.")
+    ready_replicas: int | None = Field(default=None, ge=0, description="Pods that serve.")
+    selector: ShortText | None = Field(default=None, description="Label selector of the pods, for /scale.")
+    url: ShortText | None = Field(
+        default=None, description="Where clients inside the cluster connect over REST."
+    )
+    address: Address | None = Field(default=None, description="Addresses by protocol.")
+    model: ModelStatus | None = Field(default=None, description="What the ready pods have loaded.")
+    effective: Effective | None = Field(default=None, description="Values that the operator derived.")
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+        default=[], description="Health by aspect.", json_schema_extra=listed_by("type")
+    )
