@@ -1,0 +1,163 @@
+"""Every error the runtime tells anyone about, with its HTTP status and gRPC code.
+
+Raised by the load path (`store/`, `engine.py`, `config.py`) and the request path (`codec.py`, `batch.py`, `exchange.py`);
+turned into bytes only by `web.py` and `grpc_server.py`, so that both transports answer with the same text.
+It must not import a transport: the gRPC code is the name of a `grpc.StatusCode` member.
+
+    RuntimeFault
+    ├── LoadError              reason, stage, permanent: the model cannot be served (admin report, termination log)
+    └── ApiError               a request is answered with an error
+        ├── BadRequest           400 INVALID_ARGUMENT    the bytes or a tensor are wrong
+        ├── Forbidden            403 PERMISSION_DENIED   a call that this server never allows
+        ├── NotFound             404 NOT_FOUND           no such model, version or path
+        ├── MethodNotAllowed     405 UNIMPLEMENTED       the path exists, the method does not
+        ├── LengthRequired       411 INVALID_ARGUMENT    an extension needs a length that is not there
+        ├── BodyTooLarge         413 RESOURCE_EXHAUSTED  the body, packed or unpacked, is over the limit
+        ├── UnsupportedMedia     415 INVALID_ARGUMENT    a content type or encoding that is not understood
+        ├── QueueFull            429 RESOURCE_EXHAUSTED  come back after `retry_after` seconds
+        ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
+        ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
+        └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
+"""
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+LoadStage = Literal["fetch", "verify", "load"]
+
+
+class LoadReason(StrEnum):
+    """Why a model cannot be served; the operator repeats the same words in status conditions."""
+
+    UNSUPPORTED_SCHEME = "UnsupportedScheme"  # the URI is neither s3:// nor pvc:// nor a path
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    MODEL_NOT_FOUND = "ModelNotFound"  # nothing lies under the key or path
+    ACCESS_DENIED = "AccessDenied"  # wrong, missing or expired credentials
+    SOURCE_UNREACHABLE = "SourceUnreachable"  # no name, no connection, a 5xx: transient, retried
+    FETCH_STALLED = "FetchStalled"  # a minute without a byte
+    TRUNCATED = "Truncated"  # fewer bytes came than were announced
+    CERTIFICATE_INVALID = "CertificateInvalid"  # the store's TLS certificate is not trusted
+    NO_MODEL_FILE = "NoModelFile"  # a folder without model.onnx or a single .onnx
+    AMBIGUOUS_MODEL_FILE = "AmbiguousModelFile"  # several .onnx and none is model.onnx
+    OUT_OF_SPACE = "OutOfSpace"  # the volume is smaller than the model
+    DIGEST_MISMATCH = "DigestMismatch"  # the bytes are not the declared ones
+    INVALID_MODEL = "InvalidModel"  # not an ONNX model, or one that ONNX Runtime refuses
+    UNSUPPORTED_OPSET = "UnsupportedOpset"  # newer than this ONNX Runtime
+    EXTERNAL_DATA_OUTSIDE_FOLDER = "ExternalDataOutsideFolder"
+    EXTERNAL_DATA_MISSING = "ExternalDataMissing"
+    UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
+    CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
+
+
+class RuntimeFault(Exception):
+    """The root of this package's tree."""
+
+
+class LoadError(RuntimeFault):
+    """The model cannot be served. `permanent` says that the same bytes will fail again: no retry, exit 78."""
+
+    def __init__(self, reason: LoadReason, message: str, stage: LoadStage, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.stage: LoadStage = stage
+        self.permanent = permanent
+
+
+class ApiError(RuntimeFault):
+    """A request is answered with `status` (HTTP) or `grpc_code` (gRPC) and `message`, word for word the same."""
+
+    status: ClassVar[int] = 500
+    grpc_code: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(ApiError):
+    """The bytes are not a request, or a tensor is not what the model takes."""
+
+    status = 400
+    grpc_code = "INVALID_ARGUMENT"
+
+
+class Forbidden(ApiError):
+    """A call that this server never allows."""
+
+    status = 403
+    grpc_code = "PERMISSION_DENIED"
+
+
+class NotFound(ApiError):
+    """No such model, version or path."""
+
+    status = 404
+    grpc_code = "NOT_FOUND"
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, the method does not; `allow` is what it takes."""
+
+    status = 405
+    grpc_code = "UNIMPLEMENTED"
+
+    def __init__(self, method: str, allow: str) -> None:
+        super().__init__(f"method {method} is not allowed here, use {allow}")
+        self.allow = allow
+
+
+class LengthRequired(ApiError):
+    """A body came without a length where one is needed."""
+
+    status = 411
+    grpc_code = "INVALID_ARGUMENT"
+
+
+class BodyTooLarge(ApiError):
+    """The body is over the server's limit."""
+
+    status = 413
+    grpc_code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"request body is over the limit of {limit} bytes")
+
+
+class UnsupportedMedia(ApiError):
+    """A content type or content encoding that is not understood."""
+
+    status = 415
+    grpc_code = "INVALID_ARGUMENT"
+
+
+class QueueFull(ApiError):
+    """As many requests wait as may wait; `retry_after` is in seconds."""
+
+    status = 429
+    grpc_code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, waiting: int, retry_after: int = 1) -> None:
+        super().__init__(f"queue is full: {waiting} requests are waiting, retry in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class InferenceFailed(ApiError):
+    """The model broke on this input."""
+
+    status = 500
+    grpc_code = "INTERNAL"
+
+
+class Unavailable(ApiError):
+    """Not loaded yet, or draining."""
+
+    status = 503
+    grpc_code = "UNAVAILABLE"
+
+
+class DeadlineExceeded(ApiError):
+    """The caller's or the server's time is over."""
+
+    status = 504
+    grpc_code = "DEADLINE_EXCEEDED"

@@ -1,0 +1,83 @@
+"""The seam between the request path and the engine: what a loaded model looks like to those who serve it.
+
+Implemented by `engine.py` (ONNX Runtime) and by small doubles in tests; used by `codec.py` (to check tensors), `batch.py`
+(to run) and `exchange.py` (metadata). It must not import onnxruntime.
+
+Values at the seam are C-contiguous, native-endian numpy arrays: BOOL is `bool`, BYTES is an object array of `str` (UTF-8
+on the wire), BF16 is `uint16` bit patterns (numpy has no such type), everything else the numpy type of the same name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output: `datatype` as the Open Inference Protocol spells it, -1 in `shape` for a dynamic axis."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Model(Protocol):
+    """One loaded and warmed-up model."""
+
+    @property
+    def name(self) -> str:
+        """The name it is served under."""
+
+    @property
+    def version(self) -> str:
+        """The one version it is served under."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's inputs, in its order."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's outputs, in its order."""
+
+    @property
+    def execution_provider(self) -> str:
+        """ONNX Runtime's name of what computes, as in `CPUExecutionProvider`."""
+
+    @property
+    def batchable(self) -> bool:
+        """Every input and output has a dynamic first axis, so that rows of several callers may share a run."""
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """Compute `outputs`, in that order. Blocks: called on a worker thread, several at once; releases the GIL.
+
+        Raises whatever the engine raises; the caller turns it into `InferenceFailed`.
+        """
+
+
+def numpy_type(datatype: str) -> np.dtype[Any] | None:
+    """The numpy type that stands for an OIP datatype at the seam, None for a name the protocol does not know."""
+    return NUMPY_TYPES.get(datatype)
+
+
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BF16": np.dtype(np.uint16),
+    "BYTES": np.dtype(np.object_),
+}
