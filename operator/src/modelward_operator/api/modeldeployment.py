@@ -8,7 +8,7 @@ here in the same change that makes it work.
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from modelward_operator.api.types import (
     DNS_LABEL,
@@ -27,9 +27,7 @@ PLURAL: Final = "modeldeployments"
 NAME_MAX_LENGTH: Final = 50
 
 Digest = Annotated[str, StringConstraints(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-LabelValue = Annotated[
-    str, StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
-]
+LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=316)]
 EnvName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -53,29 +51,28 @@ class Storage(Struct):
         description="ConfigMap whose key ca.crt holds the PEM certificates to trust, for a store with a private CA.",
     )
     endpoint: (
-        Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+/?$")]
-        | None
+        Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+/?$")] | None
     ) = Field(
         default=None,
         description="URL of an S3-compatible store. Absent: AWS.",
         examples=["https://minio.storage.svc:9000"],
     )
-    region: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9-]+$")] | None = (
-        Field(default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"])
+    region: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9-]+$")] | None = Field(
+        default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"]
     )
 
 
 class Model(Struct):
     """Which model, and where it is."""
 
-    model_config = {
-        "json_schema_extra": cel(
+    model_config = ConfigDict(
+        json_schema_extra=cel(
             (
                 "!self.uri.startsWith('pvc://') || !has(self.storage)",
                 "storage is for s3:// only: a pvc:// model is read from the mounted volume",
             )
         )
-    }
+    )
 
     uri: Annotated[str, StringConstraints(min_length=7, max_length=2048)] = Field(
         description="Where the model is: s3://BUCKET/KEY.onnx, s3://BUCKET/PREFIX/ or pvc://CLAIM/PATH. A single .onnx file, or a "
@@ -108,9 +105,7 @@ class Model(Struct):
     name: (
         Annotated[
             str,
-            StringConstraints(
-                min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
-            ),
+            StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
         ]
         | None
     ) = Field(default=None, description="Name under which clients call the model. Absent: metadata.name.")
@@ -119,9 +114,7 @@ class Model(Struct):
         description="SHA-256 of the stored file; for a folder, of its sorted sha256sum lines (`modelward digest PATH` prints it). "
         "A model with another digest does not serve.",
     )
-    storage: Storage | None = Field(
-        default=None, description="Endpoint, credentials and CA of the object store."
-    )
+    storage: Storage | None = Field(default=None, description="Endpoint, credentials and CA of the object store.")
 
 
 class Batching(Struct):
@@ -140,8 +133,8 @@ class SecretKeyRef(Struct):
     """Names one key of a Secret of the same namespace."""
 
     name: ObjectName = Field(description="Name of the Secret.")
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
-        Field(description="Key in the Secret.")
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        description="Key in the Secret."
     )
 
 
@@ -154,20 +147,18 @@ class EnvSource(Struct):
 class EnvVar(Struct):
     """One environment variable of the serving container."""
 
-    model_config = {
-        "json_schema_extra": cel(
+    model_config = ConfigDict(
+        json_schema_extra=cel(
             ("has(self.value) != has(self.valueFrom)", "set exactly one of value and valueFrom"),
             (
                 "!self.name.matches('^(AWS_|MODELWARD_|POD_)')",
                 "names that start with AWS_, MODELWARD_ or POD_ are set by the operator; use model.storage for credentials",
             ),
         )
-    }
+    )
 
     name: EnvName = Field(description="Name of the variable.", examples=["OMP_WAIT_POLICY"])
-    value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
-        default=None, description="Its value."
-    )
+    value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="Its value.")
     value_from: EnvSource | None = Field(default=None, description="Its source, instead of a value.")
 
 
@@ -198,14 +189,12 @@ class Runtime(Struct):
 class Resources(Struct):
     """CPU and memory of one replica, as in a pod."""
 
-    requests: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)
-    ] = Field(
-        default={}, description="What the scheduler sets aside.", examples=[{"cpu": "2", "memory": "4Gi"}]
+    requests: Annotated[dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)] = (
+        Field(default={}, description="What the scheduler sets aside.", examples=[{"cpu": "2", "memory": "4Gi"}])
     )
-    limits: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)
-    ] = Field(default={}, description="What the container may use at most.")
+    limits: Annotated[dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)] = Field(
+        default={}, description="What the container may use at most."
+    )
 
 
 class Accelerator(Struct):
@@ -244,8 +233,8 @@ class TaintEffect(StrEnum):
 class Toleration(Struct):
     """A node taint that the pods tolerate, as in a pod."""
 
-    model_config = {
-        "json_schema_extra": cel(
+    model_config = ConfigDict(
+        json_schema_extra=cel(
             (
                 "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
                 "operator Exists takes no value",
@@ -255,7 +244,7 @@ class Toleration(Struct):
                 "a toleration without a key needs operator Exists",
             ),
         )
-    }
+    )
 
     key: LabelKey | None = Field(
         default=None, description="Key of the taint. Absent with operator Exists: every taint."
@@ -282,18 +271,14 @@ class Scheduling(Struct):
     priority_class_name: (
         Annotated[
             str,
-            StringConstraints(
-                max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-            ),
+            StringConstraints(max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
         ]
         | None
     ) = Field(default=None, description="PriorityClass of the pods.")
     runtime_class_name: (
         Annotated[
             str,
-            StringConstraints(
-                max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-            ),
+            StringConstraints(max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
         ]
         | None
     ) = Field(default=None, description="RuntimeClass of the pods, for example nvidia or a sandbox.")
@@ -364,9 +349,7 @@ class Security(Struct):
 class ModelDeploymentSpec(Struct):
     """The desired state of one served model."""
 
-    suspend: bool = Field(
-        default=False, description="True: no pods, until it is false again. Everything else is kept."
-    )
+    suspend: bool = Field(default=False, description="True: no pods, until it is false again. Everything else is kept.")
     model: Model = Field(description="Which model, and where it is.")
     runtime: Runtime = Field(default=Runtime(), description="How the serving process runs.")
     resources: Resources = Field(default=Resources(), description="CPU and memory of one replica.")

@@ -28,9 +28,7 @@ class Condition(Struct):
 
     type: Annotated[str, StringConstraints(max_length=64)] = Field(description="Which aspect.")
     status: ConditionStatus = Field(description="True, False, or Unknown while in progress.")
-    reason: Annotated[str, StringConstraints(max_length=64)] = Field(
-        description="Why, in one documented word."
-    )
+    reason: Annotated[str, StringConstraints(max_length=64)] = Field(description="Why, in one documented word.")
     message: Text = Field(description="Why, in a sentence that names the pod and the last error.")
     observed_generation: int = Field(ge=0, description="The metadata.generation that this speaks of.")
     last_transition_time: Time = Field(
@@ -71,9 +69,7 @@ class Effective(Struct):
         ge=0,
         description="Replicas that the operator asks for; absent when an external autoscaler owns them.",
     )
-    strategy: ShortText | None = Field(
-        default=None, description="Rollout strategy in use: Surge, InPlace or Recreate."
-    )
+    strategy: ShortText | None = Field(default=None, description="Rollout strategy in use: Surge, InPlace or Recreate.")
 
 
 class ModelDeploymentStatus(Struct):
@@ -85,9 +81,7 @@ class ModelDeploymentStatus(Struct):
     replicas: int | None = Field(default=None, ge=0, description="Pods that exist; the status of /scale.")
     ready_replicas: int | None = Field(default=None, ge=0, description="Pods that serve.")
     selector: ShortText | None = Field(default=None, description="Label selector of the pods, for /scale.")
-    url: ShortText | None = Field(
-        default=None, description="Where clients inside the cluster connect over REST."
-    )
+    url: ShortText | None = Field(default=None, description="Where clients inside the cluster connect over REST.")
     address: Address | None = Field(default=None, description="Addresses by protocol.")
     model: ModelStatus | None = Field(default=None, description="What the ready pods have loaded.")
     effective: Effective | None = Field(default=None, description="Values that the operator derived.")

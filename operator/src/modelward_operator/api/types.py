@@ -5,14 +5,68 @@ Used by every module of `api/`. A type says three things once: what Python check
 reference prints (the description).
 """
 
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
-QUANTITY_PATTERN: Final = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+QUANTITY_PATTERN: Final = (
+    r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A string must match `pattern` (with `never`: must not), else the user reads `message`, which says what to write instead.
+
+    The API server checks it as a CEL rule, because the message of a schema's bare `pattern` is the pattern; `parse` checks
+    it with the same family of regular expressions (no back-references, no look-around, `$` is the very end).
+    """
+
+    pattern: str
+    message: str
+    never: bool = False
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        matcher = SchemaValidator(core_schema.str_schema(pattern=self.pattern))
+
+        def check(value: str) -> str:
+            if matcher.isinstance_python(value) is self.never:
+                raise PydanticCustomError("matches", self.message)  # type: ignore[arg-type]  # wants a literal; ours is one, at its caller
+            return value
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rule = {"rule": f"{'!' if self.never else ''}self.matches(r'{self.pattern}')", "message": self.message}
+        inner = handler(schema)
+        return {**inner, "x-kubernetes-validations": [*inner.get("x-kubernetes-validations", []), rule]}
+
+
+class Rule(NamedTuple):
+    """What must hold among the fields of one struct: once for the API server, once for `parse`, one message for both.
+
+    CEL: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
+    """
+
+    cel: str
+    holds: Callable[[Any], bool]
+    message: str
 
 
 class Struct(BaseModel):
@@ -21,16 +75,20 @@ class Struct(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
     )
+    rules: ClassVar[tuple[Rule, ...]] = ()
 
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        if broken := [rule.message for rule in self.rules if not rule.holds(self)]:
+            raise PydanticCustomError("rule", "{messages}", {"messages": "; ".join(broken)})
+        return self
 
-def cel(*rules: tuple[str, str], **extra: str) -> dict[str, Any]:
-    """Return the schema marker that makes the API server check `rules`, each a CEL expression and the message to the user.
-
-    See https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
-    """
-    return {
-        "x-kubernetes-validations": [{"rule": rule, "message": message, **extra} for rule, message in rules]
-    }
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        json = handler.resolve_ref_schema(handler(schema))
+        if cls.rules:
+            json["x-kubernetes-validations"] = [{"rule": rule.cel, "message": rule.message} for rule in cls.rules]
+        return json
 
 
 def listed_by(*keys: str) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""Values that travel through one reconcile pass: what was found, what shall be, what was done.
+
+`cluster/gather.py` makes a `Given`; the pure parts (`api`, `policies`, `plan`, `status`) read it and nothing else;
+`plan/` makes a `Plan`; `cluster/apply.py` answers with an `Applied`. Live Kubernetes objects are raw JSON, never changed
+in place. An absent fact is an empty value, not None.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+"""A Kubernetes object, or a part of one, as JSON. Read only."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Names what is reconciled. The queue carries keys, never events: a pass always looks at the present."""
+
+    namespace: str
+    name: str
+    kind: str = "ModelDeployment"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What the operator was installed with."""
+
+    namespace: str
+    runtime_image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One serving pod: the live object, what its runtime reports, and the newest Warning about it."""
+
+    raw: Json
+    report: Json = field(default_factory=dict)
+    """The runtime's GET /report, or empty when it could not be read (not running yet, time-out)."""
+    warning: str = ""
+    """Message of the newest Warning event, read only for pods that wait without a telling reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Everything that one pass may know about one ModelDeployment."""
+
+    key: Key
+    raw: Json
+    """The live ModelDeployment."""
+    children: Sequence[Json]
+    """Live objects of the kinds in `plan.names.CHILD_KINDS` that carry the model's label or a name that the plan would use."""
+    replica_sets: Sequence[Json]
+    pods: Sequence[Pod]
+    installation: Installation
+    now: datetime
+    """Aware, UTC."""
+
+    @property
+    def uid(self) -> str:
+        """The ModelDeployment's UID, which its children carry as owner."""
+        return str(self.raw["metadata"]["uid"])
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec that this pass speaks of."""
+        return int(self.raw["metadata"].get("generation", 0))
+
+    def child(self, kind: str, name: str) -> Json:
+        """Return the live child of that kind and name, or an empty object."""
+        return next((c for c in self.children if c["kind"] == kind and c["metadata"]["name"] == name), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The children that shall exist, each complete but for what others own. What is ours and not here is pruned."""
+
+    objects: Sequence[Json]
+    handover_replicas: int | None = None
+    """Set when the Deployment leaves `spec.replicas` to somebody else: the value that stands while ownership changes hands."""
+
+    def find(self, kind: str) -> Json:
+        """Return the one planned object of that kind, or an empty object."""
+        return next((o for o in self.objects if o["kind"] == kind), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A child that could not be written, and why."""
+
+    kind: str
+    name: str
+    reason: str
+    """`NotOwned` (it exists and is somebody else's), `Rejected` (the API server said 4xx) or `Unwritten` (5xx, time-out)."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one apply did: how many writes, and which children were refused."""
+
+    writes: int = 0
+    refusals: Sequence[Refusal] = ()

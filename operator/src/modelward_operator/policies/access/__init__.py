@@ -1,0 +1,1 @@
+"""Access: who may connect to the endpoint."""

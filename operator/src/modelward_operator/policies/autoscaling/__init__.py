@@ -1,0 +1,1 @@
+"""Autoscaling: who decides the number of replicas, and within which bounds."""

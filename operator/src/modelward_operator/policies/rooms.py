@@ -1,0 +1,28 @@
+"""The list of rooms and the one question that all of them are asked. Called by `reconcile.py`.
+
+A room is a pure function of the facts and the spec. To add one: a folder here with `rule.py`, `reasons.py` and `README.md`, a
+line in `ROOMS`, and goldens.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.facts import Given
+from modelward_operator.policies.access.rule import access
+from modelward_operator.policies.autoscaling.rule import autoscaling
+from modelward_operator.policies.suspension.rule import suspension
+from modelward_operator.rulings import Ruling, settle
+
+Room = Callable[[Given, ModelDeploymentSpec], Ruling]
+
+ROOMS: Final[tuple[Room, ...]] = (
+    suspension,  # spec.suspend: no pods while it is true
+    access,  # spec.security.networkPolicy: which namespaces may connect
+    autoscaling,  # spec.scaling: a fixed number, or somebody else's
+)
+
+
+def rule(given: Given, spec: ModelDeploymentSpec) -> Ruling:
+    """Ask every room and settle what they say together."""
+    return settle(room(given, spec) for room in ROOMS)

@@ -1,0 +1,1 @@
+"""Suspension: a model that its owner has put to rest."""

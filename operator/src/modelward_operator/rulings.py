@@ -1,0 +1,101 @@
+"""The algebra of rulings: what the rooms of `policies/` say, combined so that their order cannot matter.
+
+    Ruling & Ruling:  verdicts join,  replica bounds intersect,  additions join
+
+`&` is commutative, associative and idempotent, and `Ruling()` changes nothing (tests/properties/test_rulings.py). What does
+not fit together is not resolved by order either: bounds that leave no number and additions that contradict each other are
+verdicts of their own, found by `settle`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import reduce
+from typing import Final
+
+NO_LIMIT: Final = 2**31 - 1
+
+
+class Slot(StrEnum):
+    """Where an addition goes."""
+
+    INGRESS = "ingress"
+    """NetworkPolicy: a namespace whose pods may connect to the endpoint. Name and value: the namespace."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Verdict:
+    """Why a model must not serve: it is scaled to zero, and the condition `type` says so."""
+
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Addition:
+    """One thing that a room adds to the plan."""
+
+    slot: Slot
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many replicas may run, both ends included. Unbounded by default: somebody outside decides."""
+
+    minimum: int = 0
+    maximum: int = NO_LIMIT
+
+    def __and__(self, other: "Bounds") -> "Bounds":
+        return Bounds(max(self.minimum, other.minimum), min(self.maximum, other.maximum))
+
+    @property
+    def empty(self) -> bool:
+        """True when no number fits."""
+        return self.minimum > self.maximum
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one room, or all of them together, decided about one ModelDeployment."""
+
+    verdicts: frozenset[Verdict] = frozenset()
+    replicas: Bounds = Bounds()
+    additions: frozenset[Addition] = frozenset()
+
+    def __and__(self, other: "Ruling") -> "Ruling":
+        return Ruling(self.verdicts | other.verdicts, self.replicas & other.replicas, self.additions | other.additions)
+
+    @property
+    def denied(self) -> bool:
+        """True when the model must not serve."""
+        return bool(self.verdicts)
+
+    def names(self, slot: Slot) -> list[str]:
+        """Return the names that were added to `slot`, sorted."""
+        return sorted(a.name for a in self.additions if a.slot is slot)
+
+
+def settle(rulings: Iterable[Ruling]) -> Ruling:
+    """Combine the rooms' rulings; what contradicts itself becomes a verdict."""
+    joint = reduce(Ruling.__and__, rulings, Ruling())
+    return Ruling(joint.verdicts | set(_contradictions(joint)), joint.replicas, joint.additions)
+
+
+def _contradictions(joint: Ruling) -> Iterable[Verdict]:
+    if joint.replicas.empty:
+        yield Verdict(
+            "Ready",
+            "ReplicaBoundsConflict",
+            f"at least {joint.replicas.minimum} replicas are asked for and at most {joint.replicas.maximum} are allowed",
+        )
+    values: dict[tuple[Slot, str], set[str]] = {}
+    for addition in joint.additions:
+        values.setdefault((addition.slot, addition.name), set()).add(addition.value)
+    for (slot, name), different in sorted(values.items()):
+        if len(different) > 1:
+            yield Verdict(
+                "Ready", "PolicyConflict", f"policies disagree about {slot} {name}: {', '.join(sorted(different))}"
+            )
