@@ -1,0 +1,70 @@
+"""The two ConfigMaps that configure the runtime: boot.json, which rolls the pods, and policy.json, which is read live.
+
+The format is the file contract `runtime/v1`; the runtime parses it strictly, and tests/contract parses every golden with the
+runtime's own parser.
+"""
+
+from typing import Any
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.facts import Given, Json
+from modelward_operator.plan import names
+from modelward_operator.plan.uri import split_pvc
+
+API_VERSION = "runtime/v1"
+
+
+def boot_config(given: Given, spec: ModelDeploymentSpec) -> Json:
+    """Return the immutable ConfigMap with boot.json, named by its content."""
+    boot = names.canonical_json(_boot(given, spec))
+    name = names.boot_config_name(given.key.name, names.fingerprint(boot))
+    return names.child(given, "v1", "ConfigMap", name, immutable=True, data={"boot.json": boot})
+
+
+def policy_config(given: Given) -> Json:
+    """Return the ConfigMap with policy.json, whose `generation` the pods report once they enforce it."""
+    policy: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Policy"}
+    policy["generation"] = names.fingerprint(policy)[:12]
+    name = names.policy_config_name(given.key.name)
+    return names.child(given, "v1", "ConfigMap", name, data={"policy.json": names.canonical_json(policy)})
+
+
+def _boot(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:
+    boot: dict[str, Any] = {
+        "apiVersion": API_VERSION,
+        "kind": "Boot",
+        "model": _model(given, spec),
+        "engine": {"threads": spec.runtime.threads, "accelerator": "CUDA" if spec.accelerator else "CPU"},
+        "server": {
+            "httpPort": names.HTTP_PORT,
+            "grpcPort": names.GRPC_PORT,
+            "adminPort": names.ADMIN_PORT,
+            "drainSeconds": names.DRAIN_SECONDS,
+            "requestTimeoutSeconds": names.REQUEST_TIMEOUT_SECONDS,
+            "maxBodyBytes": names.MAX_BODY_BYTES,
+            "maxQueue": names.MAX_QUEUE,
+        },
+    }
+    if spec.runtime.batching:
+        boot["batching"] = spec.runtime.batching.model_dump(by_alias=True)
+    return boot
+
+
+def _model(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "name": spec.model.name or given.key.name,
+        "version": spec.model.version,
+        "uri": spec.model.uri,
+    }
+    if spec.model.digest:
+        model["digest"] = spec.model.digest
+    if spec.model.uri.startswith("pvc://"):
+        _, path = split_pvc(spec.model.uri)
+        model["directory"] = f"{names.MODEL_DIR}/{path}".rstrip("/")
+    storage = spec.model.storage
+    if storage:
+        s3 = {"endpoint": storage.endpoint, "region": storage.region}
+        model["s3"] = {key: value for key, value in s3.items() if value is not None}
+        if storage.ca_bundle_ref:
+            model["caBundleFile"] = f"{names.CA_DIR}/ca.crt"
+    return model

@@ -1,0 +1,109 @@
+"""Every name, label, annotation, port and path that the plan uses. Nothing is spelled twice.
+
+Selectors use the two labels of `selector`, and no others, for ever: a selector is immutable.
+"""
+
+import hashlib
+import json
+from typing import Any, Final
+
+from modelward_operator.api.modeldeployment import GROUP, KIND, VERSION
+from modelward_operator.facts import Given, Json
+
+FIELD_MANAGER: Final = "modelward"
+HANDOVER_MANAGER: Final = "modelward-handover"
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGER: Final = "modelward"
+MODEL_LABEL: Final = f"{GROUP}/model"
+NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
+
+APPLIED: Final = f"{GROUP}/applied"
+"""On every child: hash of what was applied, so that a field which leaves the plan is seen to be gone."""
+REVISION: Final = f"{GROUP}/revision"
+"""On the pod template: hash of the template. Pods that carry the planned one are of the current revision."""
+TEMPLATE_INPUTS: Final = f"{GROUP}/template-inputs"
+"""On the Deployment: hash of the spec that made the template, so that an operator upgrade keeps the runtime image."""
+HELD_REPLICAS: Final = f"{GROUP}/held-replicas"
+"""On the Deployment: replicas to give back when a denial ends, where an external autoscaler owns the number."""
+REPLICAS_OWNER: Final = f"{GROUP}/replicas-owner"
+"""On the Deployment: `operator`, or `external` when spec.replicas is left to somebody else."""
+
+HTTP_PORT: Final = 8080
+GRPC_PORT: Final = 8081
+ADMIN_PORT: Final = 8082
+
+CONTAINER: Final = "runtime"
+BOOT_DIR: Final = "/etc/modelward/boot"
+POLICY_DIR: Final = "/etc/modelward/policy"
+CA_DIR: Final = "/etc/modelward/ca"
+MODEL_DIR: Final = "/mnt/model"
+CACHE_DIR: Final = "/var/lib/modelward"
+USER_ID: Final = 65532
+
+DRAIN_SECONDS: Final = 5
+REQUEST_TIMEOUT_SECONDS: Final = 60
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+MAX_QUEUE: Final = 1024
+
+CHILD_KINDS: Final = (
+    "ServiceAccount",
+    "ConfigMap",
+    "NetworkPolicy",
+    "Service",
+    "PodDisruptionBudget",
+    "Deployment",
+)
+"""Kinds that the plan may hold; RBAC, watches and pruning follow this list."""
+
+
+def policy_config_name(name: str) -> str:
+    """Return the name of the live policy ConfigMap."""
+    return f"{name}-policy"
+
+
+def boot_config_name(name: str, content_hash: str) -> str:
+    """Return the name of the immutable boot ConfigMap of that content."""
+    return f"{name}-boot-{content_hash[:10]}"
+
+
+def fingerprint(value: object) -> str:
+    """Return the SHA-256 of `value`'s canonical JSON, in hex."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def selector(name: str) -> dict[str, str]:
+    """Return the two labels that select the pods of a model."""
+    return {MANAGED_BY: MANAGER, MODEL_LABEL: name}
+
+
+def child(given: Given, api_version: str, kind: str, name: str, **body: Any) -> dict[str, Any]:
+    """Return a child object with its name, labels and controller reference, and `body` for the rest."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": given.key.namespace,
+            "labels": {**selector(given.key.name), "app.kubernetes.io/name": given.key.name},
+            "ownerReferences": [owner_reference(given)],
+        },
+        **body,
+    }
+
+
+def owner_reference(given: Given) -> Json:
+    """Return the controller reference to the ModelDeployment; garbage collection needs nothing else."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "name": given.key.name,
+        "uid": given.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -1,0 +1,164 @@
+"""The pod template of the serving pods, under Pod Security `restricted`. Called by `deployment.py`.
+
+Everything here rolls the pods when it changes; an operator upgrade must not change it (tests/golden).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelward_operator.api.modeldeployment import EnvVar, ModelDeploymentSpec, Storage
+from modelward_operator.facts import Given, Json
+from modelward_operator.plan import names
+from modelward_operator.plan.quantity import canonical
+from modelward_operator.plan.uri import split_pvc
+
+
+def pod_template(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: str) -> Json:
+    """Return the template, marked with the hash of itself."""
+    template: dict[str, Any] = {
+        "metadata": {"labels": {**names.selector(given.key.name), "app.kubernetes.io/name": given.key.name}},
+        "spec": _pod(given, spec, image, boot_config_name),
+    }
+    template["metadata"]["annotations"] = {names.REVISION: names.fingerprint(template)[:16]}
+    return template
+
+
+def revision(template: Json) -> str:
+    """Return the revision that a pod or a template carries, or an empty string."""
+    return str(template.get("metadata", {}).get("annotations", {}).get(names.REVISION, ""))
+
+
+def _pod(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: str) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        "serviceAccountName": given.key.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": names.DRAIN_SECONDS + names.REQUEST_TIMEOUT_SECONDS + 10,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": names.USER_ID,
+            "runAsGroup": names.USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(spec, image)],
+        "volumes": _volumes(given, spec, boot_config_name),
+    }
+    return pod | _scheduling(spec)
+
+
+def _scheduling(spec: ModelDeploymentSpec) -> dict[str, Any]:
+    return spec.scheduling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _container(spec: ModelDeploymentSpec, image: str) -> dict[str, Any]:
+    return {
+        "name": names.CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["run", "--boot", f"{names.BOOT_DIR}/boot.json", "--policy", f"{names.POLICY_DIR}/policy.json"],
+        "ports": [
+            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": names.GRPC_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "env": _environment(spec),
+        "resources": _resources(spec),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # The ceiling is fixed: it must not depend on the model's size, because changing a probe rolls the pods.
+        "startupProbe": _probe("/startupz", period=1, failures=spec.runtime.startup_timeout_seconds),
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "livenessProbe": _probe("/livez", period=10, failures=6),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _mounts(spec),
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": "admin", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _environment(spec: ModelDeploymentSpec) -> list[Json]:
+    return [
+        _from_field("POD_NAME", "metadata.name"),
+        _from_field("POD_NAMESPACE", "metadata.namespace"),
+        {"name": "MODELWARD_CACHE_DIR", "value": names.CACHE_DIR},
+        *_credentials(spec.model.storage),
+        *map(_user_variable, spec.runtime.env),
+    ]
+
+
+def _from_field(name: str, path: str) -> Json:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+
+
+def _credentials(storage: Storage | None) -> list[Json]:
+    """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
+    if storage is None or storage.secret_ref is None:
+        return []
+    secret = storage.secret_ref.name
+    required = [_from_secret(key, secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+    return [*required, _from_secret("AWS_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)]
+
+
+def _from_secret(variable: str, secret: str, key: str, *, optional: bool = False) -> Json:
+    reference: dict[str, Any] = {"name": secret, "key": key}
+    if optional:
+        reference["optional"] = True
+    return {"name": variable, "valueFrom": {"secretKeyRef": reference}}
+
+
+def _user_variable(variable: EnvVar) -> Json:
+    if variable.value_from is not None:
+        source = variable.value_from.secret_key_ref
+        return _from_secret(variable.name, source.name, source.key)
+    return {"name": variable.name, "value": variable.value} if variable.value else {"name": variable.name}
+
+
+def _resources(spec: ModelDeploymentSpec) -> Json:
+    requests, limits = _canonical(spec.resources.requests), _canonical(spec.resources.limits)
+    if spec.accelerator:
+        device = {spec.accelerator.resource_name: str(spec.accelerator.count)}
+        requests, limits = requests | device, limits | device
+    return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
+
+
+def _canonical(quantities: Mapping[str, str]) -> dict[str, str]:
+    return {name: canonical(quantity) for name, quantity in quantities.items()}
+
+
+def _volumes(given: Given, spec: ModelDeploymentSpec, boot_config_name: str) -> list[Json]:
+    volumes: list[Json] = [
+        {"name": "boot", "configMap": {"name": boot_config_name}},
+        {"name": "policy", "configMap": {"name": names.policy_config_name(given.key.name)}},
+        {"name": "cache", "emptyDir": {}},
+    ]
+    storage = spec.model.storage
+    if storage and storage.ca_bundle_ref:
+        items = [{"key": "ca.crt", "path": "ca.crt"}]
+        volumes.append({"name": "ca", "configMap": {"name": storage.ca_bundle_ref.name, "items": items}})
+    if spec.model.uri.startswith("pvc://"):
+        claim, _ = split_pvc(spec.model.uri)
+        volumes.append({"name": "model", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
+    return volumes
+
+
+def _mounts(spec: ModelDeploymentSpec) -> list[Json]:
+    mounts: list[Json] = [
+        {"name": "boot", "mountPath": names.BOOT_DIR, "readOnly": True},
+        {"name": "policy", "mountPath": names.POLICY_DIR, "readOnly": True},
+        {"name": "cache", "mountPath": names.CACHE_DIR},
+    ]
+    if spec.model.storage and spec.model.storage.ca_bundle_ref:
+        mounts.append({"name": "ca", "mountPath": names.CA_DIR, "readOnly": True})
+    if spec.model.uri.startswith("pvc://"):
+        mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
+    return mounts

@@ -1,0 +1,37 @@
+"""Who owns the number of replicas, and which number. Called by `draw.py`.
+
+operator owns it ──External, replicas absent──▶ left out of the apply: whoever writes /scale of the Deployment owns it
+       ▲                                                      │ denied (suspended, policy)
+       └──────────── 0, and the number is remembered ◀────────┘ given back when the denial ends
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modelward_operator.facts import Given
+from modelward_operator.plan import names
+from modelward_operator.rulings import NO_LIMIT, Ruling
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """What the plan says about the number of replicas."""
+
+    owned: int | None
+    """The number, or None when somebody else owns it."""
+    expected: int
+    """The number that will stand after this pass, whoever owns it."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def replicas_for(given: Given, ruling: Ruling) -> Replicas:
+    """Return the owner and the number for this pass."""
+    if ruling.replicas.maximum != NO_LIMIT:
+        number = 0 if ruling.denied else ruling.replicas.minimum
+        return Replicas(number, number, {names.REPLICAS_OWNER: "operator"})
+    live = given.child("Deployment", given.key.name)
+    held = live.get("metadata", {}).get("annotations", {}).get(names.HELD_REPLICAS)
+    standing = int(held if held is not None else live.get("spec", {}).get("replicas", 1))
+    if ruling.denied:
+        return Replicas(0, 0, {names.REPLICAS_OWNER: "operator", names.HELD_REPLICAS: str(standing)})
+    return Replicas(None, standing, {names.REPLICAS_OWNER: "external"})

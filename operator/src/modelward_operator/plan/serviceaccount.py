@@ -1,0 +1,9 @@
+"""The ServiceAccount of the serving pods: an identity of their own, without a token."""
+
+from modelward_operator.facts import Given, Json
+from modelward_operator.plan.names import child
+
+
+def service_account(given: Given) -> Json:
+    """Return the ServiceAccount; no token is mounted, because serving needs no Kubernetes API."""
+    return child(given, "v1", "ServiceAccount", given.key.name, automountServiceAccountToken=False)
