@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from e2e.models.build import BUILD, ensure_models
+from e2e.models.builder import BUILD, ensure_models
 
 
 def main() -> int:

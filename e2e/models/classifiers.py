@@ -84,7 +84,7 @@ def _write_rows(folder: Path, name: str, version: str, data: Split, chosen: list
     inputs = {"X": data.test[chosen]}
     outputs = run_onnxruntime(folder / name / version / "model.onnx", inputs)
     truths = [data.labels[truth] for truth in data.test_truth[chosen]]
-    write_rows(folder / name / f"{version}.rows.json", Rows(name, version, inputs, outputs, truths, [], data.labels))
+    write_rows(folder / name, Rows(name, version, inputs, outputs, truths, [], data.labels))
 
 
 def _convert(classifier: Any, data: Split) -> onnx.ModelProto:

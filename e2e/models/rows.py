@@ -1,8 +1,8 @@
 """Rows to predict with, their truth, and what onnxruntime itself answers: the yardstick of the demo and the e2e cases.
 
 Written by the build beside each model as `<version>.rows.json`; read by anyone who wants to know whether a served
-prediction is right. The inputs and outputs have the shape of an Open Inference Protocol v2 request and response, so a
-rows file's `inputs` can be posted as it is.
+prediction is right. Inputs and outputs have the shape of an Open Inference Protocol v2 request and response; the bare
+request lies beside it as `<version>.request.json`, ready for `curl --data @FILE`.
 """
 
 from __future__ import annotations
@@ -73,17 +73,20 @@ def from_tensors(tensors: list[dict[str, Any]]) -> dict[str, Array]:
     }
 
 
-def write_rows(path: Path, rows: Rows) -> None:
+def write_rows(folder: Path, rows: Rows) -> None:
+    """Writes `<version>.rows.json` and `<version>.request.json` into the model's folder."""
+    request = {"inputs": as_tensors(rows.inputs)}
     document = {
         "model": rows.model,
         "version": rows.version,
-        "inputs": as_tensors(rows.inputs),
+        **request,
         "outputs": as_tensors(rows.outputs),
         "truths": rows.truths,
         "texts": rows.texts,
         "labels": rows.labels,
     }
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    (folder / f"{rows.version}.rows.json").write_text(json.dumps(document) + "\n")
+    (folder / f"{rows.version}.request.json").write_text(json.dumps(request) + "\n")
 
 
 def read_rows(path: Path) -> Rows:

