@@ -80,16 +80,9 @@ def _build_into(cached: Path, say: Callable[[str], None]) -> None:
 
 
 def _lay(cached: Path, target: Path) -> None:
-    """Hard links where the file systems allow it, copies elsewhere: never symbolic links, which leave the folder."""
+    """Copies, not links: a case that damages a model on purpose must not damage the cache."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(cached, target, copy_function=_link_or_copy)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    shutil.copytree(cached, target)
 
 
 @contextmanager

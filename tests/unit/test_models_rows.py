@@ -1,5 +1,6 @@
 """The rows files that demo, e2e and benchmarks judge predictions by: exact through JSON, and keyed by what made them."""
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_tensors_are_the_inputs_of_an_open_inference_request() -> None:
 
 def test_a_new_library_version_gets_a_cache_folder_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     before = builder.build_key()
-    monkeypatch.setattr(builder.metadata, "version", lambda library: "0.0")
+    monkeypatch.setattr(metadata, "version", lambda library: "0.0")
     assert before != builder.build_key()
 
 
