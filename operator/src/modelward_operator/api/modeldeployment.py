@@ -8,17 +8,10 @@ here in the same change that makes it work.
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from modelward_operator.api.types import (
-    DNS_LABEL,
-    NamespaceName,
-    ObjectName,
-    Quantity,
-    Struct,
-    cel,
-    listed_by,
-)
+from modelward_operator.api.quantity import amount
+from modelward_operator.api.types import ListedBy, Matches, NamespaceName, ObjectName, Quantity, Rule, Struct
 
 GROUP: Final = "modelward.dev"
 VERSION: Final = "v1alpha1"
@@ -26,10 +19,34 @@ KIND: Final = "ModelDeployment"
 PLURAL: Final = "modeldeployments"
 NAME_MAX_LENGTH: Final = 50
 
-Digest = Annotated[str, StringConstraints(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
-LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=316)]
-EnvName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Digest = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256),
+    Matches(
+        r"^sha256:[0-9a-f]{64}$",
+        "digest must be sha256: and 64 lower-case hexadecimal digits, as `modelward digest PATH` prints it",
+    ),
+]
+LabelKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=317),
+    Matches(
+        r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+        "a key must be a name of at most 63 letters, digits, -, _ and ., after a domain and / where it has one",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    StringConstraints(max_length=63),
+    Matches(
+        r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        "a value must be letters, digits, -, _ and ., with a letter or digit at both ends",
+    ),
+]
+ModelWord = Matches(
+    r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL",
+)
 
 
 class LocalObjectRef(Struct):
@@ -41,6 +58,14 @@ class LocalObjectRef(Struct):
 class Storage(Struct):
     """How the object store is reached."""
 
+    rules = (
+        Rule(
+            "!has(self.caBundleRef) || !has(self.endpoint) || !self.endpoint.startsWith('http://')",
+            lambda it: not (it.ca_bundle_ref and (it.endpoint or "").startswith("http://")),
+            "caBundleRef needs TLS: write the endpoint with https://, or leave caBundleRef out",
+        ),
+    )
+
     secret_ref: LocalObjectRef | None = Field(
         default=None,
         description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN when there is one. "
@@ -51,64 +76,66 @@ class Storage(Struct):
         description="ConfigMap whose key ca.crt holds the PEM certificates to trust, for a store with a private CA.",
     )
     endpoint: (
-        Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[^\s/?#@]+/?$")] | None
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=2048),
+            Matches(
+                r"^https?://[^\x00-\x20\x7f/?#@]+/?$",
+                "endpoint must be http:// or https://, a host and perhaps a port, without path, query or credentials, for example "
+                "https://minio.storage.svc:9000",
+            ),
+        ]
+        | None
     ) = Field(
         default=None,
         description="URL of an S3-compatible store. Absent: AWS.",
         examples=["https://minio.storage.svc:9000"],
     )
-    region: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9-]+$")] | None = Field(
-        default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"]
-    )
+    region: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=63),
+            Matches(r"^[a-z0-9-]+$", "region must be lower-case letters, digits and -, for example eu-central-1"),
+        ]
+        | None
+    ) = Field(default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"])
 
 
 class Model(Struct):
     """Which model, and where it is."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "!self.uri.startsWith('pvc://') || !has(self.storage)",
-                "storage is for s3:// only: a pvc:// model is read from the mounted volume",
-            )
-        )
+    rules = (
+        Rule(
+            "!self.uri.startsWith('pvc://') || !has(self.storage)",
+            lambda it: not (it.uri.startswith("pvc://") and it.storage),
+            "storage is for s3:// only: a pvc:// model is read from the mounted volume, so leave storage out",
+        ),
     )
 
-    uri: Annotated[str, StringConstraints(min_length=7, max_length=2048)] = Field(
+    uri: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=2048),
+        Matches(
+            r"^(s3|pvc)://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/|$)",
+            "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx or pvc://CLAIM/PATH, with the bucket or claim in lower case",
+        ),
+        Matches(
+            r"(^|/)[.][.]?(/|$)", "uri must not contain the path segments . or ..: write the path in full", never=True
+        ),
+        Matches(r"[\x00-\x20\x7f?#]", "uri must not contain spaces, control characters, ? or #", never=True),
+    ] = Field(
         description="Where the model is: s3://BUCKET/KEY.onnx, s3://BUCKET/PREFIX/ or pvc://CLAIM/PATH. A single .onnx file, or a "
         "folder with model.onnx and its external data.",
         examples=["s3://models/fraud/7/"],
-        json_schema_extra=cel(
-            (
-                "self.matches('^(s3|pvc)://')",
-                "uri must start with s3:// or pvc://",
-            ),
-            (
-                "!self.matches('^(s3|pvc)://') || self.matches('^(s3|pvc)://[a-z0-9][a-z0-9.-]*[a-z0-9](/|$)')",
-                "uri must name a bucket or claim in lower case after the scheme, for example s3://models/fraud/7/",
-            ),
-            ("!self.matches('(^|/)[.][.]?(/|$)')", "uri must not contain the path segments . or .."),
-            (
-                "!self.matches('[[:cntrl:][:space:]?#]')",
-                "uri must not contain spaces, control characters, ? or #",
-            ),
-        ),
     )
-    version: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
-    ] = Field(
+    version: Annotated[str, StringConstraints(min_length=1, max_length=63), ModelWord] = Field(
         default="1",
         description="Version that the endpoint reports and that clients may name.",
         examples=["7"],
     )
-    name: (
-        Annotated[
-            str,
-            StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
-        ]
-        | None
-    ) = Field(default=None, description="Name under which clients call the model. Absent: metadata.name.")
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253), ModelWord] | None = Field(
+        default=None, description="Name under which clients call the model. Absent: metadata.name."
+    )
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 of the stored file; for a folder, of its sorted sha256sum lines (`modelward digest PATH` prints it). "
@@ -133,9 +160,11 @@ class SecretKeyRef(Struct):
     """Names one key of a Secret of the same namespace."""
 
     name: ObjectName = Field(description="Name of the Secret.")
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
-        description="Key in the Secret."
-    )
+    key: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=253),
+        Matches(r"^[-._a-zA-Z0-9]+$", "key must be a key of a Secret: letters, digits, -, _ and ."),
+    ] = Field(description="Key in the Secret.")
 
 
 class EnvSource(Struct):
@@ -147,17 +176,24 @@ class EnvSource(Struct):
 class EnvVar(Struct):
     """One environment variable of the serving container."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            ("has(self.value) != has(self.valueFrom)", "set exactly one of value and valueFrom"),
-            (
-                "!self.name.matches('^(AWS_|MODELWARD_|POD_)')",
-                "names that start with AWS_, MODELWARD_ or POD_ are set by the operator; use model.storage for credentials",
-            ),
-        )
+    rules = (
+        Rule(
+            "has(self.value) != has(self.valueFrom)",
+            lambda it: (it.value is None) != (it.value_from is None),
+            "set exactly one of value and valueFrom",
+        ),
     )
 
-    name: EnvName = Field(description="Name of the variable.", examples=["OMP_WAIT_POLICY"])
+    name: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=128),
+        Matches(r"^[A-Za-z_][A-Za-z0-9_]*$", "name must be letters, digits and _, and not begin with a digit"),
+        Matches(
+            r"^(AWS_|MODELWARD_|POD_)",
+            "names that begin with AWS_, MODELWARD_ or POD_ are the operator's; credentials go to spec.model.storage.secretRef",
+            never=True,
+        ),
+    ] = Field(description="Name of the variable.", examples=["OMP_WAIT_POLICY"])
     value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="Its value.")
     value_from: EnvSource | None = Field(default=None, description="Its source, instead of a value.")
 
@@ -165,7 +201,14 @@ class EnvVar(Struct):
 class Runtime(Struct):
     """How the serving process runs."""
 
-    image: Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\s]*$")] = Field(
+    image: Annotated[
+        str,
+        StringConstraints(max_length=512),
+        Matches(
+            r"^([A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9._-]+)*(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]{64})?)?$",
+            "image must be an image reference without a scheme, for example registry.example:5000/modelward/runtime:0.1.0",
+        ),
+    ] = Field(
         default="",
         description="Serving image. Empty: the one that the operator was installed with when this spec was last changed.",
     )
@@ -173,10 +216,8 @@ class Runtime(Struct):
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads of one inference. 0: the container's CPU limit."
     )
-    env: Annotated[list[EnvVar], Field(max_length=64)] = Field(
-        default=[],
-        description="More environment variables for the serving container.",
-        json_schema_extra=listed_by("name"),
+    env: Annotated[list[EnvVar], Field(max_length=64), ListedBy("name")] = Field(
+        default=[], description="More environment variables for the serving container."
     )
     startup_timeout_seconds: int = Field(
         default=1800,
@@ -186,14 +227,38 @@ class Runtime(Struct):
     )
 
 
+ResourceName = Annotated[
+    str,
+    StringConstraints(max_length=317),
+    Matches(
+        r"^(cpu|memory|ephemeral-storage)$",
+        "resources takes cpu, memory and ephemeral-storage; devices go to spec.accelerator",
+    ),
+]
+ResourceList = Annotated[dict[ResourceName, Quantity], Field(max_length=8)]
+
+
 class Resources(Struct):
     """CPU and memory of one replica, as in a pod."""
 
-    requests: Annotated[dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)] = (
-        Field(default={}, description="What the scheduler sets aside.", examples=[{"cpu": "2", "memory": "4Gi"}])
+    rules = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(key, !(key in self.limits) || "
+            "quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key]))) <= 0)",
+            lambda it: all(
+                amount(it.requests[key]) <= amount(it.limits[key]) for key in it.requests.keys() & it.limits
+            ),
+            "a request must not exceed its limit: raise the limit or lower the request",
+        ),
     )
-    limits: Annotated[dict[Annotated[str, StringConstraints(max_length=316)], Quantity], Field(max_length=16)] = Field(
-        default={}, description="What the container may use at most."
+
+    requests: ResourceList = Field(
+        default={}, description="What the scheduler sets aside.", examples=[{"cpu": "2", "memory": "4Gi"}]
+    )
+    limits: ResourceList = Field(
+        default={},
+        description="What the container may use at most. The model's threads follow the CPU limit.",
+        examples=[{"cpu": "4", "memory": "4Gi"}],
     )
 
 
@@ -202,10 +267,10 @@ class Accelerator(Struct):
 
     resource_name: Annotated[
         str,
-        StringConstraints(
-            min_length=3,
-            max_length=316,
-            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        StringConstraints(min_length=1, max_length=317),
+        Matches(
+            r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+            "resourceName must be an extended resource with its domain, for example nvidia.com/gpu",
         ),
     ] = Field(
         default="nvidia.com/gpu",
@@ -233,17 +298,22 @@ class TaintEffect(StrEnum):
 class Toleration(Struct):
     """A node taint that the pods tolerate, as in a pod."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
-                "operator Exists takes no value",
-            ),
-            (
-                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
-                "a toleration without a key needs operator Exists",
-            ),
-        )
+    rules = (
+        Rule(
+            "!(has(self.operator) && self.operator == 'Exists' && has(self.value) && self.value != '')",
+            lambda it: not (it.operator == TolerationOperator.EXISTS and it.value),
+            "operator Exists takes no value: leave value out, or use Equal",
+        ),
+        Rule(
+            "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            lambda it: it.key is not None or it.operator == TolerationOperator.EXISTS,
+            "a toleration without a key tolerates everything and must say so with operator Exists",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            lambda it: it.toleration_seconds is None or it.effect == TaintEffect.NO_EXECUTE,
+            "tolerationSeconds needs effect NoExecute",
+        ),
     )
 
     key: LabelKey | None = Field(
@@ -268,20 +338,10 @@ class Scheduling(Struct):
         description="Taints that the pods tolerate.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
-    priority_class_name: (
-        Annotated[
-            str,
-            StringConstraints(max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
-        ]
-        | None
-    ) = Field(default=None, description="PriorityClass of the pods.")
-    runtime_class_name: (
-        Annotated[
-            str,
-            StringConstraints(max_length=253, pattern=DNS_LABEL[:-1] + r"(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
-        ]
-        | None
-    ) = Field(default=None, description="RuntimeClass of the pods, for example nvidia or a sandbox.")
+    priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the pods.")
+    runtime_class_name: ObjectName | None = Field(
+        default=None, description="RuntimeClass of the pods, for example nvidia or a sandbox."
+    )
 
 
 class Autoscaler(StrEnum):
@@ -331,10 +391,8 @@ class AllowedPeer(Struct):
 class NetworkPolicyRules(Struct):
     """Who may connect to the endpoint."""
 
-    allow_from: Annotated[list[AllowedPeer], Field(max_length=64)] = Field(
-        default=[],
-        description="Namespaces whose pods may connect, beside the ModelDeployment's own.",
-        json_schema_extra=listed_by("namespace"),
+    allow_from: Annotated[list[AllowedPeer], Field(max_length=64), ListedBy("namespace")] = Field(
+        default=[], description="Namespaces whose pods may connect, beside the ModelDeployment's own."
     )
 
 

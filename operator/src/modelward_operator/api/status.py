@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from modelward_operator.api.types import Struct, listed_by
+from modelward_operator.api.types import ListedBy, Struct
 
 Text = Annotated[str, StringConstraints(max_length=2048)]
 ShortText = Annotated[str, StringConstraints(max_length=512)]
@@ -85,6 +85,6 @@ class ModelDeploymentStatus(Struct):
     address: Address | None = Field(default=None, description="Addresses by protocol.")
     model: ModelStatus | None = Field(default=None, description="What the ready pods have loaded.")
     effective: Effective | None = Field(default=None, description="Values that the operator derived.")
-    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
-        default=[], description="Health by aspect.", json_schema_extra=listed_by("type")
+    conditions: Annotated[list[Condition], Field(max_length=16), ListedBy("type")] = Field(
+        default=[], description="Health by aspect."
     )

@@ -23,9 +23,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
-QUANTITY_PATTERN: Final = (
-    r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
+QUANTITY_PATTERN: Final = r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]{1,2}))?$"
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
@@ -47,7 +45,7 @@ class Matches:
 
         def check(value: str) -> str:
             if matcher.isinstance_python(value) is self.never:
-                raise PydanticCustomError("matches", self.message)  # type: ignore[arg-type]  # wants a literal; ours is one, at its caller
+                raise PydanticCustomError("matches", self.message)
             return value
 
         return core_schema.no_info_after_validator_function(check, handler(source))
@@ -91,9 +89,25 @@ class Struct(BaseModel):
         return json
 
 
-def listed_by(*keys: str) -> dict[str, Any]:
-    """Return the schema marker of a list that is a map by `keys`: merged item by item, duplicates refused."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+@dataclass(frozen=True)
+class ListedBy:
+    """A list that is a map by the field `key` of its items: merged item by item, duplicates refused."""
+
+    key: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(items: list[Any]) -> list[Any]:
+            keys = [getattr(item, self.key) for item in items]
+            if twice := sorted({key for key in keys if keys.count(key) > 1}):
+                raise PydanticCustomError(
+                    "duplicate", "duplicate {key}: {twice}", {"key": self.key, "twice": ", ".join(twice)}
+                )
+            return items
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
 
 
 def _number_as_text(value: object) -> object:
@@ -111,12 +125,27 @@ Quantity = Annotated[
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "pattern": QUANTITY_PATTERN,
             "maxLength": 32,
+            "minimum": 0,
         }
     ),
 ]
 """A Kubernetes quantity such as `500m`, `2` or `4Gi`."""
 
-ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Matches(
+        DNS_SUBDOMAIN,
+        "must be an object's name: lower-case letters, digits, - and ., with a letter or digit at both ends",
+    ),
+]
 """The name of an object of the same namespace."""
 
-NamespaceName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL)]
+NamespaceName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    Matches(
+        DNS_LABEL, "must be a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends"
+    ),
+]
+"""The name of a namespace."""

@@ -1,0 +1,66 @@
+{{/* Names are fixed by contract: the demo, the e2e cases and the runtime's NetworkPolicy find the operator by them. */}}
+{{- define "modelward.name" -}}modelward-operator{{- end -}}
+
+{{/* Selectors use these two labels and nothing else, so that an upgrade never changes them. */}}
+{{- define "modelward.selector" -}}
+app.kubernetes.io/name: {{ include "modelward.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "modelward.labels" -}}
+{{ include "modelward.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: modelward
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "modelward.operatorImage" -}}
+{{ .Values.operator.image | default (printf "modelward/operator:%s" .Chart.AppVersion) }}
+{{- end -}}
+
+{{- define "modelward.runtimeImage" -}}
+{{ .Values.runtime.image | default (printf "modelward/runtime:%s" .Chart.AppVersion) }}
+{{- end -}}
+
+{{/* What the operator may do where it serves models. No Secrets: pods read them, the operator never does. */}}
+{{- define "modelward.rules" -}}
+# What users write. Read only: the operator never changes a spec.
+- apiGroups: [modelward.dev]
+  resources: [modeldeployments]
+  verbs: [get, list, watch]
+- apiGroups: [modelward.dev]
+  resources: [modeldeployments/status]
+  verbs: [patch]
+# Needed for ownerReferences with blockOwnerDeletion where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [modelward.dev]
+  resources: [modeldeployments/finalizers]
+  verbs: [update]
+# The children: server-side apply needs create and patch, pruning needs delete.
+- apiGroups: [""]
+  resources: [configmaps, serviceaccounts, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Replicas are written through /scale alone.
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [get, patch]
+# What the status is told from.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create, patch]
+{{- end -}}

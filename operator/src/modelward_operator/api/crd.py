@@ -1,0 +1,163 @@
+"""Derive the CustomResourceDefinition from the typed kind: what Python checks is what the API server checks.
+
+Called by `generate.py`, which writes `crds/`, and by tests. Pure: a model class in, a dict out. It must not know any field by
+name; what a field needs beyond pydantic's JSON schema it says itself with a marker of `types.py`.
+
+Kubernetes wants a *structural* schema: every `$ref` inlined, no union but int-or-string, no title, no `propertyNames`. Defaults
+stay where they are short and certain: at a leaf, outside lists. An absent struct means that the feature is off, so structs have
+none.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from modelward_operator.api.modeldeployment import (
+    GROUP,
+    KIND,
+    NAME_MAX_LENGTH,
+    PLURAL,
+    VERSION,
+    ModelDeploymentSpec,
+)
+from modelward_operator.api.status import ModelDeploymentStatus
+from modelward_operator.api.types import Struct
+
+Schema = dict[str, Any]
+
+SINGULAR: Final = "modeldeployment"
+SHORT_NAME: Final = "mdep"
+
+NAME_RULE: Final = {
+    "rule": f"self.metadata.name.size() <= {NAME_MAX_LENGTH} && self.metadata.name.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    "message": f"metadata.name must be at most {NAME_MAX_LENGTH} lower-case letters, digits and -, begin with a letter and not end "
+    "with -, because the Service and the pods are named after it",
+}
+"""Only metadata.name and generateName can be read by a rule, and only at the root."""
+
+PRINTER_COLUMNS: Final = (
+    # What is it?
+    {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    {"name": "Model", "type": "string", "jsonPath": ".status.model.shortDigest"},
+    {"name": "Replicas", "type": "integer", "jsonPath": ".status.readyReplicas", "description": "Pods that serve."},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    # With -o wide.
+    {"name": "Version", "type": "string", "jsonPath": ".status.model.version", "priority": 1},
+    {"name": "Provider", "type": "string", "jsonPath": ".status.model.executionProvider", "priority": 1},
+    {"name": "URL", "type": "string", "jsonPath": ".status.url", "priority": 1},
+    {
+        "name": "Message",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
+        "priority": 1,
+    },
+)
+
+
+def modeldeployment_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of ModelDeployment, a fresh value."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": SINGULAR,
+                "shortNames": [SHORT_NAME],
+                "categories": ["all", "ml"],
+            },
+            "scope": "Namespaced",
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> dict[str, Any]:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [dict(column) for column in PRINTER_COLUMNS],
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.scaling.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": "One ONNX model, served: where it is, how it runs and who may reach it.",
+                "required": ["spec"],
+                "properties": {
+                    "spec": structural_schema(ModelDeploymentSpec),
+                    "status": structural_schema(ModelDeploymentStatus),
+                },
+                "x-kubernetes-validations": [dict(NAME_RULE)],
+            }
+        },
+    }
+
+
+def structural_schema(struct: type[Struct]) -> Schema:
+    """Return the structural OpenAPI v3 schema of a struct, fields under their wire names."""
+    schema = struct.model_json_schema(by_alias=True, mode="validation")
+    return _structural(schema, schema.get("$defs", {}), in_list=False)
+
+
+def resolve(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Schema:
+    """Return `node` with its reference inlined and `X | None` read as an optional X. What stands beside them wins."""
+    flat = dict(node)
+    if "$ref" in flat:
+        name = flat.pop("$ref").rsplit("/", 1)[-1]
+        return {**resolve(defs[name], defs), **flat}
+    variants = [variant for variant in flat.get("anyOf", ()) if variant != {"type": "null"}]
+    if len(variants) == 1:
+        del flat["anyOf"]
+        return {**resolve(variants[0], defs), **flat}
+    return flat
+
+
+def _structural(node: Mapping[str, Any], defs: Mapping[str, Any], *, in_list: bool) -> Schema:
+    flat = resolve(node, defs)
+    schema = {key: value for key, value in flat.items() if key not in {"$defs", "title", "examples", "propertyNames"}}
+    if not _default_stays(schema, in_list=in_list):
+        schema.pop("default", None)
+    if schema.get("type") == "integer":
+        schema["format"] = "int32" if schema.get("maximum", 2**63) < 2**31 else "int64"
+    if "properties" in schema:
+        fields = schema["properties"].items()
+        schema["properties"] = {name: _structural(field, defs, in_list=in_list) for name, field in fields}
+    if "items" in schema:
+        schema["items"] = _structural(schema["items"], defs, in_list=True)
+    if isinstance(schema.get("additionalProperties"), dict):
+        schema["additionalProperties"] = _structural(schema["additionalProperties"], defs, in_list=True)
+    if rules := _key_rules(flat.get("propertyNames", {})):
+        schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), *rules]
+    return schema
+
+
+def _default_stays(schema: Schema, *, in_list: bool) -> bool:
+    """Keep a default that says something: not null or empty, which is what absence says, and not a whole struct."""
+    default = schema.get("default")
+    return not in_list and isinstance(default, bool | int | str) and default != ""
+
+
+def _key_rules(names: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Turn what the keys of a map must obey into rules of the map: a structural schema cannot say it otherwise."""
+    rules = [
+        {"rule": f"self.all(key, {rule['rule'].replace('self.', 'key.')})", "message": rule["message"]}
+        for rule in names.get("x-kubernetes-validations", ())
+    ]
+    if "maxLength" in names:
+        limit = names["maxLength"]
+        rules.append(
+            {"rule": f"self.all(key, key.size() <= {limit})", "message": f"a key has at most {limit} characters"}
+        )
+    return rules
