@@ -82,7 +82,7 @@ def selector(name: str) -> dict[str, str]:
     return {MANAGED_BY: MANAGER, MODEL_LABEL: name}
 
 
-def child(given: Given, api_version: str, kind: str, name: str, **body: Any) -> dict[str, Any]:
+def child(given: Given, api_version: str, kind: str, name: str, **body: object) -> dict[str, Any]:
     """Return a child object with its name, labels and controller reference, and `body` for the rest."""
     return {
         "apiVersion": api_version,

@@ -1,0 +1,87 @@
+"""The condition of each aspect but Ready, from the pods. Called by `summarise.py`."""
+
+from dataclasses import dataclass
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.facts import Given
+from modelward_operator.status.conditions import Reason, Type
+from modelward_operator.status.diagnose import Diagnosis, ready
+from modelward_operator.status.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One condition before it has a time."""
+
+    type: Type
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aspects:
+    """One ModelDeployment as its pods show it."""
+
+    given: Given
+    spec: ModelDeploymentSpec
+    fleet: Fleet
+    wanted: int
+    url: str
+
+    def findings(self) -> list[Finding]:
+        """Return one finding per aspect, in the order in which Ready looks for its reason."""
+        if self.wanted == 0:
+            return [
+                Finding(Type.WORKLOAD_AVAILABLE, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted"),
+                Finding(
+                    Type.ROLLOUT_COMPLETE, "True", Reason.COMPLETE, "there is nothing to roll out at zero replicas"
+                ),
+            ]
+        diagnosis = self.fleet.diagnosis()
+        verified = [self._verified(diagnosis)] if self.spec.model.digest else []
+        return [*verified, self._available(diagnosis), self._workload(diagnosis), self._rollout(diagnosis)]
+
+    def _verified(self, diagnosis: Diagnosis | None) -> Finding:
+        if self.fleet.serving_current:
+            return Finding(
+                Type.MODEL_VERIFIED, "True", Reason.DIGEST_MATCHES, f"the stored model is {self.spec.model.digest}"
+            )
+        if diagnosis and diagnosis.type is Type.MODEL_VERIFIED:
+            return Finding(Type.MODEL_VERIFIED, "False", diagnosis.reason, diagnosis.message)
+        return Finding(Type.MODEL_VERIFIED, "Unknown", Reason.STARTING, "no pod has checked the digest yet")
+
+    def _available(self, diagnosis: Diagnosis | None) -> Finding:
+        if serving := self.fleet.serving:
+            which = "" if self.fleet.serving_current else ", of the previous revision"
+            message = f"{len(serving)} ready pods have loaded the model{which}"
+            return Finding(Type.MODEL_AVAILABLE, "True", Reason.LOADED, message)
+        if diagnosis and diagnosis.type is Type.MODEL_AVAILABLE:
+            return Finding(Type.MODEL_AVAILABLE, _answer(diagnosis), diagnosis.reason, diagnosis.message)
+        return Finding(Type.MODEL_AVAILABLE, "Unknown", Reason.STARTING, "no pod has loaded the model yet")
+
+    def _workload(self, diagnosis: Diagnosis | None) -> Finding:
+        counted = f"{len(self.fleet.serving)} of {self.wanted} pods are ready"
+        because = f": {diagnosis.message}" if diagnosis and diagnosis.failed else ""
+        if self.fleet.serving:
+            return Finding(Type.WORKLOAD_AVAILABLE, "True", Reason.PODS_READY, counted + because)
+        if diagnosis and diagnosis.type is Type.WORKLOAD_AVAILABLE:
+            return Finding(Type.WORKLOAD_AVAILABLE, _answer(diagnosis), diagnosis.reason, diagnosis.message)
+        if diagnosis and diagnosis.failed:
+            return Finding(Type.WORKLOAD_AVAILABLE, "False", Reason.PODS_NOT_READY, counted + because)
+        return Finding(Type.WORKLOAD_AVAILABLE, "Unknown", Reason.STARTING, counted)
+
+    def _rollout(self, diagnosis: Diagnosis | None) -> Finding:
+        fleet = self.fleet
+        if not fleet.old and (fleet.serving_current or fleet.complete_before):
+            return Finding(Type.ROLLOUT_COMPLETE, "True", Reason.COMPLETE, "all pods are of the current revision")
+        if diagnosis and diagnosis.failed and not fleet.serving_current:
+            serves = "; the previous revision serves on" if fleet.serving else ""
+            return Finding(Type.ROLLOUT_COMPLETE, "False", diagnosis.reason, diagnosis.message + serves)
+        counted = f"{sum(map(ready, fleet.current))} of {self.wanted} pods of the current revision are ready"
+        left = f", {len(fleet.old)} of an older one are left" if fleet.old else ""
+        return Finding(Type.ROLLOUT_COMPLETE, "Unknown", Reason.ROLLING_OUT, counted + left)
+
+
+def _answer(diagnosis: Diagnosis) -> str:
+    return "False" if diagnosis.failed else "Unknown"

@@ -1,0 +1,128 @@
+"""Condition types and reasons of a ModelDeployment: every word that a user can see in its status.
+
+Positive polarity: True is healthy. Unknown while in progress. A condition whose feature is off is absent. crds/README.md prints
+these tables (`make generate`).
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Type(StrEnum):
+    """The aspects, in the order in which Ready looks for its reason."""
+
+    MODEL_VERIFIED = "ModelVerified"
+    MODEL_AVAILABLE = "ModelAvailable"
+    WORKLOAD_AVAILABLE = "WorkloadAvailable"
+    ROLLOUT_COMPLETE = "RolloutComplete"
+    READY = "Ready"
+
+
+TYPES: Final = {
+    Type.READY: "The current spec is served. False: it is not, and the message says why. Unknown: on the way.",
+    Type.MODEL_AVAILABLE: "The model was fetched and loaded, as the pods report it.",
+    Type.MODEL_VERIFIED: "The stored model has the declared digest. Absent without model.digest.",
+    Type.WORKLOAD_AVAILABLE: "Pods run and are ready.",
+    Type.ROLLOUT_COMPLETE: "All pods are of the current revision. False: the new revision cannot start; an old one serves on.",
+}
+
+
+class Reason(StrEnum):
+    """Reasons of the operator's own; load failures of the runtime come with theirs (`LOAD_FAILURES`)."""
+
+    # Healthy
+    SERVING = "Serving"
+    SCALED_TO_ZERO = "ScaledToZero"
+    LOADED = "Loaded"
+    DIGEST_MATCHES = "DigestMatches"
+    PODS_READY = "PodsReady"
+    COMPLETE = "Complete"
+    # In progress
+    STARTING = "Starting"
+    FETCHING = "Fetching"
+    VERIFYING = "Verifying"
+    LOADING = "Loading"
+    WARMING_UP = "WarmingUp"
+    DRAINING = "Draining"
+    ROLLING_OUT = "RollingOut"
+    # Not healthy
+    SUSPENDED = "Suspended"
+    INVALID_SPEC = "InvalidSpec"
+    CHILD_NOT_OWNED = "ChildNotOwned"
+    CHILD_REJECTED = "ChildRejected"
+    POD_CREATION_FAILED = "PodCreationFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    INSUFFICIENT_GPU = "InsufficientGPU"
+    VOLUME_CLAIM_NOT_FOUND = "VolumeClaimNotFound"
+    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105  a reason, not a secret
+    SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105  a reason, not a secret
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+    CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
+    CONTAINER_START_FAILED = "ContainerStartFailed"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    CONTAINER_EXITED = "ContainerExited"
+    POD_EVICTED = "PodEvicted"
+    PODS_NOT_READY = "PodsNotReady"
+
+
+REASONS: Final = {
+    Reason.SERVING: "Every pod of the current revision that is ready serves the model.",
+    Reason.SCALED_TO_ZERO: "Zero replicas are wanted, and none run.",
+    Reason.LOADED: "The ready pods have loaded the model.",
+    Reason.DIGEST_MATCHES: "The stored model has the declared digest.",
+    Reason.PODS_READY: "At least one pod is ready.",
+    Reason.COMPLETE: "All pods are of the current revision.",
+    Reason.STARTING: "The pods exist or are about to, and have not reported yet.",
+    Reason.FETCHING: "The model is being read from its store.",
+    Reason.VERIFYING: "The digest is being checked.",
+    Reason.LOADING: "ONNX Runtime is building its session.",
+    Reason.WARMING_UP: "The first inference is under way.",
+    Reason.DRAINING: "The pod ends; requests in flight are being answered.",
+    Reason.ROLLING_OUT: "Pods of the new revision replace those of the old one, which serves until then.",
+    Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
+    Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running.",
+    Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",
+    Reason.CHILD_REJECTED: "The API server refused a child; the message is its own.",
+    Reason.POD_CREATION_FAILED: "The Deployment's controller may not create pods: a quota, Pod Security or an admission webhook.",
+    Reason.UNSCHEDULABLE: "No node fits the pod; the message is the scheduler's.",
+    Reason.INSUFFICIENT_GPU: "No node has the accelerator free; the message is the scheduler's.",
+    Reason.VOLUME_CLAIM_NOT_FOUND: "The PersistentVolumeClaim of a pvc:// model does not exist in this namespace.",
+    Reason.VOLUME_MOUNT_FAILED: "The kubelet cannot mount a volume of the pod.",
+    Reason.SECRET_NOT_FOUND: "A Secret that the spec names does not exist in this namespace.",
+    Reason.SECRET_KEY_NOT_FOUND: "A Secret that the spec names lacks a key.",
+    Reason.CONFIG_MAP_NOT_FOUND: "The ConfigMap of caBundleRef does not exist in this namespace, or lacks the key ca.crt.",
+    Reason.CONTAINER_CONFIG_INVALID: "The kubelet cannot make the container from its configuration.",
+    Reason.CONTAINER_START_FAILED: "The container cannot be started.",
+    Reason.IMAGE_PULL_FAILED: "The serving image cannot be pulled.",
+    Reason.OUT_OF_MEMORY: "The container was killed at its memory limit. Raise resources.limits.memory.",
+    Reason.CONTAINER_EXITED: "The container ended by itself; the message has the exit code and its last words.",
+    Reason.POD_EVICTED: "The node evicted the pod.",
+    Reason.PODS_NOT_READY: "Pods run, but none is ready.",
+}
+
+LOAD_FAILURES: Final = {
+    "UnsupportedScheme": "The URI's scheme is none that the runtime can read.",
+    "BucketNotFound": "The bucket does not exist.",
+    "ModelNotFound": "Nothing lies at the URI.",
+    "AccessDenied": "The store refused the credentials, or they may not read this object.",
+    "SourceUnreachable": "The store does not answer. It is tried again with back-off.",
+    "CertificateInvalid": "The store's certificate is not trusted. Name its CA in storage.caBundleRef.",
+    "FetchStalled": "No byte arrived for 60 s; the pod starts again.",
+    "Truncated": "Fewer bytes arrived than the store had announced.",
+    "OutOfSpace": "The model does not fit on the pod's disk.",
+    "NoModelFile": "The folder holds no model.onnx.",
+    "AmbiguousModelFile": "The folder holds several .onnx files, and none is named model.onnx.",
+    "DigestMismatch": "The stored model is not the one that model.digest names.",
+    "InvalidModel": "The file is not a model that ONNX Runtime can load.",
+    "UnsupportedOpset": "The model uses an operator set that this ONNX Runtime does not know yet.",
+    "UnsupportedTypes": "The model has inputs or outputs that are no tensors.",
+    "ExternalDataOutsideFolder": "The model names a weights file outside its own folder.",
+    "ExternalDataMissing": "The model names a weights file that is not there.",
+    "ConfigInvalid": "The runtime cannot read its configuration.",
+}
+"""What the runtime reports when a load fails, spelled as it spells them (the file contract `runtime/v1`)."""
+
+VERIFY_FAILURES: Final = frozenset({"DigestMismatch"})
+"""Load failures that speak of ModelVerified; all others speak of ModelAvailable."""

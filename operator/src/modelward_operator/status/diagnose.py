@@ -1,0 +1,160 @@
+"""What is the matter with one pod: read from its live object, its runtime's report and its events. Called by `summarise.py`.
+
+The first of these that applies:
+
+    not scheduled ─ waiting with a reason ─ ended or killed ─ load failure reported ─ volume not mounted ─ on the way ─ ready
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelward_operator.facts import Json, Pod
+from modelward_operator.plan import names
+from modelward_operator.status.conditions import LOAD_FAILURES, VERIFY_FAILURES, Reason, Type
+
+_IN_PROGRESS: Final = {
+    "Fetching": (Type.MODEL_AVAILABLE, Reason.FETCHING),
+    "Verifying": (Type.MODEL_AVAILABLE, Reason.VERIFYING),
+    "Loading": (Type.MODEL_AVAILABLE, Reason.LOADING),
+    "WarmingUp": (Type.MODEL_AVAILABLE, Reason.WARMING_UP),
+    "Draining": (Type.WORKLOAD_AVAILABLE, Reason.DRAINING),
+}
+_CONTAINER_CONFIG: Final = (
+    (re.compile(r"secret .* not found"), Reason.SECRET_NOT_FOUND),
+    (re.compile(r"couldn't find key .* in Secret"), Reason.SECRET_KEY_NOT_FOUND),
+)
+_WARNINGS: Final = (
+    (re.compile(r"configmap .* not found|references non-existent config key"), Reason.CONFIG_MAP_NOT_FOUND),
+    (re.compile(r"secret .* not found"), Reason.SECRET_NOT_FOUND),
+    (re.compile(r"MountVolume|AttachVolume|[Vv]olume"), Reason.VOLUME_MOUNT_FAILED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One pod's state: which aspect it speaks of, and whether it is a failure or only on the way."""
+
+    type: Type
+    reason: str
+    message: str
+    failed: bool
+
+
+def ready(pod: Pod) -> bool:
+    """True when the pod takes requests: Ready, and not about to end."""
+    conditions = {c["type"]: c["status"] for c in pod.raw.get("status", {}).get("conditions", ())}
+    return conditions.get("Ready") == "True" and not ending(pod)
+
+
+def ending(pod: Pod) -> bool:
+    """True when the pod is being deleted."""
+    return "deletionTimestamp" in pod.raw["metadata"]
+
+
+def diagnose(pod: Pod) -> Diagnosis:
+    """Return what is the matter with a pod that is not ready."""
+    status, name = pod.raw.get("status", {}), pod.raw["metadata"]["name"]
+    container = _container_status(status)
+    return (
+        _evicted(status, name)
+        or _unscheduled(status, name)
+        or _waiting(container, name)
+        or _ended(container, name)
+        or _load_failure(pod.report.get("failure"), name)
+        or _warned(pod.warning, name)
+        or _on_the_way(pod, name)
+    )
+
+
+def _container_status(status: Json) -> Json:
+    return next((c for c in status.get("containerStatuses", ()) if c["name"] == names.CONTAINER), {})
+
+
+def _evicted(status: Json, name: str) -> Diagnosis | None:
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return _workload(Reason.POD_EVICTED, f"pod {name}: {status['reason']}: {status.get('message', '')}")
+    return None
+
+
+def _unscheduled(status: Json, name: str) -> Diagnosis | None:
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            message = condition.get("message", "")
+            if re.search(r'persistentvolumeclaim ".*" not found', message):
+                return _workload(Reason.VOLUME_CLAIM_NOT_FOUND, f"pod {name}: {message}")
+            lacking = re.search(r"Insufficient \S+/\S+", message)
+            reason = Reason.INSUFFICIENT_GPU if lacking else Reason.UNSCHEDULABLE
+            return _workload(reason, f"pod {name}: {message}")
+    return None
+
+
+def _waiting(container: Json, name: str) -> Diagnosis | None:
+    waiting = container.get("state", {}).get("waiting", {})
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    text = f"pod {name}: {message or reason}"
+    if reason in {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}:
+        return _workload(
+            Reason.IMAGE_PULL_FAILED, f"pod {name}: image {container.get('image', '')}: {message or reason}"
+        )
+    if reason == "CreateContainerConfigError":
+        found = next(
+            (r for pattern, r in _CONTAINER_CONFIG if pattern.search(message)), Reason.CONTAINER_CONFIG_INVALID
+        )
+        return _workload(found, text)
+    if reason in {"CreateContainerError", "RunContainerError", "StartError"}:
+        return _workload(Reason.CONTAINER_START_FAILED, text)
+    return None
+
+
+def _ended(container: Json, name: str) -> Diagnosis | None:
+    """A container that ended keeps its failure while it starts anew, until the pod is ready."""
+    terminated = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
+    if not terminated:
+        return None
+    if terminated.get("reason") == "OOMKilled":
+        limit = container.get("resources", {}).get("limits", {}).get("memory", "none")
+        return _workload(
+            Reason.OUT_OF_MEMORY,
+            f"pod {name}: killed at its memory limit ({limit}); raise spec.resources.limits.memory",
+        )
+    if failure := _load_failure(_json(terminated.get("message", "")), name):
+        return failure
+    words = terminated.get("message", "").strip().splitlines()
+    last = f": {words[-1]}" if words else ""
+    return _workload(Reason.CONTAINER_EXITED, f"pod {name}: exit code {terminated.get('exitCode')}{last}")
+
+
+def _load_failure(failure: Any, name: str) -> Diagnosis | None:
+    """`failure` comes from the pod, by report or termination message: believed only as far as its form goes."""
+    if not isinstance(failure, dict) or failure.get("reason") not in LOAD_FAILURES:
+        return None
+    reason = str(failure["reason"])
+    aspect = Type.MODEL_VERIFIED if reason in VERIFY_FAILURES else Type.MODEL_AVAILABLE
+    retry = "" if failure.get("permanent") else " (retrying)"
+    return Diagnosis(aspect, reason, f"pod {name}: {failure.get('message', '')}{retry}"[:1024], failed=True)
+
+
+def _warned(warning: str, name: str) -> Diagnosis | None:
+    if not warning:
+        return None
+    reason = next((r for pattern, r in _WARNINGS if pattern.search(warning)), Reason.CONTAINER_START_FAILED)
+    return _workload(reason, f"pod {name}: {warning}"[:1024])
+
+
+def _on_the_way(pod: Pod, name: str) -> Diagnosis:
+    state = pod.report.get("state", "")
+    aspect, reason = _IN_PROGRESS.get(state, (Type.WORKLOAD_AVAILABLE, Reason.STARTING))
+    return Diagnosis(aspect, reason, f"pod {name}: {reason.lower() if state else 'starting'}", failed=False)
+
+
+def _workload(reason: Reason, message: str) -> Diagnosis:
+    return Diagnosis(Type.WORKLOAD_AVAILABLE, reason, message[:1024], failed=True)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,57 @@
+"""The pods of one ModelDeployment, sorted by what they mean for the planned revision. Used by `summarise.py` and `aspects.py`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelward_operator.facts import Given, Json, Pod
+from modelward_operator.plan.pod import revision
+from modelward_operator.status.conditions import Reason, Type
+from modelward_operator.status.diagnose import Diagnosis, diagnose, ending, ready
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The pods that count, sorted by revision and readiness; ending pods are left out."""
+
+    current: Sequence[Pod]
+    old: Sequence[Pod]
+    complete_before: bool
+    """True when the Deployment's controller has called the planned revision complete once."""
+    creation_failure: str
+    """Why the Deployment's controller cannot create pods, or an empty string."""
+
+    @property
+    def serving(self) -> list[Pod]:
+        """Ready pods, those of the current revision first."""
+        return [pod for pod in (*self.current, *self.old) if ready(pod)]
+
+    @property
+    def serving_current(self) -> bool:
+        """True when the current revision takes requests."""
+        return any(map(ready, self.current))
+
+    def diagnosis(self) -> Diagnosis | None:
+        """Return what keeps the current revision's pods from being ready: the worst, of the newest pod."""
+        if self.creation_failure:
+            return Diagnosis(Type.WORKLOAD_AVAILABLE, Reason.POD_CREATION_FAILED, self.creation_failure, failed=True)
+        newest_first = sorted(
+            self.current, key=lambda p: str(p.raw["metadata"].get("creationTimestamp", "")), reverse=True
+        )
+        found = [diagnose(pod) for pod in newest_first if not ready(pod)]
+        return next((d for d in found if d.failed), found[0] if found else None)
+
+
+def fleet_of(given: Given, workload: Json) -> Fleet:
+    """Return the pods that count, against the planned Deployment."""
+    wanted = revision(workload["spec"]["template"])
+    pods = [pod for pod in given.pods if not ending(pod) and pod.raw.get("status", {}).get("phase") != "Succeeded"]
+    live = given.child("Deployment", given.key.name)
+    conditions = {c["type"]: c for c in live.get("status", {}).get("conditions", ())}
+    same = revision(live.get("spec", {}).get("template", {})) == wanted
+    failure = conditions.get("ReplicaFailure", {})
+    return Fleet(
+        current=[pod for pod in pods if revision(pod.raw) == wanted],
+        old=[pod for pod in pods if revision(pod.raw) != wanted],
+        complete_before=same and conditions.get("Progressing", {}).get("reason") == "NewReplicaSetAvailable",
+        creation_failure=str(failure.get("message", "")) if same and failure.get("status") == "True" else "",
+    )

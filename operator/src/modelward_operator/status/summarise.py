@@ -1,0 +1,158 @@
+"""The whole status from the facts of one pass. Called by `reconcile.py`; writes nothing itself.
+
+pods by revision ─▶ the condition of each aspect ─▶ Ready: the first False, else the first Unknown, else True
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.parse import Invalid
+from modelward_operator.facts import Applied, Given, Json, Plan, Pod
+from modelward_operator.plan import names
+from modelward_operator.plan.deployment import image_of
+from modelward_operator.plan.rollout import strategy_in_use
+from modelward_operator.rulings import Ruling
+from modelward_operator.status.aspects import Aspects, Finding
+from modelward_operator.status.conditions import Reason, Type
+from modelward_operator.status.diagnose import ending, ready
+from modelward_operator.status.fleet import Fleet, fleet_of
+
+MESSAGE_LIMIT: Final = 2048
+
+
+def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Plan, applied: Applied) -> Json:
+    """Return the status after this pass."""
+    workload = plan.find("Deployment")
+    fleet = fleet_of(given, workload)
+    wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
+    findings = Aspects(given, spec, fleet, wanted, _url(given)).findings()
+    findings.append(_ready(given, ruling, applied, fleet, wanted, findings))
+    live = given.child("Deployment", given.key.name)
+    status: dict[str, Any] = {
+        "observedGeneration": given.generation,
+        "replicas": len(fleet.current) + len(fleet.old),
+        "readyReplicas": len(fleet.serving),
+        "selector": ",".join(f"{key}={value}" for key, value in sorted(names.selector(given.key.name).items())),
+        "url": _url(given),
+        "address": {"http": _url(given), "grpc": f"{_host(given)}:{names.GRPC_PORT}"},
+        "effective": {
+            "image": image_of(workload) or image_of(live),
+            "strategy": strategy_in_use(given, spec).value,
+            **({"replicas": workload["spec"]["replicas"]} if "replicas" in workload["spec"] else {}),
+        },
+        "conditions": _conditions(given, findings),
+    }
+    if model := _model(given, fleet, wanted):
+        status["model"] = model
+    return status
+
+
+def summarise_invalid(given: Given, invalid: Invalid) -> Json:
+    """Return the status of an object whose spec cannot be read: what was known stays, Ready says every field error."""
+    message = f"{invalid}. What runs keeps running."
+    before = {**given.raw.get("status", {})}
+    kept = [c for c in before.get("conditions", ()) if c["type"] != Type.READY]
+    fresh = _conditions(given, [Finding(Type.READY, "False", Reason.INVALID_SPEC, message)])
+    return {**before, "observedGeneration": given.generation, "conditions": [*kept, *fresh]}
+
+
+def look_again_after(given: Given, status: Json, applied: Applied) -> float | None:
+    """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports."""
+    if applied.refusals:
+        return 15.0
+    waits = [_wait(pod, given.now) for pod in given.pods if not ending(pod)]
+    return min((w for w in waits if w is not None), default=None)
+
+
+def _wait(pod: Pod, now: datetime) -> float | None:
+    if ready(pod):
+        return None if pod.report else 2.0
+    created = datetime.fromisoformat(str(pod.raw["metadata"].get("creationTimestamp") or now.isoformat()))
+    young = now - created < timedelta(minutes=2)
+    states = [c.get("state", {}) for c in pod.raw.get("status", {}).get("containerStatuses", ())]
+    if any("running" in state for state in states):
+        return 1.0 if young else 4.0
+    return 2.0 if young else 15.0
+
+
+def _ready(
+    given: Given, ruling: Ruling, applied: Applied, fleet: Fleet, wanted: int, findings: Sequence[Finding]
+) -> Finding:
+    if ruling.denied:
+        verdicts = sorted(ruling.verdicts)
+        return Finding(Type.READY, "False", verdicts[0].reason, "; ".join(v.message for v in verdicts))
+    if applied.refusals:
+        refusal = applied.refusals[0]
+        reason = Reason.CHILD_NOT_OWNED if refusal.reason == "NotOwned" else Reason.CHILD_REJECTED
+        return Finding(Type.READY, "False", reason, f"{refusal.kind} {refusal.name}: {refusal.message}")
+    if wanted == 0:
+        return Finding(Type.READY, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted; scale up to serve")
+    for status in ("False", "Unknown"):
+        for finding in findings:
+            if finding.status == status:
+                serves = "; the previous revision serves on" if fleet.serving and not fleet.serving_current else ""
+                known = serves if serves not in finding.message else ""
+                return Finding(Type.READY, status, finding.reason, finding.message + known)
+    return Finding(Type.READY, "True", Reason.SERVING, f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}")
+
+
+def _conditions(given: Given, findings: Iterable[Finding]) -> list[Json]:
+    """Order by type; `lastTransitionTime` stands while the status stands."""
+    before = {c["type"]: c for c in given.raw.get("status", {}).get("conditions", ())}
+    now = given.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    conditions = []
+    for finding in sorted(findings, key=lambda f: f.type):
+        last = before.get(finding.type, {})
+        since = last.get("lastTransitionTime", now) if last.get("status") == finding.status else now
+        conditions.append(
+            {
+                "type": str(finding.type),
+                "status": finding.status,
+                "reason": str(finding.reason),
+                "message": finding.message[:MESSAGE_LIMIT],
+                "observedGeneration": given.generation,
+                "lastTransitionTime": since,
+            }
+        )
+    return conditions
+
+
+def _model(given: Given, fleet: Fleet, wanted: int) -> Json:
+    """What serving pods report; while a report cannot be read, what they reported last."""
+    if wanted == 0:
+        return {}
+    reports = [pod.report for pod in fleet.serving if pod.report]
+    model = dict(_loaded(reports[0])) if reports else {}
+    if fleet.serving and not reports:
+        model = {**given.raw.get("status", {}).get("model", {})}
+    model.pop("lastFailure", None)
+    diagnosis = fleet.diagnosis()
+    if diagnosis and diagnosis.failed:
+        model["lastFailure"] = f"{diagnosis.reason}: {diagnosis.message}"[:MESSAGE_LIMIT]
+    return model
+
+
+def _loaded(report: Json) -> Json:
+    """The report comes from a pod: texts are cut to what the schema takes, and numbers must be numbers."""
+    model = report.get("model", {})
+    size = model.get("sizeBytes")
+    digest = str(model.get("digest", ""))
+    found = {
+        "digest": digest[:512],
+        "shortDigest": digest.removeprefix("sha256:")[:12],
+        "version": str(model.get("version", ""))[:512],
+        "executionProvider": str(report.get("executionProvider", ""))[:512],
+    }
+    return {key: value for key, value in found.items() if value} | (
+        {"sizeBytes": size} if isinstance(size, int) else {}
+    )
+
+
+def _host(given: Given) -> str:
+    return f"{given.key.name}.{given.key.namespace}.svc"
+
+
+def _url(given: Given) -> str:
+    return f"http://{_host(given)}:{names.HTTP_PORT}"
