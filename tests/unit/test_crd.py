@@ -1,0 +1,164 @@
+"""The CRD keeps the promises that hold for every field, present and future: bounded, structural, small, with clear rules."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from modelward_operator.api.crd import modeldeployment_crd, structural_schema
+from modelward_operator.api.generate import artefacts
+from modelward_operator.api.reference import reference
+from modelward_operator.api.types import Struct
+
+CRD = modeldeployment_crd()
+VERSION = CRD["spec"]["versions"][0]
+SCHEMA = VERSION["schema"]["openAPIV3Schema"]
+# https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
+FORBIDDEN = {
+    "$ref",
+    "$defs",
+    "title",
+    "examples",
+    "propertyNames",
+    "const",
+    "oneOf",
+    "allOf",
+    "prefixItems",
+    "uniqueItems",
+}
+
+
+def walk(node: dict[str, Any], path: str = "", *, in_list: bool = False) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    yield path, node, in_list
+    for name, field in node.get("properties", {}).items():
+        yield from walk(field, f"{path}.{name}", in_list=in_list)
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from walk(node[key], f"{path}[]", in_list=True)
+
+
+NODES = {path: (node, in_list) for path, node, in_list in walk(SCHEMA)}
+
+
+def unbounded(node: dict[str, Any]) -> bool:
+    if node.get("x-kubernetes-int-or-string"):
+        return "maxLength" not in node
+    needs = {"string": "maxLength", "array": "maxItems", "object": "maxProperties"}.get(node["type"])
+    if node["type"] == "object":
+        return "properties" not in node and "maxProperties" not in node
+    return needs is not None and needs not in node and "enum" not in node
+
+
+@pytest.mark.parametrize("path", NODES)
+def test_every_string_list_and_map_is_bounded(path: str) -> None:
+    assert not unbounded(NODES[path][0]), f"{path or 'the root'} has no limit: give it max_length"
+
+
+@pytest.mark.parametrize("path", NODES)
+def test_schema_is_structural(path: str) -> None:
+    node, in_list = NODES[path]
+    assert not FORBIDDEN & node.keys()
+    assert "anyOf" not in node or node.get("x-kubernetes-int-or-string")
+    assert not (in_list and "default" in node), "defaults inside list items and maps break merging"
+    assert node.get("default") not in ("", [], {}), "absence says it already"
+
+
+@pytest.mark.parametrize("path", [path for path in NODES if path and not path.endswith("[]")])
+def test_every_field_is_described(path: str) -> None:
+    assert NODES[path][0].get("description", "").endswith((".", ".)")), f"{path} has no sentence of its own"
+
+
+@pytest.mark.parametrize("path", [path for path, (node, _) in NODES.items() if "x-kubernetes-validations" in node])
+def test_every_rule_tells_what_to_do(path: str) -> None:
+    for rule in NODES[path][0]["x-kubernetes-validations"]:
+        assert 20 < len(rule["message"]) < 250, rule
+
+
+def test_no_bare_pattern_reaches_a_user_except_for_quantities() -> None:
+    assert {"quantity"} == {
+        "quantity" if node.get("x-kubernetes-int-or-string") else path
+        for path, (node, _) in NODES.items()
+        if "pattern" in node
+    }
+
+
+def test_crd_is_far_below_the_limit_of_client_side_apply() -> None:
+    assert len(json.dumps(CRD)) < 100 * 1024, "an annotation, and so `kubectl apply`, ends at 256 KiB"
+    assert len(artefacts()["crds/modeldeployments.yaml"]) < 100 * 1024
+
+
+def test_names_subresources_and_columns() -> None:
+    assert ["mdep"] == CRD["spec"]["names"]["shortNames"]
+    assert ["all", "ml"] == CRD["spec"]["names"]["categories"]
+    assert {"status", "scale"} == VERSION["subresources"].keys()
+    assert ["Ready", "Reason", "Model", "Replicas", "Age"] == [
+        column["name"] for column in VERSION["additionalPrinterColumns"] if not column.get("priority")
+    ]
+
+
+@pytest.mark.parametrize("path", [*VERSION["subresources"]["scale"].values()])
+def test_scale_points_at_fields_that_exist(path: str) -> None:
+    assert path in NODES
+
+
+def test_each_call_returns_a_fresh_value() -> None:
+    modeldeployment_crd()["spec"]["names"]["shortNames"].append("changed")
+    assert CRD == modeldeployment_crd()
+
+
+class Inner(Struct):
+    """A part."""
+
+    size: int = Field(default=3, ge=1, le=9, description="How big.")
+
+
+class Outer(Struct):
+    """A whole."""
+
+    inner_part: Inner | None = Field(default=None, description="The field's own words.", examples=[{"size": 4}])
+    parts: list[Inner] = Field(default=[], max_length=2, description="More.")
+    total: int | None = Field(default=None, ge=0, description="All.")
+
+
+def test_optional_structs_lists_and_numbers_become_structural() -> None:
+    number = {"type": "integer", "format": "int32", "minimum": 1, "maximum": 9, "description": "How big."}
+    expected = {
+        "type": "object",
+        "description": "A whole.",
+        "properties": {
+            "innerPart": {
+                "type": "object",
+                "description": "The field's own words.",
+                "properties": {"size": {**number, "default": 3}},
+            },
+            "parts": {
+                "type": "array",
+                "maxItems": 2,
+                "description": "More.",
+                "items": {"type": "object", "description": "A part.", "properties": {"size": number}},
+            },
+            "total": {"type": "integer", "format": "int64", "minimum": 0, "description": "All."},
+        },
+    }
+    assert expected == structural_schema(Outer)
+
+
+@pytest.mark.parametrize("path", [path for path in NODES if path and not path.endswith("[]")])
+def test_reference_names_every_field(path: str) -> None:
+    parent, _, field = path.rpartition(".")
+    section = f"## {parent[1:]}\n"
+    text = reference()
+    if parent:
+        assert section in text
+        assert f"| `{field}` |" in text.split(section, 1)[1].split("\n## ", 1)[0]
+
+
+def test_reference_prints_limits_rules_and_examples() -> None:
+    text = reference()
+    assert "| `uri` | string | **required** | 1 to 2048 characters |" in text
+    assert "| `maxBatchSize` | integer | `32` | 1 to 4096 |" in text
+    assert "| `strategy` | `Auto`, `RollingUpdate`, `Recreate` | `Auto` |  |" in text
+    assert "* set exactly one of value and valueFrom" in text
+    assert "`s3://models/fraud/7/`" in text
