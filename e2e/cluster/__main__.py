@@ -4,14 +4,18 @@ Standard library only: this runs on the system's python3, before any virtual env
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the repository: modules are e2e.cluster.X in every setting
 
+from e2e.cluster import chart, lifecycle  # noqa: E402
 from e2e.cluster.binaries import PROGRAMS, binary, build  # noqa: E402
 from e2e.cluster.failures import ClusterError, StepFailed  # noqa: E402
 from e2e.cluster.progress import Screen  # noqa: E402
+
+CURRENT = os.environ.get("CLUSTER") == "current"  # the user's own cluster, by their kubeconfig
 
 
 def _build(arguments: argparse.Namespace, screen: Screen) -> None:
@@ -21,12 +25,45 @@ def _build(arguments: argparse.Namespace, screen: Screen) -> None:
         print(binary(program))
 
 
+def _up(_: argparse.Namespace, screen: Screen) -> None:
+    if CURRENT:
+        chart.install_on_current(screen)
+    else:
+        lifecycle.up(screen)
+
+
+def _down(arguments: argparse.Namespace, screen: Screen) -> None:
+    if CURRENT:
+        chart.remove_from_current(screen)
+    else:
+        lifecycle.down(screen, cache_too=arguments.cache)
+
+
+def _status(_: argparse.Namespace, screen: Screen) -> None:
+    if not lifecycle.status(screen):
+        raise SystemExit(1)
+
+
+def _images(_: argparse.Namespace, screen: Screen) -> None:
+    for image in lifecycle.build_images(screen):
+        screen.say(image.reference)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="e2e/cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("build", help="build the cluster's programs (all, or those named) and print their paths")
     one.add_argument("programs", nargs="*", metavar="PROGRAM", help=", ".join(PROGRAMS))
     one.set_defaults(run=_build)
+    for name, run, text in (
+        ("up", _up, "from whatever is there to a running cluster with the operator installed"),
+        ("status", _status, "what runs; exit 1 when something does not"),
+        ("images", _images, "build the images and print their references"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(run=run)
+    one = commands.add_parser("down", help="leave nothing of the cluster")
+    one.add_argument("--cache", action="store_true", help="remove the built programs and images as well")
+    one.set_defaults(run=_down)
     return parser
 
 

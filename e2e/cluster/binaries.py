@@ -6,17 +6,16 @@ interrupted build leaves nothing that looks finished, and a new version never me
 The integration ring calls `binary("etcd")` and `binary("kube-apiserver")`; `up` calls `build`.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2e.cluster.alone import alone
 from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.paths import HERE, cache
 from e2e.cluster.progress import Screen, Step
@@ -107,7 +106,7 @@ def build(programs: Iterable[str], screen: Screen) -> None:
     if not missing(wanted):
         return
     _check_go([module_of(program) for program in missing(wanted)])
-    with _alone(screen):
+    with alone("build", screen):
         todo = missing(wanted)
         for number, program in enumerate(todo, 1):
             log = cache() / "logs" / f"build-{program}.log"
@@ -118,7 +117,9 @@ def build(programs: Iterable[str], screen: Screen) -> None:
 def _check_go(modules: Iterable[Module]) -> None:
     go = shutil.which("go")
     if go is None:
-        raise ClusterError("Go is not installed, and the cluster's programs are built with it: install Go and try again")
+        raise ClusterError(
+            "Go is not installed, and the cluster's programs are built with it: install Go and try again"
+        )
     answer = subprocess.run([go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, check=True)
     version, toolchain = answer.stdout.split()
     needed = max(_wanted_go(module) for module in modules)
@@ -133,7 +134,7 @@ def _wanted_go(module: Module) -> tuple[int, ...]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
+    return tuple(int(part) for part in version.split("-", maxsplit=1)[0].split(".") if part.isdigit())
 
 
 def _compile(program: str, step: Step, log: Path) -> None:
@@ -142,15 +143,17 @@ def _compile(program: str, step: Step, log: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{program}.{os.getpid()}")
-    command = ["go", "build", "-v", "-trimpath", "-mod=readonly", "-o", str(unfinished)]
+    command = ["nice", "-n", "5", "go", "build", "-v", "-trimpath", "-mod=readonly", "-o", str(unfinished)]
     command += ["-ldflags", f"-s -w {module.flags}".strip(), module.programs[program]]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     try:
         with log.open("w") as out:
-            child = subprocess.Popen(command, cwd=module.folder, env=environment, stdout=out, stderr=out, preexec_fn=_yield_cpu)
+            child = subprocess.Popen(command, cwd=module.folder, env=environment, stdout=out, stderr=out)
             _watch(child, step, log)
         if child.returncode != 0:
-            raise StepFailed(f"go build {program} failed", log=log, hint="is the Go module proxy reachable? then try again")
+            raise StepFailed(
+                f"go build {program} failed", log=log, hint="is the Go module proxy reachable? then try again"
+            )
         unfinished.rename(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -164,20 +167,3 @@ def _watch(child: "subprocess.Popen[bytes]", step: Step, log: Path) -> None:
         step.detail = f"{compiled} packages compiled" if compiled else f"{fetched} modules fetched"
         time.sleep(0.5)
     step.detail = ""
-
-
-def _yield_cpu() -> None:
-    os.nice(5)
-
-
-@contextmanager
-def _alone(screen: Screen) -> Iterator[None]:
-    """Two builds at a time would only do the same work twice: the second waits for the first and finds it done."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "build.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with screen.step("another build is running: waiting for it"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

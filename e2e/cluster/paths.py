@@ -25,7 +25,7 @@ CLAIMED = {
     Path("/var/lib/cni"): STATE / "cni" / "results",
     Path("/var/lib/kubelet"): STATE / "kubelet",
     Path("/var/log/containers"): STATE / "container-logs",
-    Path("/tmp/hostpath_pv"): STATE / "volumes",  # noqa: S108  the path of Kubernetes' own hostPath provisioner
+    Path("/tmp/hostpath_pv"): STATE / "volumes",
 }
 
 NODE_NAME = "modelward"

@@ -53,7 +53,9 @@ class Step:
         pause = 0.05
         while not ready():
             if time.monotonic() > deadline:
-                raise StepFailed(f"{self.title}: not ready after {limit:.0f} s ({self.detail})", log=self.log, hint=hint)
+                raise StepFailed(
+                    f"{self.title}: not ready after {limit:.0f} s ({self.detail})", log=self.log, hint=hint
+                )
             time.sleep(pause)
             pause = min(pause * 1.3, 0.5)
 

@@ -1,0 +1,94 @@
+"""Installs the Debian packages that the cluster runs on: only those missing, and without starting their services.
+
+A package's own service (containerd, docker-registry) must neither start now nor at the next boot: the cluster starts
+these programs itself, with configuration, state and network of its own.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.cluster.failures import ClusterError, StepFailed
+from e2e.cluster.paths import cache
+from e2e.cluster.progress import Screen
+
+PACKAGES = (
+    "containerd",  # runs the pods
+    "runc",  # what containerd runs them with
+    "containernetworking-plugins",  # gives pods their interface and address
+    "iptables",  # kube-proxy's Services
+    "conntrack",  # kube-proxy forgets stale UDP flows
+    "nftables",  # the enforcer of NetworkPolicy
+    "iproute2",  # bridges and routes
+    "util-linux",  # nsenter, unshare
+    "curl",  # probes, and whoever works in `shell`
+    "openssl",  # the cluster's certificates
+    "docker-registry",  # the registry that the node pulls from
+    "buildah",  # builds images without Docker
+    "mmdebstrap",  # the base image
+    "ca-certificates",  # pip inside image builds
+    "gcc",  # the pause program
+    "libc6-dev",
+)
+SERVICES = {"containerd": "containerd.service", "docker-registry": "docker-registry.service"}
+POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks this program before it starts a service
+
+
+def missing() -> list[str]:
+    """The packages that dpkg does not hold as installed."""
+    question = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES]
+    answer = subprocess.run(question, capture_output=True, text=True, check=False).stdout
+    installed = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
+    return [package for package in PACKAGES if package not in installed]
+
+
+def install(screen: Screen) -> None:
+    """Install what is missing; does nothing, at once, when nothing is."""
+    if shutil.which("dpkg-query") is None:
+        raise ClusterError("the embedded cluster needs Debian 12; on another system use CLUSTER=current make up")
+    wanted = missing()
+    if not wanted:
+        return
+    log = cache() / "logs" / "packages.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with screen.step(f"install Debian packages ({', '.join(wanted)})", log), log.open("w") as out, _no_services():
+        if not _apt(["install", "--no-install-recommends", *wanted], out.fileno()):
+            _apt(["update"], out.fileno())  # the lists were absent or too old
+            if not _apt(["install", "--no-install-recommends", *wanted], out.fileno()):
+                raise StepFailed(
+                    "apt-get could not install the packages", log=log, hint="is the Debian mirror reachable?"
+                )
+        _disable([SERVICES[package] for package in wanted if package in SERVICES])
+
+
+def _apt(arguments: list[str], out: int) -> bool:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "--yes", "--option=DPkg::Lock::Timeout=120", *arguments]
+    return (
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, check=False
+        ).returncode
+        == 0
+    )
+
+
+def _disable(services: list[str]) -> None:
+    if services and shutil.which("systemctl"):
+        subprocess.run(["systemctl", "--no-reload", "disable", *services], capture_output=True, check=False)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Forbid service starts while packages are installed, unless the machine has a policy of its own."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
