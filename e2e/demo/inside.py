@@ -1,0 +1,66 @@
+"""Moves a command into the embedded cluster's network, where its addresses answer. Called first by the demo and by the bench.
+
+The cluster lives in a network namespace of its own; `e2e/cluster/shell` runs a command in it. With CLUSTER=current the
+user's own cluster is meant, and everything stays where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.demo.kube import read
+
+SHELL = Path(__file__).resolve().parents[1] / "cluster" / "shell"
+_MARK = "MODELWARD_INSIDE"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model answers from here: HOST:PORT each."""
+
+    http: str
+    grpc: str
+
+
+def is_foreign() -> bool:
+    """The user's own cluster: its Service addresses are out of reach from here."""
+    return os.environ.get("CLUSTER") == "current"
+
+
+def enter_cluster(module: str) -> None:
+    """Replaces this process by `python -m module` inside the cluster's network, once. PATH keeps this environment's tools."""
+    if is_foreign() or os.environ.get(_MARK):
+        return
+    os.environ[_MARK] = "1"
+    sys.stdout.flush()
+    os.execv(SHELL, [str(SHELL), sys.executable, "-m", module, *sys.argv[1:]])
+
+
+@contextmanager
+def endpoint(name: str, namespace: str) -> Iterator[Endpoint]:
+    """The model's Service: its address inside the embedded cluster, a port-forward to the user's own."""
+    if not is_foreign():
+        host = read("service", name, "-n", namespace)["spec"]["clusterIP"]
+        yield Endpoint(f"{host}:8080", f"{host}:8081")
+        return
+    command = ["kubectl", "port-forward", "-n", namespace, f"service/{name}", ":8080", ":8081"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            yield Endpoint(_forwarded(forward), _forwarded(forward))
+        finally:
+            forward.terminate()
+
+
+def _forwarded(forward: subprocess.Popen[str]) -> str:
+    """The next local address that kubectl announces; it names IPv4 and IPv6 apart and we want the former."""
+    for line in forward.stdout or ():
+        if found := re.match(r"Forwarding from (127\.0\.0\.1:\d+)", line):
+            return found.group(1)
+    raise ConnectionError("kubectl port-forward ended; its own words are above")
