@@ -5,8 +5,8 @@ reference cannot say anything else than the CRD does.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from modelward_operator.api.crd import NAME_RULE, PRINTER_COLUMNS, SHORT_NAME, Schema, resolve
 from modelward_operator.api.modeldeployment import GROUP, KIND, VERSION, ModelDeploymentSpec
@@ -34,10 +34,23 @@ RANGES: Final = (
 )
 
 
-def reference() -> str:
-    """Return the field reference as Markdown."""
-    parts = [HEAD, *_sections("spec", ModelDeploymentSpec), *_sections("status", ModelDeploymentStatus), _columns()]
-    return "\n".join(parts)
+class Words(NamedTuple):
+    """A vocabulary of the status: a heading, a sentence, and each word with what it means."""
+
+    title: str
+    about: str
+    meanings: Iterable[tuple[str, str]]
+
+
+def reference(vocabularies: Iterable[Words] = ()) -> str:
+    """Return the field reference as Markdown, and after it the words that the status uses."""
+    parts = [HEAD, *_sections("spec", ModelDeploymentSpec), *_sections("status", ModelDeploymentStatus)]
+    return "\n".join([*parts, *map(_words, vocabularies), _columns()])
+
+
+def _words(words: Words) -> str:
+    rows = "".join(f"| `{word}` | {meaning} |\n" for word, meaning in words.meanings)
+    return f"## {words.title}\n\n{words.about}\n\n| word | meaning |\n|---|---|\n{rows}"
 
 
 def _sections(path: str, struct: type[Struct]) -> Iterator[str]:

@@ -1,0 +1,144 @@
+"""The chart's promises that can be read from its files and from the manifests rendered from it, without helm.
+
+tests/integration/test_chart_render.py proves that the manifests are fresh and that the API server takes them.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelward_operator.api.parse import Invalid, parse
+from modelward_operator.settings import read_settings
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "modelward"
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((ROOT / "helm" / "manifests" / "modelward.yaml").read_text()))
+TEMPLATES = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+
+
+def one(kind: str, name: str = "modelward-operator") -> dict[str, Any]:
+    return next(item for item in OBJECTS if (item["kind"], item["metadata"]["name"]) == (kind, name))
+
+
+POD = one("Deployment")["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+
+
+def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    assert schema.get("additionalProperties") is False, f"{path or 'the root'} must refuse what it does not know"
+    for name in values.keys() | schema["properties"].keys() - {"global"}:
+        field = schema["properties"].get(name)
+        assert field is not None, f"{path}{name} stands in values.yaml, not in the schema"
+        assert name in values, f"{path}{name} stands in the schema, not in values.yaml"
+        if "properties" in field:
+            yield from leaves(values[name], field, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", values[name], field
+
+
+def test_values_and_schema_name_the_same_fields_and_types() -> None:
+    types = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
+    found = list(leaves(VALUES, SCHEMA))
+    for path, value, field in found:
+        definition = SCHEMA["definitions"][field["$ref"].rsplit("/", 1)[-1]] if "$ref" in field else field
+        assert isinstance(value, types[definition["type"]]), path
+    assert len(found) >= 20
+
+
+def test_every_value_is_used_by_a_template() -> None:
+    unused = {path for path, _, _ in leaves(VALUES, SCHEMA) if f".Values.{path}" not in TEMPLATES}
+    assert unused == {"operator.resources.requests", "operator.resources.limits"}, "these two are used as one"
+
+
+def test_no_value_is_used_that_does_not_exist() -> None:
+    known = {path for path, _, _ in leaves(VALUES, SCHEMA)} | {"operator.resources"}
+    assert known >= set(re.findall(r"\.Values\.([A-Za-z.]+)", TEMPLATES))
+
+
+def test_chart_operator_and_runtime_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    versions = {chart["version"], chart["appVersion"]}
+    for package in ("operator", "runtime"):
+        text = (ROOT / package / "pyproject.toml").read_text()
+        versions |= set(re.findall(r'^version = "([^"]+)"', text, re.MULTILINE))
+    assert len(versions) == 1
+
+
+def test_operator_can_read_the_settings_that_the_chart_gives_it() -> None:
+    environment = {item["name"]: item.get("value", "from-a-field") for item in CONTAINER["env"]}
+    settings = read_settings(environment)
+    assert (VALUES["operator"]["workers"], VALUES["operator"]["writesPerSecond"]) == (
+        settings.workers,
+        settings.writes_per_second,
+    )
+    assert settings.watch_namespaces == ()
+
+
+def test_pods_meet_pod_security_restricted() -> None:
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & POD.keys()
+    assert all("emptyDir" in volume for volume in POD["volumes"])
+
+
+def test_two_replicas_spread_and_are_drained_one_by_one() -> None:
+    assert one("Deployment")["spec"]["replicas"] == 2
+    assert POD["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+    assert one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget", "NetworkPolicy", "Service"])
+def test_every_selector_finds_the_pods(kind: str) -> None:
+    spec = one(kind, "modelward-operator-metrics" if kind == "Service" else "modelward-operator")["spec"]
+    selector = spec.get("selector", spec.get("podSelector"))
+    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert selector.get("matchLabels", selector).items() <= labels.items()
+
+
+def test_operators_pods_carry_the_label_that_the_contract_names() -> None:
+    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == "modelward-operator"
+
+
+def test_probes_and_metrics_are_at_the_contracts_ports() -> None:
+    assert {"health": 8080, "metrics": 9090} == {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+    paths = [CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
+    assert ["/healthz", "/healthz", "/readyz"] == paths
+
+
+def test_chart_carries_the_generated_crd_unchanged() -> None:
+    generated = yaml.safe_load((ROOT / "crds" / "modeldeployments.yaml").read_text())
+    assert generated["spec"] == one("CustomResourceDefinition", "modeldeployments.modelward.dev")["spec"]
+
+
+def test_plain_manifests_do_not_claim_to_be_helms() -> None:
+    text = (ROOT / "helm" / "manifests" / "modelward.yaml").read_text()
+    assert "Helm" not in text
+    assert "helm.sh" not in text
+
+
+def test_kustomization_lists_files_that_exist() -> None:
+    folder = ROOT / "helm" / "manifests"
+    listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
+    assert {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"} == listed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "crds" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_says_what_it_shows_and_parses(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# ")
+    (model,) = (item for item in yaml.safe_load_all(text) if item["kind"] == "ModelDeployment")
+    assert path.stem.removeprefix("demo-") == model["metadata"]["name"], "an example is found by its name"
+    assert not isinstance(parse(model), Invalid)

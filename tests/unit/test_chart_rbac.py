@@ -1,0 +1,84 @@
+"""The operator may do what it does, and nothing else: the chart's rules are compared with the kinds that the code knows."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelward_operator.cluster import kinds
+from modelward_operator.cluster.kinds import Resource
+
+ROOT = Path(__file__).parents[2]
+READ = {"get", "list", "watch"}
+Grants = dict[tuple[str, str], set[str]]
+
+
+def grants(rules: list[dict[str, Any]]) -> Grants:
+    """Return the verbs for each group and resource."""
+    found: Grants = defaultdict(set)
+    for rule in rules:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                found[group, resource] |= set(rule["verbs"])
+    return dict(found)
+
+
+def role(file: str, kind: str, name: str) -> list[dict[str, Any]]:
+    objects = yaml.safe_load_all((ROOT / file).read_text())
+    return next(item["rules"] for item in objects if item and (item["kind"], item["metadata"]["name"]) == (kind, name))
+
+
+MANIFESTS = "helm/manifests/modelward.yaml"
+OPERATOR = role(MANIFESTS, "ClusterRole", "modelward-operator")
+
+
+def at(resource: Resource, subresource: str = "") -> tuple[str, str]:
+    return resource.group, resource.plural + (f"/{subresource}" if subresource else "")
+
+
+def test_operator_is_granted_what_its_kinds_need_and_no_more() -> None:
+    expected: Grants = {
+        at(kinds.MODEL): READ,  # never a spec
+        at(kinds.MODEL, "status"): {"patch"},
+        at(kinds.MODEL, "finalizers"): {"update"},  # blockOwnerDeletion
+        **{at(child): READ | {"create", "patch", "delete"} for child in kinds.CHILDREN},
+        at(kinds.DEPLOYMENT, "scale"): {"get", "patch"},
+        **{at(observed): READ for observed in kinds.OBSERVED},
+        at(kinds.EVENT): {"list", "create", "patch"},
+    }
+    assert expected == grants(OPERATOR)
+
+
+def test_operator_reads_no_secret_and_has_no_wildcard() -> None:
+    for rule in OPERATOR:
+        assert "secrets" not in rule["resources"]
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+
+
+def test_lease_is_the_only_one_that_it_may_take() -> None:
+    rules = role(MANIFESTS, "Role", "modelward-operator-lease")
+    assert {at(kinds.LEASE): {"create", "get", "update", "patch"}} == grants(rules)
+    for rule in rules:
+        assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["modelward-operator"]
+
+
+def test_an_install_for_some_namespaces_grants_the_same_there_and_nothing_in_the_cluster() -> None:
+    golden = "tests/golden/chart/namespaced.golden.yaml"
+    assert role(golden, "Role", "modelward-operator") == OPERATOR
+    objects = [item for item in yaml.safe_load_all((ROOT / golden).read_text()) if item]
+    assert not [item for item in objects if item["kind"] == "ClusterRoleBinding"]
+    assert ["risk", "shop"] == [
+        item["metadata"]["namespace"]
+        for item in objects
+        if (item["kind"], item["metadata"]["name"]) == ("Role", "modelward-operator")
+    ]
+
+
+@pytest.mark.parametrize(("name", "writes"), [("modelward-view", False), ("modelward-edit", True)])
+def test_users_roles_never_touch_the_status(name: str, *, writes: bool) -> None:
+    granted = grants(role(MANIFESTS, "ClusterRole", name))
+    assert {group for group, _ in granted} == {"modelward.dev"}
+    assert granted.get(("modelward.dev", "modeldeployments/status"), set()) <= READ
+    assert writes == ("create" in granted["modelward.dev", "modeldeployments"])
