@@ -8,7 +8,7 @@ The first of these that applies:
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from modelward_operator.facts import Json, Pod
 from modelward_operator.plan import names
@@ -126,7 +126,7 @@ def _ended(container: Json, name: str) -> Diagnosis | None:
     return _workload(Reason.CONTAINER_EXITED, f"pod {name}: exit code {terminated.get('exitCode')}{last}")
 
 
-def _load_failure(failure: Any, name: str) -> Diagnosis | None:
+def _load_failure(failure: object, name: str) -> Diagnosis | None:
     """`failure` comes from the pod, by report or termination message: believed only as far as its form goes."""
     if not isinstance(failure, dict) or failure.get("reason") not in LOAD_FAILURES:
         return None
@@ -153,8 +153,9 @@ def _workload(reason: Reason, message: str) -> Diagnosis:
     return Diagnosis(Type.WORKLOAD_AVAILABLE, reason, message[:1024], failed=True)
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     try:
-        return json.loads(text)
+        found: object = json.loads(text)
     except ValueError:
         return None
+    return found

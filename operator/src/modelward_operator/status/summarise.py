@@ -102,7 +102,7 @@ def _conditions(given: Given, findings: Iterable[Finding]) -> list[Json]:
     """Order by type; `lastTransitionTime` stands while the status stands."""
     before = {c["type"]: c for c in given.raw.get("status", {}).get("conditions", ())}
     now = given.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    conditions = []
+    conditions: list[Json] = []
     for finding in sorted(findings, key=lambda f: f.type):
         last = before.get(finding.type, {})
         since = last.get("lastTransitionTime", now) if last.get("status") == finding.status else now

@@ -1,0 +1,91 @@
+"""The command `modelward-operator`: `run` in the cluster, `plan` on anybody's machine.
+
+`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modelward_operator.api.modeldeployment import KIND
+from modelward_operator.api.parse import Invalid, parse
+from modelward_operator.facts import Given, Installation, Json, Key
+from modelward_operator.plan.draw import draw
+from modelward_operator.policies.rooms import rule
+
+OFFLINE_UID = "00000000-0000-0000-0000-000000000000"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 1 the manifest is wrong, 2 the arguments are."""
+    parser = argparse.ArgumentParser(prog="modelward-operator", description="The Kubernetes operator of ModelWard.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser(
+        "run", help="run the operator; configured by environment variables, see operator/ARCHITECTURE.md"
+    )
+    plan = commands.add_parser("plan", help="print the children that a ModelDeployment would get; needs no cluster")
+    plan.add_argument("-f", "--filename", required=True, help="manifest file, or - for standard input")
+    plan.add_argument("-n", "--namespace", default="default", help="namespace, where the manifest names none")
+    plan.add_argument(
+        "--runtime-image", default="modelward-runtime", help="serving image, where the manifest names none"
+    )
+    plan.add_argument(
+        "--operator-namespace", default="modelward-system", help="namespace that may reach the admin port"
+    )
+    options = parser.parse_args(arguments)
+    if options.command == "run":
+        from modelward_operator.main import run  # noqa: PLC0415  kopf is slow to import, and `plan` needs none of it
+
+        return run()
+    return _plan(options)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    text = sys.stdin.read() if options.filename == "-" else Path(options.filename).read_text(encoding="utf-8")
+    manifests = [m for m in yaml.safe_load_all(text) if isinstance(m, dict) and m.get("kind") == KIND]
+    if not manifests:
+        print(f"{options.filename}: no {KIND} in it", file=sys.stderr)
+        return 1
+    status = 0
+    for manifest in manifests:
+        status |= _print_plan(manifest, options)
+    return status
+
+
+def _print_plan(manifest: dict[str, Any], options: argparse.Namespace) -> int:
+    given = offline(manifest, options.namespace, Installation(options.operator_namespace, options.runtime_image))
+    spec = parse(manifest)
+    if isinstance(spec, Invalid):
+        for error in spec.errors:
+            print(f"{given.key.name}: {error}", file=sys.stderr)
+        return 1
+    ruling = rule(given, spec)
+    for verdict in sorted(ruling.verdicts):
+        print(f"# {verdict.reason}: {verdict.message}")
+    for planned in draw(given, spec, ruling).objects:
+        print("---")
+        print(yaml.safe_dump(planned, sort_keys=False), end="")
+    return 0
+
+
+def offline(manifest: Json, namespace: str, installation: Installation) -> Given:
+    """Return the facts about a manifest that was never applied: nothing is live."""
+    metadata = {"namespace": namespace, "uid": OFFLINE_UID, "generation": 1, **manifest.get("metadata", {})}
+    return Given(
+        key=Key(metadata["namespace"], metadata["name"]),
+        raw={**manifest, "metadata": metadata},
+        children=(),
+        replica_sets=(),
+        pods=(),
+        installation=installation,
+        now=datetime.now(UTC),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

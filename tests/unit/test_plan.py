@@ -1,0 +1,108 @@
+"""What the plan decides: replicas, strategy, image; the goldens show the rest."""
+
+from datetime import timedelta
+
+import pytest
+
+from modelward_operator.facts import Json
+from modelward_operator.plan import names
+from modelward_operator.plan.deployment import image_of
+from modelward_operator.plan.rollout import Strategy, strategy_in_use
+from tests.makers import NOW, drawn, live_deployment, make_given, make_pod, parsed
+
+GPU = {"accelerator": {"resourceName": "nvidia.com/gpu", "count": 1}}
+EXTERNAL = {"scaling": {"autoscaler": "External"}}
+
+
+def replicas(spec: Json, **live: object) -> tuple[object, int | None]:
+    children = (live_deployment(make_given(spec), **live),) if live else ()  # type: ignore[arg-type]
+    plan = drawn(make_given(spec, children=children))
+    return plan.find("Deployment")["spec"].get("replicas", "left out"), plan.handover_replicas
+
+
+def test_one_replica_by_default() -> None:
+    assert replicas({}) == (1, None)
+
+
+def test_an_external_autoscaler_owns_the_number_until_scale_of_the_model_sets_it() -> None:
+    assert replicas(EXTERNAL) == ("left out", 1)
+    assert replicas(EXTERNAL, replicas=7) == ("left out", 7)
+    assert replicas({"scaling": {"autoscaler": "External", "replicas": 3}}, replicas=7) == (3, None)
+
+
+def test_suspending_remembers_an_external_autoscalers_number_and_gives_it_back() -> None:
+    suspended = {**EXTERNAL, "suspend": True}
+    plan = drawn(make_given(suspended, children=(live_deployment(make_given(EXTERNAL), replicas=7),)))
+    workload = plan.find("Deployment")
+    assert workload["spec"]["replicas"] == 0
+    assert workload["metadata"]["annotations"][names.HELD_REPLICAS] == "7"
+    held = live_deployment(make_given(suspended), replicas=0, annotations={names.HELD_REPLICAS: "7"})
+    resumed = drawn(make_given(EXTERNAL, children=(held,)))
+    assert resumed.handover_replicas == 7
+    assert names.HELD_REPLICAS not in resumed.find("Deployment")["metadata"]["annotations"]
+
+
+def test_staying_suspended_does_not_forget_the_number() -> None:
+    suspended = {**EXTERNAL, "suspend": True}
+    held = live_deployment(make_given(suspended), replicas=0, annotations={names.HELD_REPLICAS: "7"})
+    again = drawn(make_given(suspended, children=(held,)))
+    assert again.find("Deployment")["metadata"]["annotations"][names.HELD_REPLICAS] == "7"
+
+
+@pytest.mark.parametrize(("count", "budgets"), [(0, 0), (1, 0), (2, 1), (5, 1)])
+def test_a_disruption_budget_exists_from_two_replicas_on(count: int, budgets: int) -> None:
+    plan = drawn(make_given({"scaling": {"replicas": count}}))
+    assert sum(o["kind"] == "PodDisruptionBudget" for o in plan.objects) == budgets
+
+
+def test_upgrading_the_operator_keeps_the_image_until_the_spec_changes() -> None:
+    before = live_deployment(make_given())
+    before["spec"]["template"]["spec"]["containers"][0]["image"] = "runtime:old"
+    assert image_of(drawn(make_given(children=(before,))).find("Deployment")) == "runtime:old"
+    changed = {"runtime": {"threads": 2}}
+    assert image_of(drawn(make_given(changed, children=(before,))).find("Deployment")) != "runtime:old"
+
+
+def test_scaling_and_opening_the_endpoint_roll_nothing() -> None:
+    quiet = {"scaling": {"replicas": 5}, "security": {"networkPolicy": {"allowFrom": [{"namespace": "shop"}]}}}
+    templates = [drawn(make_given(spec)).find("Deployment")["spec"]["template"] for spec in ({}, quiet)]
+    assert templates[0] == templates[1]
+
+
+def waiting_for_gpu(seconds: int) -> Json:
+    return {
+        "type": "PodScheduled",
+        "status": "False",
+        "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+        "lastTransitionTime": (NOW - timedelta(seconds=seconds)).isoformat(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "spec", "pods", "strategy"),
+    [
+        ("without an accelerator Auto surges", {}, [29, None], Strategy.SURGE),
+        ("a little patience first", GPU, [29, None], Strategy.SURGE),
+        ("an old pod holds the GPU that the new one waits for", GPU, [30, None], Strategy.IN_PLACE),
+        ("nothing runs, so there is nothing to replace in place", GPU, [300], Strategy.SURGE),
+        ("asked for by name", {**GPU, "rollout": {"strategy": "Recreate"}}, [300, None], Strategy.RECREATE),
+        ("asked for by name", {**GPU, "rollout": {"strategy": "RollingUpdate"}}, [300, None], Strategy.SURGE),
+    ],
+)
+def test_strategy(reason: str, spec: Json, pods: list[int | None], strategy: Strategy) -> None:
+    made = tuple(
+        make_pod(f"p{n}", is_ready=True)
+        if wait is None
+        else make_pod(f"p{n}", state={}, conditions=(waiting_for_gpu(wait),))
+        for n, wait in enumerate(pods)
+    )
+    given = make_given(spec, pods=made)
+    assert strategy_in_use(given, parsed(given)) is strategy, reason
+
+
+def test_in_place_stays_until_the_rollout_is_complete() -> None:
+    in_place = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    done = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    for status, expected in ((None, Strategy.IN_PLACE), (done, Strategy.SURGE)):
+        given = make_given(GPU, children=(live_deployment(make_given(GPU), strategy=in_place, status=status),))
+        assert strategy_in_use(given, parsed(given)) is expected

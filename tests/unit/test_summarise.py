@@ -1,0 +1,200 @@
+"""What `kubectl get mdep` says, situation by situation."""
+
+from typing import Any
+
+from modelward_operator.api.parse import Invalid, parse
+from modelward_operator.facts import Applied, Given, Json, Refusal
+from modelward_operator.policies.rooms import rule
+from modelward_operator.status.conditions import Type
+from modelward_operator.status.news import news
+from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid
+from tests.makers import READY_REPORT, current_revision, drawn, failing, live_deployment, make_given, make_pod, parsed
+
+NOTHING_WRITTEN = Applied()
+DIGEST = "sha256:" + "ab" * 32
+
+
+def status_of(given: Given, applied: Applied = NOTHING_WRITTEN) -> dict[str, Any]:
+    spec = parsed(given)
+    return dict(summarise(given, spec, rule(given, spec), drawn(given), applied))
+
+
+def condition(status: Json, kind: str) -> dict[str, Any]:
+    return next((c for c in status["conditions"] if c["type"] == kind), {})
+
+
+def says(status: Json, kind: str) -> tuple[str, str]:
+    found = condition(status, kind)
+    return found.get("status", "absent"), found.get("reason", "")
+
+
+def with_pods(spec: Json | None, *pods: Any, **more: Any) -> Given:
+    """Pods are made from (current or old, keyword arguments)."""
+    bare = make_given(spec)
+    revision = {"current": current_revision(bare), "old": "0ld"}
+    made = tuple(make_pod(f"fraud-{n}", revision=revision[which], **args) for n, (which, args) in enumerate(pods))
+    return make_given(spec, pods=made, **more)
+
+
+SERVES = ("current", {"is_ready": True, "report": READY_REPORT})
+OLD_SERVES = ("old", {"is_ready": True, "report": READY_REPORT})
+WRONG = (
+    "current",
+    {
+        "last_state": {
+            "terminated": {"exitCode": 78, "message": '{"reason":"DigestMismatch","message":"no","permanent":true}'}
+        }
+    },
+)
+
+
+def test_a_model_that_was_just_applied_is_on_the_way() -> None:
+    status = status_of(make_given())
+    assert says(status, "Ready") == ("Unknown", "Starting")
+    assert status["observedGeneration"] == 3
+    assert all(c["observedGeneration"] == 3 for c in status["conditions"])
+
+
+def test_a_model_that_serves_says_what_is_loaded() -> None:
+    status = status_of(with_pods({"model": {"uri": "s3://m/x/", "digest": DIGEST}}, SERVES))
+    assert says(status, "Ready") == ("True", "Serving")
+    assert says(status, "ModelVerified") == ("True", "DigestMatches")
+    assert status["model"] == {
+        "digest": DIGEST,
+        "shortDigest": "ab" * 6,
+        "version": "7",
+        "sizeBytes": 1048576,
+        "executionProvider": "CPUExecutionProvider",
+    }
+    assert (status["replicas"], status["readyReplicas"]) == (1, 1)
+
+
+def test_verification_is_not_claimed_when_no_digest_was_declared() -> None:
+    assert says(status_of(with_pods(None, SERVES)), "ModelVerified") == ("absent", "")
+
+
+def test_a_wrong_digest_is_the_reason_of_ready() -> None:
+    status = status_of(with_pods({"model": {"uri": "s3://m/x/", "digest": DIGEST}}, WRONG))
+    assert says(status, "Ready") == ("False", "DigestMismatch")
+    assert says(status, "ModelVerified") == ("False", "DigestMismatch")
+    assert status["model"] == {"lastFailure": "DigestMismatch: pod fraud-0: no"}
+
+
+def test_a_failing_new_revision_leaves_the_old_one_serving_and_says_so() -> None:
+    status = status_of(with_pods(None, OLD_SERVES, WRONG))
+    assert says(status, "RolloutComplete") == ("False", "DigestMismatch")
+    assert says(status, "WorkloadAvailable") == ("True", "PodsReady")
+    assert says(status, "Ready") == ("False", "DigestMismatch")
+    assert "the previous revision serves on" in condition(status, "Ready")["message"]
+    assert status["readyReplicas"] == 1
+
+
+def test_a_rollout_in_progress_is_unknown_not_false() -> None:
+    status = status_of(with_pods(None, OLD_SERVES, ("current", {"report": {"state": "Loading"}})))
+    assert says(status, "Ready") == ("Unknown", "RollingOut")
+    assert says(status, "ModelAvailable") == ("True", "Loaded")
+
+
+def test_a_killed_pod_takes_ready_away_but_not_the_rollout() -> None:
+    dead = ("current", {"last_state": {"terminated": {"exitCode": 137, "reason": "Error"}}})
+    bare = make_given()
+    live = live_deployment(bare, status={"conditions": [{"type": "Progressing", "reason": "NewReplicaSetAvailable"}]})
+    status = status_of(with_pods(None, dead, children=(live,)))
+    assert says(status, "Ready") == ("False", "ContainerExited")
+    assert says(status, "RolloutComplete") == ("True", "Complete")
+
+
+def test_one_of_two_pods_is_enough_to_be_ready() -> None:
+    status = status_of(with_pods({"scaling": {"replicas": 2}}, SERVES, ("current", {})))
+    assert says(status, "Ready") == ("True", "Serving")
+    assert "1 of 2" in condition(status, "WorkloadAvailable")["message"]
+
+
+def test_suspended_says_so_and_claims_no_model() -> None:
+    status = status_of(make_given({"suspend": True}))
+    assert says(status, "Ready") == ("False", "Suspended")
+    assert says(status, "ModelAvailable") == ("absent", "")
+    assert status["effective"]["replicas"] == 0
+
+
+def test_zero_replicas_on_purpose_is_healthy() -> None:
+    assert says(status_of(make_given({"scaling": {"replicas": 0}})), "Ready") == ("True", "ScaledToZero")
+
+
+def test_pods_that_may_not_be_created_are_explained() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": 'pods "x" is forbidden: exceeded quota: q'}
+    live = live_deployment(make_given(), status={"conditions": [failure]})
+    status = status_of(make_given(children=(live,)))
+    assert says(status, "Ready") == ("False", "PodCreationFailed")
+    assert "exceeded quota" in condition(status, "Ready")["message"]
+
+
+def test_a_child_of_somebody_else_is_named() -> None:
+    refusal = Refusal("Service", "fraud", "NotOwned", "exists and is not controlled by this ModelDeployment")
+    status = status_of(make_given(), Applied(0, (refusal,)))
+    assert says(status, "Ready") == ("False", "ChildNotOwned")
+    assert condition(status, "Ready")["message"].startswith("Service fraud: ")
+
+
+def test_the_transition_time_stands_while_the_status_stands() -> None:
+    first = status_of(with_pods(None, SERVES))
+    old = [{**c, "lastTransitionTime": "2026-01-01T00:00:00Z"} for c in first["conditions"]]
+    again = status_of(with_pods(None, SERVES, status={"conditions": old}))
+    assert {c["lastTransitionTime"] for c in again["conditions"]} == {"2026-01-01T00:00:00Z"}
+
+
+def test_what_was_loaded_stays_known_while_a_report_cannot_be_read() -> None:
+    known = {"model": {"digest": DIGEST, "lastFailure": "old"}, "conditions": []}
+    given = with_pods(None, ("current", {"is_ready": True}), status=known)
+    assert status_of(given)["model"] == {"digest": DIGEST}
+    assert look_again_after(given, status_of(given), Applied()) == 2.0
+
+
+def test_nothing_is_looked_at_again_once_it_serves() -> None:
+    given = with_pods(None, SERVES)
+    assert look_again_after(given, status_of(given), Applied()) is None
+
+
+def test_a_running_pod_is_asked_again_within_a_second() -> None:
+    given = with_pods(None, ("current", {"report": {"state": "Fetching"}}))
+    assert look_again_after(given, status_of(given), Applied()) == 1.0
+
+
+def test_a_pod_cannot_write_what_the_schema_refuses() -> None:
+    liar = {
+        **READY_REPORT,
+        "model": {"digest": "x" * 9999, "version": 7, "sizeBytes": "huge"},
+        "executionProvider": ["a"],
+    }
+    status = status_of(with_pods(None, ("current", {"is_ready": True, "report": liar})))
+    assert len(status["model"]["digest"]) == 512
+    assert "sizeBytes" not in status["model"]
+
+
+def test_a_stored_spec_that_cannot_be_read_lists_every_error_and_keeps_the_rest() -> None:
+    given = make_given(
+        {"scaling": {"replicas": -1}, "runtime": {"threads": -2}}, status={"replicas": 2, "conditions": []}
+    )
+    invalid = parse(given.raw)
+    assert isinstance(invalid, Invalid)
+    status = summarise_invalid(given, invalid)
+    assert says(status, "Ready") == ("False", "InvalidSpec")
+    message = condition(status, "Ready")["message"]
+    assert "spec.scaling.replicas" in message
+    assert "spec.runtime.threads" in message
+    assert status["replicas"] == 2
+
+
+def test_only_a_turn_of_ready_is_an_event() -> None:
+    given = with_pods(None, SERVES)
+    status = status_of(given)
+    assert [(n.type, n.reason) for n in news(given, status)] == [("Normal", "Serving")]
+    assert news(with_pods(None, SERVES, status=status), status) == []
+
+
+def test_a_transient_failure_says_that_it_is_retried() -> None:
+    lost = failing("SourceUnreachable", "connection refused", permanent=False)
+    status = status_of(with_pods(None, ("current", {"report": {"state": "Fetching", "failure": lost}})))
+    assert says(status, "ModelAvailable") == ("False", "SourceUnreachable")
+    assert Type.READY in {c["type"] for c in status["conditions"]}
+    assert "(retrying)" in condition(status, "Ready")["message"]
