@@ -7,9 +7,9 @@
 Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gRPC; composed by `serve.py`:
 
     metrics = Metrics()                                            # metrics.py; `metrics.exposition()` is GET /metrics
-    exchange = Exchange("fraud-scorer", "7", metrics, limits=Limits(max_queue=1024, request_timeout=60.0))
-    app = web.App(exchange, max_body_bytes=67108864)               # an ASGI application for uvicorn
-    grpc_server = grpc_server.create(exchange, max_body_bytes=67108864)    # a grpc.aio.Server: add a port, start it
+    exchange = Exchange("fraud-scorer", "7", metrics, Limits(max_queue=1024, request_timeout=60.0))
+    app = web.App(exchange, max_body_bytes=67108864)               # ASGI; web.server(app, host, port) is a uvicorn.Server
+    server = grpc_server.create(exchange, max_body_bytes=67108864) # a grpc.aio.Server: add a port, start it
     ...                                                            # both answer 503 until the model is there
     exchange.serve(model, Batching(max_batch_size=32, max_delay=0.0005), workers=1)    # loaded and warm: ready
     exchange.ready                                                 # what readiness probes ask
@@ -19,3 +19,198 @@ Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gR
 
 `serve`, `retire`, `drain` and `close` are called on the event loop's thread. It must not do I/O of its own.
 """
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Protocol, TypeVar
+
+from modelward_runtime.batch import Batcher, Batching
+from modelward_runtime.errors import NotFound, Unavailable
+from modelward_runtime.metrics import Metrics
+from modelward_runtime.model import Model
+from modelward_runtime.states import Decoded, Released, clear, release
+
+SERVER_NAME = "modelward"
+SERVER_VERSION = installed_version("modelward-runtime")
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+PLATFORM = "onnxruntime_onnx"
+OFF_LOOP_BYTES = 1 << 18  # larger bodies and answers are coded on a thread: the event loop goes on answering probes
+
+AnswerT_co = TypeVar("AnswerT_co", covariant=True)
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many requests may wait, and how long (seconds) any may take from its first byte to its answer."""
+
+    max_queue: int = 1024
+    request_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One line of the repository's index."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class Call(Protocol[AnswerT_co]):
+    """One inference as its transport spells it."""
+
+    @property
+    def name(self) -> str:
+        """The model that is asked for."""
+
+    @property
+    def version(self) -> str:
+        """Its version, empty for whichever is served."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the request."""
+
+    def decode(self, model: Model) -> Decoded:
+        """The request's tensors, checked against the model's. Raises `ApiError`."""
+
+    def encode(self, model: Model, released: Released) -> AnswerT_co:
+        """The answer on its way out. Raises `ApiError`."""
+
+
+class Exchange:
+    """One served model, from before it is loaded until it has drained."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        metrics: Metrics,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.metrics = metrics
+        self.limits = limits or Limits()
+        self._clock = clock
+        self._model: Model | None = None
+        self._batcher: Batcher | None = None
+        self._retired = False
+        self._closed = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        metrics.ready = lambda: self.ready
+        metrics.waiting = lambda: self._batcher.waiting if self._batcher else 0
+
+    async def infer(self, call: Call[AnswerT], deadline: float) -> AnswerT:
+        """Answer one inference. `deadline` is in the event loop's time. Raises `ApiError`."""
+        model, batcher = self._serving(call.name, call.version)
+        started = self._enter()
+        try:
+            decoded = await _off_loop(call.size, lambda: call.decode(model))
+            decoded_at = self._clock()
+            cleared = clear(decoded)
+            raw = await batcher.run(cleared, deadline)
+            released = release(cleared, raw)
+            released_at = self._clock()
+            answer = await _off_loop(_size(released), lambda: call.encode(model, released))
+            self._observe(started, decoded_at, released_at)
+            return answer
+        finally:
+            self._leave()
+
+    def serve(self, model: Model, batching: Batching | None, *, workers: int = 1) -> None:
+        """The model is loaded and warm: answer requests, on so many worker threads."""
+        self._batcher = Batcher(
+            model, batching, max_queue=self.limits.max_queue, workers=workers, observer=self.metrics
+        )
+        self._model = model
+        self.metrics.model = {
+            "name": model.name,
+            "version": model.version,
+            "execution_provider": model.execution_provider,
+        }
+
+    @property
+    def ready(self) -> bool:
+        """Loaded, and not on the way out."""
+        return self._model is not None and not self._retired
+
+    @property
+    def retired(self) -> bool:
+        """On the way out: connections should go elsewhere."""
+        return self._retired
+
+    def retire(self) -> None:
+        """Readiness off, while requests go on being answered until nobody sends any."""
+        self._retired = True
+
+    async def drain(self) -> None:
+        """No new requests; return when those in flight are answered."""
+        self._retired = self._closed = True
+        await self._quiet.wait()
+        if self._batcher:
+            await self._batcher.drain()
+
+    def close(self) -> None:
+        """End the worker threads; requests that still wait fail with 503."""
+        self._retired = self._closed = True
+        if self._batcher:
+            self._batcher.close()
+
+    def check_name(self, name: str, version: str) -> None:
+        """Refuse a model or version that is not the one served here."""
+        if name != self.name:
+            raise NotFound(f"model '{name[:64]}' is not served here, '{self.name}' is")
+        if version and version != self.version:
+            raise NotFound(f"model '{self.name}' has no version '{version[:64]}' here, only '{self.version}'")
+
+    def describe(self, name: str, version: str) -> Model:
+        """The model for its metadata. Raises `NotFound`, or `Unavailable` while it loads."""
+        self.check_name(name, version)
+        if self._model is None:
+            raise Unavailable(f"model '{self.name}' is not loaded yet")
+        return self._model
+
+    def index(self, *, only_ready: bool) -> list[IndexEntry]:
+        """The repository: the one model there is."""
+        if self.ready:
+            return [IndexEntry(self.name, self.version, "READY", "")]
+        return [] if only_ready else [IndexEntry(self.name, self.version, "UNAVAILABLE", "loading or draining")]
+
+    def _serving(self, name: str, version: str) -> tuple[Model, Batcher]:
+        model = self.describe(name, version)
+        if self._closed or self._batcher is None:
+            raise Unavailable("the server is draining")
+        return model, self._batcher
+
+    def _enter(self) -> float:
+        self.metrics.in_flight += 1
+        self._quiet.clear()
+        return self._clock()
+
+    def _leave(self) -> None:
+        self.metrics.in_flight -= 1
+        if not self.metrics.in_flight:
+            self._quiet.set()
+
+    def _observe(self, started: float, decoded_at: float, released_at: float) -> None:
+        stages, now = self.metrics.stages, self._clock()
+        stages["decode"].observe(decoded_at - started)
+        stages["encode"].observe(now - released_at)
+        stages["total"].observe(now - started)
+
+
+async def _off_loop(size: int, work: Callable[[], AnswerT]) -> AnswerT:
+    """Do small work at once, large work on a thread."""
+    return work() if size <= OFF_LOOP_BYTES else await asyncio.to_thread(work)
+
+
+def _size(released: Released) -> int:
+    return sum(array.nbytes for array in released.outputs.values())

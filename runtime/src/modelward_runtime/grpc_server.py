@@ -1,0 +1,172 @@
+"""The Open Inference Protocol v2 over gRPC, on grpc.aio: the same exchange, the same errors word for word.
+
+Composed by `serve.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
+A full queue says when to come back in the trailing metadata that gRPC's own retries read (`grpc-retry-pushback-ms`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from modelward_runtime import access
+from modelward_runtime.errors import ApiError, Forbidden, QueueFull
+from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
+from modelward_runtime.proto import inference_pb2 as pb
+from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
+from modelward_runtime.protobuf import GrpcCall
+
+Message = Any  # a generated message: the generator gives no types
+Context = Any  # grpc.aio.ServicerContext
+
+_SERVICE = "/inference.GRPCInferenceService/"
+_CODES = {code.name: code for code in grpc.StatusCode}
+_log = logging.getLogger(__name__)
+
+
+def create(exchange: Exchange, *, max_body_bytes: int) -> grpc.aio.Server:
+    """A server without a port; needs a running event loop."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
+        ]
+    )
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(Service(exchange), server)
+    return server
+
+
+class Service(pb_grpc.GRPCInferenceServiceServicer):
+    """The methods of the service; names and signatures are the protocol's."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def ModelInfer(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """One inference."""
+        return await self._answer("ModelInfer", request, context, lambda: self._infer(request, context))
+
+    async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:  # noqa: N802
+        """Inferences one after the other on one stream; an error answers its request and ends nothing."""
+        async for request in requests:
+            started = time.perf_counter()
+            try:
+                response = pb.ModelStreamInferResponse(infer_response=await self._infer(request, context))
+                code = "OK"
+            except ApiError as error:
+                response = pb.ModelStreamInferResponse(error_message=error.message)
+                response.infer_response.id = request.id
+                code = error.grpc_code
+            self._account("ModelStreamInfer", code, started, request, response)
+            yield response
+
+    async def ServerLive(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """The process answers."""
+        return await self._inform("ServerLive", request, context, lambda: pb.ServerLiveResponse(live=True))
+
+    async def ServerReady(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """The model is loaded and the server is not on its way out."""
+        return await self._inform(
+            "ServerReady", request, context, lambda: pb.ServerReadyResponse(ready=self._exchange.ready)
+        )
+
+    async def ModelReady(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """The same, of a model by name."""
+        return await self._inform("ModelReady", request, context, lambda: self._model_ready(request))
+
+    async def ServerMetadata(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """Name, version, extensions."""
+        return await self._inform(
+            "ServerMetadata",
+            request,
+            context,
+            lambda: pb.ServerMetadataResponse(name=SERVER_NAME, version=SERVER_VERSION, extensions=EXTENSIONS),
+        )
+
+    async def ModelMetadata(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """The model's tensors."""
+        return await self._inform("ModelMetadata", request, context, lambda: self._model_metadata(request))
+
+    async def RepositoryIndex(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """The one model there is."""
+        return await self._inform("RepositoryIndex", request, context, lambda: self._index(request))
+
+    async def RepositoryModelLoad(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """Never allowed: one server serves one model."""
+        return await self._inform("RepositoryModelLoad", request, context, lambda: _refuse("load"))
+
+    async def RepositoryModelUnload(self, request: Message, context: Context) -> Message:  # noqa: N802
+        """Never allowed: one server serves one model."""
+        return await self._inform("RepositoryModelUnload", request, context, lambda: _refuse("unload"))
+
+    async def _infer(self, request: Message, context: Context) -> Message:
+        seconds = self._exchange.limits.request_timeout
+        remaining = context.time_remaining()
+        if remaining is not None:
+            seconds = min(seconds, remaining)
+        deadline = asyncio.get_running_loop().time() + seconds
+        return await self._exchange.infer(GrpcCall(request, request.ByteSize()), deadline)
+
+    async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
+        async def answer() -> Message:
+            return make()
+
+        return await self._answer(method, request, context, answer)
+
+    async def _answer(
+        self, method: str, request: Message, context: Context, work: Callable[[], Awaitable[Message]]
+    ) -> Message:
+        """Do the work; an `ApiError` becomes the call's status. Count and log either way."""
+        started = time.perf_counter()
+        try:
+            response = await work()
+        except ApiError as error:
+            failure = error
+        except asyncio.CancelledError:
+            self._account(method, "CANCELLED", started, request, None)
+            raise
+        except Exception:  # noqa: BLE001 - the last border: a flaw of ours is answered and logged, not dropped
+            _log.exception("request failed unexpectedly")
+            failure = ApiError("internal error")
+        else:
+            self._account(method, "OK", started, request, response)
+            return response
+        self._account(method, failure.grpc_code, started, request, None)
+        if isinstance(failure, QueueFull):
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(failure.retry_after * 1000)),))
+        return await context.abort(_CODES[failure.grpc_code], failure.message)
+
+    def _account(self, method: str, code: str, started: float, request: Message, response: Message | None) -> None:
+        self._exchange.metrics.answered("grpc", code)
+        sent = response.ByteSize() if response is not None else 0
+        seconds = time.perf_counter() - started
+        access.record("grpc", "POST", _SERVICE + method, code, seconds, request.ByteSize(), sent)
+
+    def _model_ready(self, request: Message) -> Message:
+        self._exchange.check_name(request.name, request.version)
+        return pb.ModelReadyResponse(ready=self._exchange.ready)
+
+    def _model_metadata(self, request: Message) -> Message:
+        model = self._exchange.describe(request.name, request.version)
+        tensor = pb.ModelMetadataResponse.TensorMetadata
+        return pb.ModelMetadataResponse(
+            name=model.name,
+            versions=[model.version],
+            platform=PLATFORM,
+            inputs=[tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape) for spec in model.inputs],
+            outputs=[tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape) for spec in model.outputs],
+        )
+
+    def _index(self, request: Message) -> Message:
+        response = pb.RepositoryIndexResponse()
+        for entry in self._exchange.index(only_ready=request.ready):
+            response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        return response
+
+
+def _refuse(action: str) -> Message:
+    raise Forbidden(f"{action}: the model of this server is fixed by its manifest")

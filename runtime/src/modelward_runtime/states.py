@@ -1,0 +1,48 @@
+"""The states a request passes through, as types, so that no path can skip a step.
+
+    Decoded ──clear──▶ Cleared ──Batcher.run──▶ Raw ──release──▶ Released
+
+Only `clear` and `release` make a `Cleared` and a `Released` (a test holds that), the batcher takes nothing but `Cleared`,
+encoders take nothing but `Released`: `mypy --strict` refuses a path that forgets a step. What a policy does to a request's
+inputs and outputs belongs into these two functions. Used by `exchange.py`; must not know transports.
+"""
+
+import msgspec
+
+from modelward_runtime.model import Array
+
+
+class Decoded(msgspec.Struct, frozen=True, gc=False):
+    """Tensors that fit the model, in the model's order, as some caller sent them; `outputs` is never empty."""
+
+    inputs: dict[str, Array]
+    outputs: tuple[str, ...]
+
+
+class Cleared(msgspec.Struct, frozen=True, gc=False):
+    """Tensors that the model may see."""
+
+    inputs: dict[str, Array]
+    outputs: tuple[str, ...]
+
+
+class Raw(msgspec.Struct, frozen=True, gc=False):
+    """What the model said for one caller: one array per requested output, in that order."""
+
+    arrays: list[Array]
+
+
+class Released(msgspec.Struct, frozen=True, gc=False):
+    """What the caller may see, by output name, in the requested order."""
+
+    outputs: dict[str, Array]
+
+
+def clear(decoded: Decoded) -> Cleared:
+    """Everything decoded may be seen by the model."""
+    return Cleared(decoded.inputs, decoded.outputs)
+
+
+def release(cleared: Cleared, raw: Raw) -> Released:
+    """Everything the model said may be seen by the caller."""
+    return Released(dict(zip(cleared.outputs, raw.arrays, strict=True)))

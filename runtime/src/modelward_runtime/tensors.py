@@ -1,0 +1,255 @@
+"""Tensors between the wire and numpy: what a datatype's bytes, JSON and numbers mean, and whether a tensor fits its slot.
+
+Called by `codec.py` (REST) and `protobuf.py` (gRPC), so that both say the same words; raises `BadRequest` only. It must not
+know how a request is framed.
+
+JSON policy: numbers only for numeric tensors, integers only for integer tensors and exactly in range, true and false only
+for BOOL, strings only for BYTES (UTF-8). NaN and Infinity are not JSON: refused on the way in, `null` on the way out;
+binary tensors carry them. BF16 has no JSON form.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from modelward_runtime.errors import BadRequest
+from modelward_runtime.model import NUMPY_TYPES, Array, TensorSpec
+
+MAX_AXIS = 1 << 31  # an empty tensor could otherwise claim axes that overflow numpy's arithmetic
+CHUNK_BYTES = 1 << 18  # one C call that holds the interpreter lock parses so much, about 3 ms
+CHUNK_ITEMS = 1 << 15
+
+_FLOATS = msgspec.json.Decoder(list[float])
+_INTS = msgspec.json.Decoder(list[int])
+_BOOLS = msgspec.json.Decoder(list[bool])
+_STRINGS = msgspec.json.Decoder(list[str])
+_ANY = msgspec.json.Decoder(list[object])
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
+_FLOAT_TYPES = frozenset({"FP16", "FP32", "FP64"})
+
+
+def check_fits(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
+    """Refuse a tensor whose declared datatype or shape is not what the model takes."""
+    if datatype != spec.datatype:
+        raise BadRequest(f"input '{spec.name}': expected datatype {spec.datatype}, got {datatype[:32]}")
+    if len(shape) == len(spec.shape):
+        for got, want in zip(shape, spec.shape, strict=True):
+            if not 0 <= got <= MAX_AXIS or (got != want and want >= 0):
+                break
+        else:
+            return
+    raise BadRequest(f"input '{spec.name}': expected shape {list(spec.shape)}, got {show_shape(shape)}")
+
+
+def show_shape(shape: Sequence[int]) -> str:
+    """A shape for a message, cut when it is absurdly long."""
+    return str(list(shape)) if len(shape) <= 16 else f"{list(shape[:16])} and {len(shape) - 16} more axes"
+
+
+def from_bytes(spec: TensorSpec, shape: Sequence[int], data: bytes | memoryview) -> Array:
+    """Little-endian, row-major bytes as an array, without a copy where alignment allows; BYTES are length-prefixed."""
+    dtype = NUMPY_TYPES[spec.datatype]
+    count = math.prod(shape)
+    if spec.datatype == "BYTES":
+        return _object_array(list(_split_elements(spec.name, data, count)), shape)
+    if len(data) != count * dtype.itemsize:
+        raise BadRequest(
+            f"input '{spec.name}': expected {count * dtype.itemsize} bytes for {spec.datatype} {show_shape(shape)}, "
+            f"got {len(data)}"
+        )
+    if spec.datatype == "BOOL":
+        return _bools_from_bytes(spec.name, data).reshape(shape)
+    array: Array = np.frombuffer(data, dtype).reshape(shape)
+    return array if array.flags.aligned else array.copy()
+
+
+def _bools_from_bytes(name: str, data: bytes | memoryview) -> Array:
+    octets = np.frombuffer(data, np.uint8)
+    if octets.size and octets.max() > 1:
+        raise BadRequest(f"input '{name}': expected BOOL bytes of 0 or 1, got {int(octets.max())}")
+    return octets.view(np.bool_)
+
+
+def _split_elements(name: str, data: bytes | memoryview, count: int) -> Iterator[str]:
+    """The elements of a BYTES tensor: each is a little-endian uint32 length and as many bytes of UTF-8."""
+    if len(data) < 4 * count:
+        raise BadRequest(f"input '{name}': expected {count} length-prefixed elements, got {len(data)} bytes")
+    position = 0
+    for _ in range(count):
+        start = position + 4
+        position = start + int.from_bytes(data[start - 4 : start], "little")
+        if start > len(data) or position > len(data):
+            raise BadRequest(f"input '{name}': a BYTES element reaches beyond the tensor's {len(data)} bytes")
+        yield to_text(name, bytes(data[start:position]))
+    if position != len(data):
+        raise BadRequest(f"input '{name}': expected {position} bytes for {count} elements, got {len(data)}")
+
+
+def to_text(name: str, element: bytes) -> str:
+    """One BYTES element as the text that ONNX strings are."""
+    try:
+        return element.decode()
+    except UnicodeDecodeError as bad:
+        raise BadRequest(f"input '{name}': a BYTES element is not UTF-8 (byte {bad.start} of it)") from None
+
+
+def from_numbers(
+    spec: TensorSpec, shape: Sequence[int], numbers: Sequence[float | bool], *, finite: bool = True
+) -> Array:
+    """Numbers in row-major order as an array; out of the datatype's range is an error, never a wrap.
+
+    `finite` False lets NaN and infinities pass, where the wire can say them.
+    """
+    _check_count(spec, shape, len(numbers))
+    return _pack(spec, numbers, finite).reshape(shape)
+
+
+def from_elements(spec: TensorSpec, shape: Sequence[int], elements: list[str]) -> Array:
+    """The elements of a BYTES tensor in row-major order as an array."""
+    _check_count(spec, shape, len(elements))
+    return _object_array(elements, shape)
+
+
+def _check_count(spec: TensorSpec, shape: Sequence[int], got: int) -> None:
+    count = math.prod(shape)
+    if got != count:
+        raise BadRequest(f"input '{spec.name}': shape {show_shape(shape)} holds {count} elements, data holds {got}")
+
+
+def _pack(spec: TensorSpec, numbers: Sequence[float | bool], finite: bool) -> Array:
+    try:
+        if not finite or spec.datatype not in {"FP16", "FP32"}:
+            return np.array(numbers, NUMPY_TYPES[spec.datatype])
+        with np.errstate(over="ignore"):
+            array = np.array(numbers, NUMPY_TYPES[spec.datatype])
+    except OverflowError:
+        raise BadRequest(f"input '{spec.name}': a number is out of range for {spec.datatype}") from None
+    if not np.isfinite(array).all():
+        raise BadRequest(f"input '{spec.name}': a number is out of range for {spec.datatype}")
+    return array
+
+
+def from_json(spec: TensorSpec, shape: Sequence[int], data: msgspec.Raw) -> Array:
+    """A JSON array, flat or nested exactly as `shape` says, as an array. `data` is known to be valid JSON."""
+    text = bytes(data)
+    if not text.startswith(b"["):
+        raise BadRequest(f"input '{spec.name}': data must be an array")
+    if spec.datatype == "BF16":
+        raise BadRequest(f"input '{spec.name}': BF16 has no JSON form, send it as a binary tensor")
+    if spec.datatype == "BYTES":
+        return _strings_from_json(spec, shape, text)
+    if text.find(b"[", 1) > 0:
+        text = _flatten(spec, shape, text)
+    if len(text) <= CHUNK_BYTES:
+        return from_numbers(spec, shape, _parse(spec, text))
+    return _parse_in_chunks(spec, shape, text)
+
+
+def _parse(spec: TensorSpec, text: bytes) -> list[float] | list[int] | list[bool]:
+    decoder: msgspec.json.Decoder[list[float]] | msgspec.json.Decoder[list[int]] | msgspec.json.Decoder[list[bool]]
+    decoder = _FLOATS if spec.datatype in _FLOAT_TYPES else _BOOLS if spec.datatype == "BOOL" else _INTS
+    try:
+        return decoder.decode(text)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as bad:
+        raise BadRequest(f"input '{spec.name}': data does not fit {spec.datatype}: {bad}") from None
+
+
+def _parse_in_chunks(spec: TensorSpec, shape: Sequence[int], text: bytes) -> Array:
+    """The same for a long flat array, a piece at a time, so that other threads get the interpreter lock in between."""
+    count = math.prod(shape)
+    if text.count(b",") + 1 != count:
+        raise BadRequest(
+            f"input '{spec.name}': shape {show_shape(shape)} holds {count} elements, data holds {text.count(b',') + 1}"
+        )
+    parts: list[Array] = []
+    start, end = 1, len(text) - 1
+    while start < end:
+        stop = text.find(b",", start + CHUNK_BYTES)
+        stop = stop if stop > 0 else end
+        parts.append(_pack(spec, _parse(spec, b"[%b]" % text[start:stop]), finite=True))
+        start = stop + 1
+    joined = np.concatenate(parts)
+    _check_count(spec, shape, joined.size)
+    return joined.reshape(shape)
+
+
+def _flatten(spec: TensorSpec, shape: Sequence[int], text: bytes) -> bytes:
+    """Nested numbers without their inner brackets. The brackets and commas must be the very ones that `shape` makes."""
+    structure = text.translate(None, _NOT_STRUCTURE)
+    if len(structure) != _structure_length(shape) or structure != _structure(shape):
+        raise BadRequest(
+            f"input '{spec.name}': data is nested unlike its shape {show_shape(shape)} (ragged, too short or too long)"
+        )
+    flat = b"[%b]" % text.translate(None, b"[]")
+    return flat if math.prod(shape) else b"[%b]" % flat.translate(None, b"[],")
+
+
+def _structure(shape: Sequence[int]) -> bytes:
+    """What brackets and commas a nested array of this shape has: `[[,],[,]]` for 2 by 2."""
+    inner = b""
+    for axis in reversed(shape):
+        inner = b"[%b]" % b",".join([inner] * axis)
+    return inner
+
+
+def _structure_length(shape: Sequence[int]) -> int:
+    length = 0
+    for axis in reversed(shape):
+        length = 2 + axis * length + max(axis - 1, 0)
+    return length
+
+
+def _strings_from_json(spec: TensorSpec, shape: Sequence[int], text: bytes) -> Array:
+    try:
+        if not text[1:].lstrip().startswith(b"["):
+            return from_elements(spec, shape, _STRINGS.decode(text))
+        return from_elements(spec, shape, list(_flat_strings(spec, shape, _ANY.decode(text))))
+    except (msgspec.MsgspecError, RecursionError, ValueError) as bad:
+        raise BadRequest(f"input '{spec.name}': data does not fit BYTES: {bad}") from None
+
+
+def _flat_strings(spec: TensorSpec, shape: Sequence[int], level: object) -> Iterator[str]:
+    """Walk nested strings; the depth is bounded by the shape's, which is the model's."""
+    if not shape:
+        if not isinstance(level, str):
+            raise BadRequest(f"input '{spec.name}': data does not fit BYTES: expected strings")
+        yield level
+    elif not isinstance(level, list) or len(level) != shape[0]:
+        raise BadRequest(f"input '{spec.name}': data is nested unlike its shape (ragged, too short or too long)")
+    else:
+        for item in level:
+            yield from _flat_strings(spec, shape[1:], item)
+
+
+def _object_array(strings: Iterable[str], shape: Sequence[int]) -> Array:
+    listed = list(strings)
+    array = np.empty(len(listed), np.object_)
+    array[:] = listed
+    return array.reshape(shape)
+
+
+def to_bytes(datatype: str, array: Array) -> bytes:
+    """An array as the wire's bytes: little-endian, row-major; BYTES length-prefixed."""
+    if datatype != "BYTES":
+        return array.tobytes()
+    return b"".join(
+        len(element).to_bytes(4, "little") + element
+        for element in (str(item).encode() for item in array.ravel().tolist())
+    )
+
+
+def to_json(name: str, datatype: str, array: Array) -> list[object] | msgspec.Raw:
+    """An array's elements in row-major order, ready for msgspec; NaN and infinities become null there."""
+    if datatype == "BF16":
+        raise BadRequest(f"output '{name}': BF16 has no JSON form, ask for it as binary data")
+    flat = array.ravel()
+    if flat.size <= CHUNK_ITEMS:
+        items: list[object] = flat.tolist()
+        return items
+    parts = (
+        msgspec.json.encode(flat[start : start + CHUNK_ITEMS].tolist())[1:-1]
+        for start in range(0, flat.size, CHUNK_ITEMS)
+    )
+    return msgspec.Raw(b"[%b]" % b",".join(parts))

@@ -1,0 +1,266 @@
+"""The Open Inference Protocol v2 over HTTP: a bare ASGI application, because a framework would cost more than the model.
+
+Composed by `serve.py`, run by uvicorn (`server` holds the choices). It owns paths, methods, headers and status codes;
+what an inference is, `exchange.py` and `codec.py` know.
+
+    GET  /v2/health/live  /v2/health/ready  /v2
+    GET  /v2/models/NAME[/versions/V]       /v2/models/NAME[/versions/V]/ready
+    POST /v2/models/NAME[/versions/V]/infer
+    POST /v2/repository/index               (load and unload answer 403: one pod serves one model, by its manifest)
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from modelward_runtime import access
+from modelward_runtime.body import ClientGone, Headers, Receive, read_body
+from modelward_runtime.codec import RestCall, encode_error
+from modelward_runtime.errors import ApiError, Forbidden, MethodNotAllowed, NotFound, QueueFull
+from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
+from modelward_runtime.model import TensorSpec
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+WATCH_AFTER = 0.25  # seconds: only a request that takes longer is worth watching for a caller who left
+CLIENT_GONE = 499
+_JSON = (b"content-type", b"application/json")
+_OCTETS = (b"content-type", b"application/octet-stream")
+_CLOSE = (b"connection", b"close")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Response:
+    """Status, body, and headers but for the length."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path means: the action, and the model and version it names."""
+
+    action: str
+    name: str = ""
+    version: str = ""
+
+
+_METHODS = {
+    "live": "GET", "ready": "GET", "server": "GET", "model": "GET", "model_ready": "GET",
+    "infer": "POST", "index": "POST", "load": "POST", "unload": "POST",
+}  # fmt: skip
+_FIXED = {
+    "/v2/health/live": Route("live"),
+    "/v2/health/ready": Route("ready"),
+    "/v2": Route("server"),
+    "/v2/": Route("server"),
+    "/v2/repository/index": Route("index"),
+}
+_MODEL_ACTIONS = {"": "model", "/ready": "model_ready", "/infer": "infer"}
+
+
+class App:
+    """The ASGI application."""
+
+    def __init__(self, exchange: Exchange, *, max_body_bytes: int) -> None:
+        self._exchange = exchange
+        self._max_body_bytes = max_body_bytes
+        infer = f"/v2/models/{exchange.name}/infer"
+        self._routes = {**_FIXED, infer: Route("infer", exchange.name)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"only HTTP is served, not {scope['type']}")
+        started = time.perf_counter()
+        headers = Headers(scope["headers"])
+        try:
+            response = await self._answer(scope, headers, receive)
+        except ClientGone:
+            self._account(scope, headers, CLIENT_GONE, 0, started)
+            return
+        await self._send(response, send)
+        self._account(scope, headers, response.status, len(response.body), started)
+
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        try:
+            route = self._routes.get(scope["path"]) or parse_path(scope["path"])
+            _check_method(route, scope["method"])
+            if route.action == "infer":
+                return await self._infer(route, headers, receive)
+            return self._inform(route)
+        except ApiError as error:
+            return error_response(error)
+        except ClientGone:
+            raise
+        except Exception:  # noqa: BLE001 - the last border: a flaw of ours is answered and logged, not dropped
+            _log.exception("request failed unexpectedly")
+            return error_response(ApiError("internal error"))
+
+    async def _infer(self, route: Route, headers: Headers, receive: Receive) -> Response:
+        self._exchange.check_name(route.name, route.version)
+        deadline = asyncio.get_running_loop().time() + self._exchange.limits.request_timeout
+        body = await read_body(headers, receive, self._max_body_bytes, deadline)
+        call = RestCall(route.name, route.version, body, headers.header_length)
+        with _Watch(receive) as watch:
+            try:
+                answer = await self._exchange.infer(call, deadline)
+            except asyncio.CancelledError:
+                if not watch.gone:
+                    raise
+                raise ClientGone from None
+        if answer.header_length is None:
+            return Response(200, answer.body, [_JSON])
+        length = (b"inference-header-content-length", b"%d" % answer.header_length)
+        return Response(200, answer.body, [_OCTETS, length])
+
+    def _inform(self, route: Route) -> Response:
+        """Everything but inference: cheap, and from memory."""
+        match route.action:
+            case "live":
+                return Response(200, b"", [])
+            case "ready":
+                return Response(200 if self._exchange.ready else 503, b"", [])
+            case "model_ready":
+                self._exchange.check_name(route.name, route.version)
+                return Response(200 if self._exchange.ready else 503, b"", [])
+            case "model":
+                return _json(self._model_metadata(route))
+            case "index":
+                return _json(self._exchange.index(only_ready=False))
+            case "load" | "unload":
+                raise Forbidden(f"{route.action}: the model of this server is fixed by its manifest")
+            case _:
+                return _json(
+                    {
+                        "name": SERVER_NAME,
+                        "version": SERVER_VERSION,
+                        "extensions": EXTENSIONS,
+                    }
+                )
+
+    def _model_metadata(self, route: Route) -> object:
+        model = self._exchange.describe(route.name, route.version)
+        return {
+            "name": model.name,
+            "versions": [model.version],
+            "platform": PLATFORM,
+            "inputs": [_tensor_metadata(spec) for spec in model.inputs],
+            "outputs": [_tensor_metadata(spec) for spec in model.outputs],
+            "parameters": {"execution_provider": model.execution_provider},
+        }
+
+    async def _send(self, response: Response, send: Send) -> None:
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        if self._exchange.retired:
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    def _account(self, scope: Scope, headers: Headers, status: int, sent: int, started: float) -> None:
+        self._exchange.metrics.answered("rest", str(status))
+        seconds = time.perf_counter() - started
+        access.record("rest", scope["method"], scope["path"], str(status), seconds, headers.length or 0, sent)
+
+
+class _Watch:
+    """Cancels the request's task when its caller leaves while the model is slow or the queue is long."""
+
+    __slots__ = ("_loop", "_receive", "_task", "_timer", "_waiter", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive = receive
+        self._waiter: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> "_Watch":
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._timer = self._loop.call_later(WATCH_AFTER, self._start)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._waiter is not None:
+            self._waiter.cancel()
+
+    def _start(self) -> None:
+        self._waiter = self._loop.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._task is not None:
+            self.gone = True
+            self._task.cancel()
+
+
+def parse_path(path: str) -> Route:
+    """What a path of no fixed route means. Raises `NotFound`."""
+    parts = path.split("/")
+    if parts[:3] == ["", "v2", "models"] and len(parts) > 3 and parts[3]:
+        name, rest, version = parts[3], parts[4:], ""
+        if len(rest) > 1 and rest[0] == "versions" and rest[1]:
+            version, rest = rest[1], rest[2:]
+        action = _MODEL_ACTIONS.get("".join("/" + part for part in rest))
+        if action:
+            return Route(action, name, version)
+    if parts[:4] == ["", "v2", "repository", "models"] and len(parts) == 6 and parts[5] in {"load", "unload"}:
+        return Route(parts[5], parts[4])
+    raise NotFound(f"no such path: {path[:128]}")
+
+
+def _check_method(route: Route, method: str) -> None:
+    allowed = _METHODS[route.action]
+    if method != allowed and not (method == "HEAD" and allowed == "GET"):
+        raise MethodNotAllowed(method[:16], allowed)
+
+
+def error_response(error: ApiError) -> Response:
+    """An error as every path answers it."""
+    headers = [_JSON]
+    if isinstance(error, QueueFull):
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allow.encode()))
+    return Response(error.status, encode_error(error), headers)
+
+
+def _tensor_metadata(spec: TensorSpec) -> object:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+
+
+def _json(value: object) -> Response:
+    return Response(200, msgspec.json.encode(value), [_JSON])
+
+
+def server(app: App, host: str, port: int) -> uvicorn.Server:
+    """A uvicorn server for the application; the caller runs `serve()` and sets `should_exit`."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http="httptools",
+            ws="none",
+            loop="uvloop",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,  # longer than clients' pools keep a connection, so that they close first
+        )
+    )
