@@ -40,7 +40,7 @@ def create(exchange: Exchange, *, max_body_bytes: int) -> grpc.aio.Server:
     return server
 
 
-class Service(pb_grpc.GRPCInferenceServiceServicer):
+class Service:
     """The methods of the service; names and signatures are the protocol's."""
 
     def __init__(self, exchange: Exchange) -> None:

@@ -1,6 +1,6 @@
 """The Open Inference Protocol v2 over HTTP: a bare ASGI application, because a framework would cost more than the model.
 
-Composed by `serve.py`, run by uvicorn (`server` holds the choices). It owns paths, methods, headers and status codes;
+Composed by `serve.py`, run by uvicorn (`listen.py`). It owns paths, methods, headers and status codes;
 what an inference is, `exchange.py` and `codec.py` know.
 
     GET  /v2/health/live  /v2/health/ready  /v2
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import uvicorn
 
 from modelward_runtime import access
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
@@ -242,25 +241,3 @@ def _tensor_metadata(spec: TensorSpec) -> object:
 
 def _json(value: object) -> Response:
     return Response(200, msgspec.json.encode(value), [_JSON])
-
-
-def server(app: App, host: str, port: int) -> uvicorn.Server:
-    """A uvicorn server for the application; the caller runs `serve()` and sets `should_exit`."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            http="httptools",
-            ws="none",
-            loop="uvloop",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,  # longer than clients' pools keep a connection, so that they close first
-        )
-    )
