@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the repository: modules are e2e.cluster.X in every setting
 
-from e2e.cluster import chart, lifecycle  # noqa: E402
+from e2e.cluster import chart, lifecycle, snapshot  # noqa: E402
 from e2e.cluster.binaries import PROGRAMS, binary, build  # noqa: E402
 from e2e.cluster.failures import ClusterError, StepFailed  # noqa: E402
 from e2e.cluster.progress import Screen  # noqa: E402
@@ -49,6 +49,12 @@ def _images(_: argparse.Namespace, screen: Screen) -> None:
         screen.say(image.reference)
 
 
+def _snapshot(_: argparse.Namespace, screen: Screen) -> None:
+    for topic, lines in snapshot.take().items():
+        for line in lines:
+            screen.say(f"{topic}: {line}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="e2e/cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -58,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("up", _up, "from whatever is there to a running cluster with the operator installed"),
         ("status", _status, "what runs; exit 1 when something does not"),
+        ("snapshot", _snapshot, "what the machine looks like from outside: to compare before and after"),
         ("images", _images, "build the images and print their references"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)

@@ -1,5 +1,6 @@
 """What is put into the running cluster: DNS, storage class, the operator's namespace, the bucket; and `shell`'s environment."""
 
+import hashlib
 import shlex
 import subprocess
 
@@ -20,6 +21,7 @@ from e2e.cluster.paths import (
     S3_ENDPOINT,
     S3_HTTPS_ENDPOINT,
     S3_REGION,
+    STATE,
 )
 from e2e.cluster.progress import Screen
 
@@ -35,6 +37,10 @@ def environment(images: dict[str, Image]) -> dict[str, str]:
         "MODELWARD_CLUSTER_START": processes.start_time_of(pid),
         "MODELWARD_CLUSTER_PATH": f"{binary('kubectl').parent}:{binary('helm').parent}",
         "KUBECONFIG": str(KUBECONFIG),
+        "KUBECACHEDIR": str(STATE / "tools" / "kubectl"),  # nothing of this cluster in the user's own caches
+        "HELM_CACHE_HOME": str(STATE / "tools" / "helm"),
+        "HELM_CONFIG_HOME": str(STATE / "tools" / "helm"),
+        "HELM_DATA_HOME": str(STATE / "tools" / "helm"),
         "MODELWARD_REGISTRY": REGISTRY,
         "MODELWARD_AUDIT_LOG": str(AUDIT_LOG),
         "S3_ENDPOINT": S3_ENDPOINT,
@@ -44,7 +50,7 @@ def environment(images: dict[str, Image]) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": credentials["secret_key"],
         "AWS_REGION": S3_REGION,
     }
-    for name in ("operator", "runtime"):
+    for name in ("base", "operator", "runtime"):
         if name in images:
             variables[f"MODELWARD_{name.upper()}_IMAGE"] = images[name].reference
     return variables
@@ -88,7 +94,8 @@ def in_place(images: dict[str, Image]) -> bool:
 
 def _render(images: dict[str, Image]) -> str:
     text = "\n---\n".join((MANIFESTS / name).read_text() for name in ("cluster.yaml", "coredns.yaml"))
-    return text.replace("COREDNS_IMAGE", images["coredns"].reference)
+    corefile = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return text.replace("COREDNS_IMAGE", images["coredns"].reference).replace("COREFILE_HASH", corefile)
 
 
 def _dns_available() -> bool:

@@ -5,6 +5,7 @@
 
 import json
 import secrets
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ from e2e.cluster.paths import (
 from e2e.cluster.processes import Unit
 
 LOG_OBJECT_STORE = LOGS / "object-store.log"
-OBJECTS = STATE / "objects"
+OBJECTS = STATE / "object-store" / "data"
+OBJECTS_METADATA = STATE / "object-store" / "metadata"
 S3_CREDENTIALS = STATE / "s3-credentials.json"
 
 
@@ -64,7 +66,8 @@ def inside(*command: str, limit: float = 10) -> "subprocess.CompletedProcess[str
 
 def kubectl(*arguments: str, limit: float = 30) -> "subprocess.CompletedProcess[str]":
     """Run kubectl as the cluster's administrator."""
-    return inside(str(binary("kubectl")), f"--kubeconfig={KUBECONFIG}", *arguments, limit=limit)
+    options = (f"--kubeconfig={KUBECONFIG}", f"--cache-dir={STATE / 'tools' / 'kubectl'}")
+    return inside(str(binary("kubectl")), *options, *arguments, limit=limit)
 
 
 def _answers(url: str) -> bool:
@@ -83,6 +86,11 @@ def _answers(url: str) -> bool:
     ]
     code = inside(*probe).stdout
     return code.isdigit() and 200 <= int(code) < 500
+
+
+def _containerd_listens() -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(configuration.CONTAINERD_SOCKET)) == 0
 
 
 def _api_ready() -> bool:
@@ -137,7 +145,7 @@ def object_store(*, tls: bool) -> Unit:
     transport = ("--cert", str(certificate("s3-server")), "--key", str(key("s3-server"))) if tls else ()
     options = ("--port", f"{NODE_ADDRESS}:{port}", "--region", S3_REGION, "--keep-alive", *transport)
     name = "object-store-https" if tls else "object-store"
-    command = (str(binary("versitygw")), *options, "posix", "--sidecar", str(STATE / "objects-metadata"), str(OBJECTS))
+    command = (str(binary("versitygw")), *options, "posix", "--sidecar", str(OBJECTS_METADATA), str(OBJECTS))
     return Unit(name, command, environment)
 
 
@@ -200,6 +208,7 @@ def controller_manager() -> Unit:
         "service-cluster-ip-range": SERVICE_RANGE,
         "allocate-node-cidrs": "false",
         "enable-hostpath-provisioner": "true",
+        "flex-volume-plugin-dir": str(STATE / "volume-plugins"),
         "kube-api-qps": "200",
         "kube-api-burst": "400",
         "profiling": "false",
@@ -238,7 +247,7 @@ def network_policy() -> Unit:
     """The stand-in that enforces NetworkPolicy, for tests only."""
     program = HERE / "netpol.py"
     command = (processes.PYTHON, str(program), "--kubeconfig", str(KUBECONFIG))
-    return Unit("netpol", command, reads=(*sorted(HERE.glob("netpol*.py")), KUBECONFIG))
+    return Unit("netpol", command, {"PYTHONDONTWRITEBYTECODE": "1"}, (*sorted(HERE.glob("netpol*.py")), KUBECONFIG))
 
 
 def _flags(options: dict[str, str]) -> tuple[str, ...]:
@@ -251,7 +260,7 @@ WAVES: tuple[tuple[Component, ...], ...] = (
     # what needs nobody
     (
         Component(etcd, partial(_answers, f"{ETCD_URL}/health")),
-        Component(containerd, configuration.CONTAINERD_SOCKET.exists),
+        Component(containerd, _containerd_listens),
         Component(registry, partial(_answers, f"http://{REGISTRY}/v2/")),
         Component(partial(object_store, tls=False), partial(_answers, S3_ENDPOINT)),
         Component(partial(object_store, tls=True), partial(_answers, S3_HTTPS_ENDPOINT)),

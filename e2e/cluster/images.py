@@ -213,11 +213,18 @@ def _prune(wanted: list[Image]) -> None:
 
 def push(images: list[Image], screen: Screen) -> None:
     """Push what the registry does not hold yet."""
-    absent = [image for image in images if image.name != "base" and not _in_registry(image)]
+    absent = [image for image in images if not _in_registry(image)]
     for image in absent:
         log = cache() / "logs" / f"push-{image.name}.log"
         with screen.step(f"push image {image.name} to the cluster's registry", log) as step:
-            command = [*_buildah(), "push", "--tls-verify=false", image.local, f"docker://{image.reference}"]
+            command = [
+                *_buildah(),
+                "push",
+                "--tls-verify=false",
+                "--disable-compression",
+                image.local,
+                f"docker://{image.reference}",
+            ]
             run([*entering(mounts=False), *command], log, f"the image {image.name} could not be pushed", step)
 
 
@@ -267,5 +274,9 @@ def _private() -> list[str]:
 
 
 def _buildah() -> list[str]:
-    storage = cache() / "containers"
-    return [*_private(), "buildah", f"--root={storage}", f"--runroot={storage}-run", "--storage-driver=overlay"]
+    """buildah with storage, run state and network configuration in the cache, none in the system's folders."""
+    storage, settings = cache() / "containers", cache() / "build-settings" / "containers.conf"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(f'[network]\nnetwork_config_dir = "{storage}-networks"\n')
+    tool = ["env", f"CONTAINERS_CONF={settings}", "buildah", f"--root={storage}", f"--runroot={storage}-run"]
+    return [*_private(), *tool, "--storage-driver=overlay"]

@@ -78,7 +78,17 @@ def begin() -> None:
     log = LOGS / "init.log"
     flags = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
     token = secrets.token_hex(8)
-    command = ["unshare", *flags, "env", "-i", f"PATH={PATH}", PYTHON, str(HERE / "init.py"), token]
+    command = [
+        "unshare",
+        *flags,
+        "env",
+        "-i",
+        f"PATH={PATH}",
+        "PYTHONDONTWRITEBYTECODE=1",
+        PYTHON,
+        str(HERE / "init.py"),
+        token,
+    ]
     with log.open("w") as out:
         parent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     _record_init(parent.pid, token)
