@@ -8,7 +8,6 @@ Exits 1 when a model does not become ready, saying why, or when any prediction d
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import time
@@ -17,21 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from e2e.cluster.progress import Screen
 from e2e.demo import show
-from e2e.demo.ask import TOLERANCE, WAYS, largest_difference
+from e2e.demo.ask import FAILURES, TOLERANCE, WAYS, largest_difference
 from e2e.demo.follow import NotReady, follow
 from e2e.demo.inside import endpoint, enter_cluster
-from e2e.demo.kube import Json, KubectlError, apply, diagnose, kubectl, read, watching
+from e2e.demo.kube import KubectlError, apply, diagnose, kubectl, read, watching
 from e2e.demo.paint import paint
+from e2e.demo.place import example, manifest, namespace, put_models, secret
 from e2e.models.builder import BUILD, ensure_models
 from e2e.models.rows import Array, Rows, read_rows, run_onnxruntime
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLES = REPOSITORY / "crds" / "examples"
-PUT = REPOSITORY / "e2e" / "cluster" / "put"
 NAMESPACE = "demo"
 READY_LIMIT = 300.0
 
@@ -50,12 +45,14 @@ STORIES = (
     Story("digits", "a small neural network on handwriting it has never seen", show.show_digits),
     Story("minilm", "a transformer, all-MiniLM-L6-v2, that turns sentences into vectors", show.show_minilm),
 )
-# What is uploaded; the second version is for the visitor to roll out.
-VERSIONS = ("breast-cancer/1", "breast-cancer/2", "digits/1", "minilm/1")
 
 
-class Deviation(Exception):
-    """A served prediction is not onnxruntime's."""
+class Wrong(Exception):
+    """A model does not serve what it should: `name` says which."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
 
 
 class Stages:
@@ -81,15 +78,21 @@ def main() -> int:
             with stages.stage(f"{story.name}: predictions in three ways"):
                 _tell(story)
     except NotReady as error:
-        print(paint(f"\n{error}", "red"))
-        for name in error.names:
-            print("\n".join((f"\n{name}", *diagnose(NAMESPACE, name))))
-        return 1
-    except (Deviation, KubectlError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-        print(paint(f"\ndemo: {error}", "red"))
-        return 1
+        return _fail(str(error), error.names)
+    except Wrong as error:
+        return _fail(str(error), [error.name])
+    except (KubectlError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        return _fail(str(error), [])
     _conclude(stages, ready)
     return 0
+
+
+def _fail(message: str, names: list[str]) -> int:
+    """Say what went wrong, and for each model named what explains it."""
+    print(paint(f"\ndemo: {message}", "red"))
+    for name in names:
+        print("\n".join((f"\n{name}", *diagnose(NAMESPACE, name))))
+    return 1
 
 
 def _prepare(stages: Stages, screen: Screen) -> None:
@@ -97,50 +100,22 @@ def _prepare(stages: Stages, screen: Screen) -> None:
     with stages.stage("build the models (once per machine)"):
         ensure_models(print)
     with stages.stage("upload to the object store"):
-        for version in VERSIONS:
-            size = sum(file.stat().st_size for file in (BUILD / version).iterdir())
-            with screen.step(f"put s3://models/{version}/, {size / 1e6:.2f} MB"):
-                _put(BUILD / version, f"s3://models/{version}/")
-
-
-def _put(folder: Path, uri: str) -> None:
-    done = subprocess.run([PUT, folder, uri], capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise RuntimeError(f"cannot upload to {uri}: {(done.stderr or done.stdout).strip()}")
+        put_models(screen)
 
 
 def _deploy(stages: Stages) -> dict[str, float]:
     _title("One manifest per model")
-    print((EXAMPLES / "demo-breast-cancer.yaml").read_text().strip())
+    print(example("breast-cancer").strip())
     print(paint("\n$ kubectl apply -f crds/examples/demo-*.yaml", "bold"))
     with stages.stage("apply until all models are ready"), watching(NAMESPACE, "modeldeployments") as seen:
-        apply(_namespace(), _secret())
+        apply(namespace(NAMESPACE), secret(NAMESPACE))
         begun = time.monotonic()
-        apply(*map(_manifest, STORIES))
+        apply(*(manifest(story.name) for story in STORIES))
         return follow(seen, {story.name: _generation(story) for story in STORIES}, begun, READY_LIMIT)
-
-
-def _manifest(story: Story) -> Json:
-    """The example as it is, but for the object store of the user's own cluster."""
-    manifest: Json = yaml.safe_load((EXAMPLES / f"demo-{story.name}.yaml").read_text())
-    manifest["spec"]["model"]["storage"]["endpoint"] = os.environ["S3_ENDPOINT"]
-    return manifest
 
 
 def _generation(story: Story) -> int:
     return int(read("mdep", story.name, "-n", NAMESPACE)["metadata"]["generation"])
-
-
-def _namespace() -> Json:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
-
-
-def _secret() -> Json:
-    """The object store's credentials, from the environment that `e2e/cluster/shell` sets."""
-    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    metadata = {"name": "s3-read", "namespace": NAMESPACE}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {k: os.environ[k] for k in keys}}
 
 
 def _tell(story: Story) -> None:
@@ -150,29 +125,35 @@ def _tell(story: Story) -> None:
     status = read("mdep", story.name, "-n", NAMESPACE)["status"]
     _title(f"{story.name}: {story.what}")
     print(paint(f"  {status.get('url', '')}", "cyan"))
+    served, verdicts = _ask(story, rows, expected)
+    print("\n".join(("", *story.draw(rows, served), "", *verdicts)))
+    loaded, here = status.get("model", {}).get("digest"), digest_of(BUILD / story.name / "1")
+    if loaded != here:
+        raise Wrong(story.name, f"the pods report to have loaded {loaded}; what was uploaded has {here}")
+    print(f"  {paint('✔', 'green')} the pod reports to have loaded these very bytes: {here[:19]}…")
+
+
+def _ask(story: Story, rows: Rows, expected: dict[str, Array]) -> tuple[dict[str, Array], list[str]]:
+    """The answer, and a line for each way of asking; raises Wrong when one deviates."""
     served: dict[str, Array] = {}
     verdicts = []
     with endpoint(story.name, NAMESPACE) as at:
         for way, ask in WAYS.items():
             begun = time.monotonic()
-            served = ask(at, rows)
-            verdicts.append(_verdict(way, largest_difference(expected, served), time.monotonic() - begun))
-    print("\n".join(("", *story.draw(rows, served), "", *verdicts)))
-    _check_digest(status, BUILD / story.name / "1")
+            try:
+                served = ask(at, rows)
+            except FAILURES as error:
+                raise Wrong(story.name, f"{way}: {error}") from error
+            seconds, difference = time.monotonic() - begun, largest_difference(expected, served)
+            if difference > TOLERANCE:
+                raise Wrong(story.name, f"{way}: differs from onnxruntime run by hand by {difference:.3g}")
+            verdicts.append(_verdict(way, difference, seconds))
+    return served, verdicts
 
 
 def _verdict(way: str, difference: float, seconds: float) -> str:
-    if difference > TOLERANCE:
-        raise Deviation(f"{way}: the answer differs from onnxruntime run by hand by {difference:.3g}")
     agreement = "equal to the bit" if difference == 0 else f"largest difference {difference:.1e}"
     return f"  {paint('✔', 'green')} {way:<36} {seconds * 1000:6.0f} ms   against onnxruntime by hand: {agreement}"
-
-
-def _check_digest(status: Json, folder: Path) -> None:
-    loaded, here = status.get("model", {}).get("digest"), digest_of(folder)
-    if loaded != here:
-        raise Deviation(f"the pods report to have loaded {loaded}, but {folder.name} here has {here}")
-    print(f"  {paint('✔', 'green')} the pod reports to have loaded these very bytes: {here[:19]}…")
 
 
 def digest_of(folder: Path) -> str:

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
+from tritonclient.utils import InferenceServerException
 
 from e2e.demo.inside import Endpoint
 from e2e.models.rows import DATATYPES, Array, Rows, as_tensors, from_tensors
@@ -18,6 +19,8 @@ from e2e.models.rows import DATATYPES, Array, Rows, as_tensors, from_tensors
 # Where a model runs alone, on one thread, in the same library, only the order of float32 sums may differ.
 TOLERANCE = 1e-5
 LIMIT = 30.0
+# What any of the ways raises when it gets no answer, or an error for one.
+FAILURES = (httpx.HTTPError, InferenceServerException, ConnectionError)
 
 Ask = Callable[[Endpoint, Rows], dict[str, Array]]
 

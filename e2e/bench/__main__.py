@@ -1,0 +1,35 @@
+"""`python -m e2e.bench SUITE`: runs one suite inside the embedded cluster's network. Exits 1 when a bar is missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from e2e.bench import apply
+from e2e.demo.inside import enter_cluster
+from e2e.demo.kube import KubectlError
+
+# The suites that exist. Each takes the number of rounds and says whether its bars were held.
+SUITES = {
+    "apply": apply.run,  # from `kubectl apply` to the first prediction, by stage; memory; writes of an unchanged object
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="e2e.bench", description=__doc__)
+    parser.add_argument("suite", metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument("--rounds", type=int, default=7, help="rounds that count; one more comes first to warm up")
+    arguments = parser.parse_args()
+    if arguments.suite not in SUITES:
+        print(f"bench: unknown SUITE '{arguments.suite}'; there are: {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    enter_cluster("e2e.bench")
+    try:
+        return 0 if SUITES[arguments.suite](arguments.rounds) else 1
+    except (KubectlError, TimeoutError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
