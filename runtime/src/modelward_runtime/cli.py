@@ -1,0 +1,71 @@
+"""The command `modelward`. Imports nothing heavy until a command is known: `--help` answers at once.
+
+modelward run     in a pod: boot.json and policy.json say everything
+modelward serve   on a laptop: one path, no cluster
+modelward digest  what to write into spec.model.digest
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; ends the process with its exit code."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    from modelward_runtime import main as commands  # noqa: PLC0415  `--help` and mistakes need none of it
+
+    sys.exit(getattr(commands, chosen.command)(chosen))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="modelward", description="Serves one ONNX model by the Open Inference Protocol v2."
+    )
+    parser.add_argument("--version", action="version", version=f"modelward {version('modelward-runtime')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_run(commands)
+    digest = commands.add_parser("digest", help="print the digest of a model file or folder, for spec.model.digest")
+    digest.add_argument("path", type=Path, metavar="PATH")
+    return parser
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = commands.add_parser("serve", help="serve a model from this machine's disk, without a cluster")
+    serve.add_argument("path", type=Path, metavar="PATH", help="a .onnx file, or a folder with model.onnx")
+    serve.add_argument("--name", help="the model's name; default: the folder's or file's name")
+    serve.add_argument("--model-version", default="1", metavar="V", help="the model's version (default %(default)s)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s; :: for all)")
+    serve.add_argument(
+        "--http-port", type=_port, default=8080, metavar="N", help="REST (default %(default)s; 0: any free port)"
+    )
+    serve.add_argument("--grpc-port", type=_port, default=8081, metavar="N", help="gRPC (default %(default)s)")
+    serve.add_argument(
+        "--admin-port", type=_port, default=8082, metavar="N", help="probes, metrics (default %(default)s)"
+    )
+    serve.add_argument(
+        "--threads", type=_threads, default=0, metavar="N", help="threads for the model; 0: all processors"
+    )
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = commands.add_parser("run", help="serve what boot.json says; the command of the serving pods")
+    run.add_argument("--boot", type=Path, required=True, metavar="FILE")
+    run.add_argument("--policy", type=Path, required=True, metavar="FILE")
+    run.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"), metavar="FILE")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of threads")
+    return int(text)

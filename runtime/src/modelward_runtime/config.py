@@ -1,0 +1,118 @@
+"""Reads boot.json and policy.json, the file contract `runtime/v1` between the operator and this process.
+
+`cli.py` reads both before anything else starts; `serve.py` reads policy.json again whenever it changes. The parser is
+strict: an unknown field, a wrong type, a missing field or a number out of range is refused with its path, because a field
+that is silently ignored is a promise that nobody keeps. It must not read anything but the bytes it is given.
+
+boot.json is immutable in a pod (its ConfigMap is named by hash, so that a change rolls the pods); policy.json is live.
+"""
+
+import hashlib
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+
+from modelward_runtime.errors import LoadError, LoadReason
+
+T = TypeVar("T")
+API_VERSION: Final = "runtime/v1"
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What every record of the contract has in common."""
+
+
+class S3(_Record, frozen=True):
+    """Where the object store is; credentials come from the environment, never from the file."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
+    region: Name | None = None
+
+
+class ModelSource(_Record, frozen=True):
+    """The one model that this process serves, and where its bytes are."""
+
+    name: Name
+    version: Name
+    uri: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+    digest: Digest | None = None
+    s3: S3 = S3()
+    ca_bundle_file: Name | None = None
+    directory: Name | None = None  # a file or folder to serve in place: a mounted volume, or `modelward serve PATH`
+
+
+class Engine(_Record, frozen=True):
+    """How ONNX Runtime runs; `threads` 0 means: as many as the cgroup and the affinity mask allow."""
+
+    threads: NotNegative = 0
+    accelerator: Literal["CPU", "CUDA"] = "CPU"
+
+
+class Batching(_Record, frozen=True):
+    """Rows of several callers share a run. Absent means that every request runs by itself."""
+
+    max_batch_size: Positive
+    max_delay_microseconds: NotNegative
+
+
+class Server(_Record, frozen=True):
+    """Ports and limits. `modelward serve` also uses port 0, which no file may ask for: any free port."""
+
+    http_port: Port = 8080
+    grpc_port: Port = 8081
+    admin_port: Port = 8082
+    drain_seconds: NotNegative = 5
+    request_timeout_seconds: Positive = 60
+    max_body_bytes: Positive = 64 * 1024 * 1024
+    max_queue: Positive = 1024
+
+
+class Boot(_Record, frozen=True):
+    """boot.json: what a new pod needs to know; a change means a new pod."""
+
+    api_version: Literal["runtime/v1"]
+    kind: Literal["Boot"]
+    model: ModelSource
+    engine: Engine = Engine()
+    batching: Batching | None = None
+    server: Server = Server()
+
+
+class Policy(_Record, frozen=True):
+    """policy.json: what may change while the pod serves; `generation` names the contents."""
+
+    api_version: Literal["runtime/v1"]
+    kind: Literal["Policy"]
+    generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+_BOOT = msgspec.json.Decoder(Boot)
+_POLICY = msgspec.json.Decoder(Policy)
+
+
+def parse_boot(content: bytes, file: str = "boot.json") -> Boot:
+    """The boot file as a value; LoadError ConfigInvalid names the file and the path of the field."""
+    return _parse(_BOOT, content, file)
+
+
+def parse_policy(content: bytes, file: str = "policy.json") -> Policy:
+    """The policy file as a value; LoadError ConfigInvalid names the file and the path of the field."""
+    return _parse(_POLICY, content, file)
+
+
+def boot_id(content: bytes) -> str:
+    """What /report calls `boot`: by it the operator tells which boot.json this process runs on."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _parse(decoder: msgspec.json.Decoder[T], content: bytes, file: str) -> T:
+    try:
+        return decoder.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LoadError(LoadReason.CONFIG_INVALID, f"{file}: {error}", "load", permanent=True) from error

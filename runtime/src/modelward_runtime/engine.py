@@ -1,0 +1,232 @@
+"""Makes a model file into a running ONNX Runtime session: the one `Model` that serves in a pod.
+
+`load.py` calls `load` on a worker thread (making a session holds the GIL and takes long) and `warm_up` after it. This is the
+only file that imports onnxruntime, and it does so late, with telemetry switched off first: importing the package already
+writes a device id below $HOME and, seconds later, opens connections, unless ORT_DISABLE_TELEMETRY stands in the environment
+by then. It must not know where the file came from, nor about requests.
+
+Memory: initializers are not kept in the arena, the arena grows by what is asked and not by doubling, and pages freed
+after loading go back to the system (`malloc_trim`), because loading touches the weights twice.
+"""
+
+import ctypes
+import importlib
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from modelward_runtime import onnxfile
+from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.hardware import Hardware
+from modelward_runtime.model import Array, TensorSpec, numpy_type
+
+log = logging.getLogger(__name__)
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_BFLOAT16 = 16  # TensorProto.DataType.BFLOAT16
+
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(bfloat16)": "BF16",
+    "tensor(string)": "BYTES",
+}
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A session behind the seam of `model.py`; `run` may be called from several threads."""
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    execution_provider: str
+    threads: int
+    session: Any
+
+    @property
+    def batchable(self) -> bool:
+        """Every input and output has a dynamic first axis."""
+        return all(spec.shape and spec.shape[0] == -1 for spec in (*self.inputs, *self.outputs))
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """Compute `outputs`, in that order; blocks, without the GIL."""
+        if any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs)):
+            return self._run_bfloat16(inputs, outputs)
+        results: list[Array] = self.session.run(list(outputs), dict(inputs))
+        return results
+
+    def _run_bfloat16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """The same by way of OrtValue, which knows bfloat16; numpy sees its bits as uint16."""
+        value = onnxruntime().OrtValue
+        types = {spec.name: spec.datatype for spec in self.inputs}
+        feeds = {
+            name: value.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+            if types[name] == "BF16"
+            else value.ortvalue_from_numpy(array)
+            for name, array in inputs.items()
+        }
+        return [_to_numpy(result) for result in self.session.run_with_ort_values(list(outputs), feeds)]
+
+
+def onnxruntime() -> ModuleType:
+    """The package, imported with telemetry off."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, by the import
+    ort = importlib.import_module("onnxruntime")
+    ort.disable_telemetry_events()
+    ort.set_default_logger_severity(3)
+    return ort
+
+
+def load(
+    file: Path,
+    name: str,
+    version: str,
+    *,
+    threads: int = 0,
+    accelerator: Literal["CPU", "CUDA"] = "CPU",
+    hardware: Hardware,
+) -> OnnxModel:
+    """A session of the file; LoadError says why there is none. `threads` 0: as many as the hardware allows."""
+    contents = onnxfile.check(file)
+    ort = onnxruntime()
+    wanted = threads or hardware.threads
+    try:
+        session = ort.InferenceSession(
+            str(file), sess_options=_options(ort, wanted, hardware), providers=_providers(ort, accelerator)
+        )
+    except Exception as error:  # ORT has a class per status, and none above them
+        raise explain(error, contents) from error
+    return OnnxModel(
+        name=name,
+        version=version,
+        inputs=_specs(session.get_inputs(), "input"),
+        outputs=_specs(session.get_outputs(), "output"),
+        execution_provider=session.get_providers()[0],
+        threads=wanted,
+        session=session,
+    )
+
+
+def warm_up(model: OnnxModel) -> None:
+    """Run once on zeros, 1 along each dynamic axis, so that the first caller does not pay for what is made lazily."""
+    zeros = {spec.name: _zeros(spec) for spec in model.inputs}
+    try:
+        model.run(zeros, [spec.name for spec in model.outputs])
+    except Exception as error:  # noqa: BLE001  whatever ORT raises: some models cannot take zeros, and serve well
+        log.warning("the warm-up on zeros failed, the model serves without", extra={"cause": str(error)[:500]})
+    _return_freed_memory()
+
+
+def explain(error: Exception, contents: onnxfile.Contents) -> LoadError:
+    """ONNX Runtime's words as a reason and a sentence that says what to do."""
+    text = re.sub(r"/\S+/onnxruntime_src/\S+ ", "", str(error)).strip()
+    opsets = ", ".join(f"{domain} {version}" for domain, version in contents.opsets.items())
+    limit = re.search(r"Current official support for domain (\S+) is till opset (\d+)", text)
+    if limit:
+        has = contents.opsets.get(limit[1], 0)
+        return _failure(
+            LoadReason.UNSUPPORTED_OPSET,
+            f"the model uses opset {has} of {limit[1]}, this ONNX Runtime supports up to {limit[2]}: export it with a lower opset",
+        )
+    version = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
+    if version:
+        return _failure(
+            LoadReason.UNSUPPORTED_OPSET,
+            f"the model's IR version is {version[1]}, this ONNX Runtime supports up to {version[2]}: "
+            "save it with an older onnx package, or set ir_version",
+        )
+    unknown = re.search(
+        r"(No Op registered for .+|\S+ is not a registered function/op|Could not find an implementation for .+)", text
+    )
+    if unknown:
+        return _failure(LoadReason.UNSUPPORTED_OPSET, f"{unknown[1].strip()} (the model's opsets: {opsets})")
+    if "is not currently registered or supported" in text:
+        return _failure(LoadReason.UNSUPPORTED_TYPES, text[-500:])
+    return _failure(LoadReason.INVALID_MODEL, f"ONNX Runtime refuses the model: {text[-1500:]}")
+
+
+def _options(ort: ModuleType, threads: int, hardware: Hardware) -> Any:  # noqa: ANN401  onnxruntime is untyped
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if hardware.spinning else "0")
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    return options
+
+
+def _providers(ort: ModuleType, accelerator: str) -> list[Any]:
+    if accelerator != "CUDA":
+        return [CPU]
+    if CUDA not in ort.get_available_providers():
+        log.warning("CUDA is asked for and this image's ONNX Runtime has no CUDA provider: serving on the CPU")
+        return [CPU]
+    ort.preload_dlls()
+    return [(CUDA, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}), CPU]
+
+
+def _specs(arguments: Sequence[Any], what: str) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(argument, what) for argument in arguments)
+
+
+def _spec(argument: Any, what: str) -> TensorSpec:  # noqa: ANN401  onnxruntime is untyped
+    datatype = _DATATYPES.get(argument.type)
+    if datatype is None:
+        advice = "convert it with a Cast node at the graph's edge"
+        if argument.type.startswith("seq(map"):
+            advice = "a scikit-learn classifier gives plain tensors when it is converted with options={'zipmap': False}"
+        elif not argument.type.startswith("tensor("):
+            advice = "the Open Inference Protocol carries tensors only"
+        raise _failure(
+            LoadReason.UNSUPPORTED_TYPES,
+            f"the {what} {argument.name!r} is {argument.type}, which cannot be served: {advice}",
+        )
+    shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in argument.shape)
+    return TensorSpec(argument.name, datatype, shape)
+
+
+def _zeros(spec: TensorSpec) -> Array:
+    shape = tuple(1 if axis == -1 else axis for axis in spec.shape)
+    if spec.datatype == "BYTES":
+        return np.full(shape, "", dtype=object)
+    return np.zeros(shape, dtype=numpy_type(spec.datatype))
+
+
+def _to_numpy(value: Any) -> Array:  # noqa: ANN401  onnxruntime is untyped
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    shape = tuple(value.shape())
+    bits = (ctypes.c_uint16 * int(np.prod(shape))).from_address(value.data_ptr())
+    return np.array(bits, dtype=np.uint16).reshape(shape)
+
+
+def _return_freed_memory() -> None:
+    """Glibc keeps freed pages; after loading that can be as much as the model."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _failure(reason: LoadReason, message: str) -> LoadError:
+    return LoadError(reason, message, "load", permanent=True)

@@ -1,0 +1,134 @@
+"""What the commands of `cli.py` do, once their arguments are known. Each returns an exit code or leaves with one."""
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import sys
+import time
+from collections.abc import Coroutine
+from ctypes import CDLL
+from pathlib import Path
+from typing import Any
+
+from modelward_runtime import config, log
+from modelward_runtime.errors import LoadError
+from modelward_runtime.exits import EXIT_PERMANENT, EXIT_USAGE, leave, write_termination_log
+
+_PR_SET_DUMPABLE = 4
+
+
+def digest(arguments: argparse.Namespace) -> int:
+    """Print the digest of a path."""
+    from modelward_runtime.store.verify import digest_of  # noqa: PLC0415
+
+    try:
+        sys.stdout.write(f"{digest_of(arguments.path)}\n")
+    except OSError as error:
+        sys.stderr.write(f"modelward digest: {error.filename}: {error.strerror}\n")
+        return EXIT_USAGE
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve in a pod."""
+    log.configure(human=False)
+    harden()
+    try:
+        content = arguments.boot.read_bytes()
+        boot = config.parse_boot(content, str(arguments.boot))
+    except (LoadError, OSError) as error:
+        return _refuse(arguments, error)
+    from modelward_runtime.load import Patience  # noqa: PLC0415
+    from modelward_runtime.serve import Surroundings  # noqa: PLC0415
+    from modelward_runtime.serve import serve as live  # noqa: PLC0415
+
+    surroundings = Surroundings(
+        cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")),
+        policy_file=arguments.policy,
+        termination_log=arguments.termination_log,
+        patience=Patience(stall=float(os.environ.get("MODELWARD_FETCH_STALL_SECONDS", "60"))),
+    )
+    return _live(live(boot, config.boot_id(content), surroundings))
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve a path on this machine."""
+    log.configure()
+    from modelward_runtime.greeting import ready_line  # noqa: PLC0415
+    from modelward_runtime.serve import Ready, Surroundings  # noqa: PLC0415
+    from modelward_runtime.serve import serve as live  # noqa: PLC0415
+
+    def greet(ready: Ready) -> None:
+        sys.stdout.write(ready_line(ready, arguments.host) + "\n")
+        sys.stdout.flush()
+
+    path: Path = arguments.path.absolute()
+    boot = _laptop_boot(arguments, path)
+    surroundings = Surroundings(cache=path, host=arguments.host, on_ready=greet)
+    return _live(live(boot, "", surroundings))
+
+
+def harden() -> None:
+    """No core dump, no ptrace, no reading of /proc/PID/mem by others: they would hold the model and its callers' data."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        logging.getLogger(__name__).warning("PR_SET_DUMPABLE was refused")
+
+
+def _live(life: Coroutine[Any, Any, int]) -> int:
+    """Run the event loop to its end, and leave without waiting for threads."""
+    import uvloop  # noqa: PLC0415
+
+    from modelward_runtime.listen import PortTaken  # noqa: PLC0415
+
+    code = EXIT_USAGE
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(life)
+    except PortTaken as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400  the reason is enough, a traceback helps nobody
+    except Exception:
+        logging.getLogger(__name__).exception("the process ends: this is a bug")
+    leave(code)
+
+
+def _laptop_boot(arguments: argparse.Namespace, path: Path) -> config.Boot:
+    source = config.ModelSource(
+        name=arguments.name or (path.stem if path.suffix == ".onnx" else path.name),
+        version=arguments.model_version,
+        uri=str(path),
+        directory=str(path),
+    )
+    server = config.Server(
+        http_port=arguments.http_port,
+        grpc_port=arguments.grpc_port,
+        admin_port=arguments.admin_port,
+        drain_seconds=0,
+    )
+    return config.Boot(
+        api_version=config.API_VERSION,
+        kind="Boot",
+        model=source,
+        engine=config.Engine(threads=arguments.threads),
+        server=server,
+    )
+
+
+def _refuse(arguments: argparse.Namespace, error: LoadError | OSError) -> int:
+    """boot.json is not usable: say so where the kubelet looks."""
+    if isinstance(error, LoadError):
+        reason, message = str(error.reason), error.message
+    else:
+        reason, message = "ConfigInvalid", f"{arguments.boot}: {error.strerror}"
+    logging.getLogger(__name__).error(message, extra={"reason": reason})
+    failure = {
+        "stage": "load",
+        "reason": reason,
+        "message": message,
+        "permanent": True,
+        "time": log.timestamp(time.time()),
+    }
+    write_termination_log(arguments.termination_log, failure, "")
+    return EXIT_PERMANENT

@@ -1,0 +1,128 @@
+"""What this process says about itself on GET /report, and in the termination log when it gives up.
+
+Written by `load.py` and `serve.py`, read by `admin.py`; the operator turns it into status conditions, so every field is part
+of the file contract `runtime/v1` (README.md, "The report"). It must not do I/O.
+
+    Fetching ▶ Verifying ▶ Loading ▶ WarmingUp ▶ Ready ▶ Draining
+        └────────┴───────────┴──────────┴──▶ Failed (the process is about to exit 78 or 75)
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from modelward_runtime.config import API_VERSION, Boot
+from modelward_runtime.errors import LoadError
+from modelward_runtime.log import timestamp
+
+_LONGEST_MESSAGE = 2000  # characters; the kubelet keeps 4096 bytes of a termination message
+
+
+class State(StrEnum):
+    """Where the process is in its life."""
+
+    FETCHING = "Fetching"
+    VERIFYING = "Verifying"
+    LOADING = "Loading"
+    WARMING_UP = "WarmingUp"
+    READY = "Ready"
+    DRAINING = "Draining"
+    FAILED = "Failed"
+
+
+_STAGES = {
+    State.FETCHING: "fetch",
+    State.VERIFYING: "verify",
+    State.LOADING: "load",
+    State.WARMING_UP: "warmUp",
+}
+
+
+@dataclass
+class Report:
+    """The live value behind GET /report; `wall` and `clock` are seconds since the epoch and of a monotonic clock."""
+
+    boot: Boot
+    boot_id: str
+    wall: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
+    state: State = State.FETCHING
+    digest: str = ""
+    size: int = 0
+    verified: bool = False
+    cached: bool = False
+    execution_provider: str = ""
+    policy_generation: str = ""
+    policy_failure: str = ""
+    failure: dict[str, Any] | None = None
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    _entered: float = field(init=False)
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._entered = self.clock()
+        self._started = self.wall()
+
+    @property
+    def loaded(self) -> bool:
+        """The model is in memory and warm."""
+        return self.state in {State.READY, State.DRAINING}
+
+    def enter(self, state: State) -> None:
+        """Go on to the next state; the time spent in a load stage is kept."""
+        now = self.clock()
+        stage = _STAGES.get(self.state)
+        if stage:
+            self.stage_seconds[stage] = round(self.stage_seconds.get(stage, 0.0) + now - self._entered, 6)
+        self.state, self._entered = state, now
+        if state is State.READY:
+            self.failure = None
+
+    def fail(self, error: LoadError) -> None:
+        """Remember the last load failure; a permanent one ends the process."""
+        self.failure = {
+            "stage": error.stage,
+            "reason": str(error.reason),
+            "message": error.message[:_LONGEST_MESSAGE],
+            "permanent": error.permanent,
+            "time": timestamp(self.wall()),
+        }
+
+    def to_json(self) -> bytes:
+        """The body of GET /report."""
+        model: dict[str, Any] = {
+            "name": self.boot.model.name,
+            "version": self.boot.model.version,
+            "uri": self.boot.model.uri,
+            "verified": self.verified,
+        }
+        if self.digest:
+            model |= {"digest": self.digest, "sizeBytes": self.size, "cached": self.cached}
+        return msgspec.json.encode(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "Report",
+                "boot": self.boot_id,
+                "state": str(self.state),
+                "model": model,
+                "executionProvider": self.execution_provider,
+                "policyGeneration": self.policy_generation,
+                "policyFailure": self.policy_failure or None,
+                "startedAt": timestamp(self._started),
+                "stageSeconds": self.stage_seconds,
+                "failure": self.failure,
+            }
+        )
+
+    def termination_message(self) -> bytes:
+        """One line of JSON for the termination log: the failure and the URI."""
+        return termination_message(self.failure or {}, self.boot.model.uri)
+
+
+def termination_message(failure: dict[str, Any], uri: str) -> bytes:
+    """The failure object plus `uri`, as the kubelet shows it in the container's last state."""
+    return msgspec.json.encode(failure | {"uri": uri}) + b"\n"

@@ -1,0 +1,166 @@
+"""Puts the process together and leads it through its life; the only module that knows all the others.
+
+`cli.py` calls `serve` for both `modelward run` (a pod) and `modelward serve` (a laptop). Everything runs in one event loop;
+what blocks (fetching, making the session, running it) has threads of its own. It must not hold logic of any part.
+
+    admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
+         ▶ no new connections ▶ requests in flight end ▶ exit 0            a second SIGTERM: exit 143 at once
+    permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelward_runtime import admin, hardware
+from modelward_runtime.config import Boot
+from modelward_runtime.errors import LoadError
+from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
+from modelward_runtime.listen import HttpListener
+from modelward_runtime.load import Patience, load
+from modelward_runtime.policy import PolicyFile
+from modelward_runtime.report import Report, State
+from modelward_runtime.store.cache import Cache
+
+if TYPE_CHECKING:
+    from modelward_runtime.engine import OnnxModel
+    from modelward_runtime.ports import ModelPorts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is told once the model serves: the model, and the ports that were really bound."""
+
+    model: "OnnxModel"
+    http_port: int
+    grpc_port: int
+    admin_port: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What differs between a pod and a laptop. An empty `host` is every address; files may be absent."""
+
+    cache: Path
+    host: str = ""
+    policy_file: Path | None = None
+    termination_log: Path | None = None
+    patience: Patience = field(default_factory=Patience)
+    on_ready: Callable[[Ready], None] = lambda _: None
+
+
+async def serve(boot: Boot, boot_id: str, surroundings: Surroundings) -> int:
+    """Live until drained or doomed; the exit code."""
+    report = Report(boot, boot_id)
+    stop = stop_on_signals()
+    try:
+        await Service(boot, report, surroundings).live(stop)
+    except LoadError as error:
+        report.fail(error)
+        report.enter(State.FAILED)
+        told = {"reason": str(error.reason), "stage": error.stage}
+        log.error(error.message, extra=told)  # noqa: TRY400  the message is for the user, a traceback is for nobody
+        write_termination_log(surroundings.termination_log, report.failure or {}, boot.model.uri)
+        return EXIT_PERMANENT if error.permanent else EXIT_STALLED
+    return EXIT_DRAINED
+
+
+class Service:
+    """One process's parts, in the order in which they start."""
+
+    def __init__(self, boot: Boot, report: Report, surroundings: Surroundings) -> None:
+        from modelward_runtime.metrics import Metrics  # noqa: PLC0415  start-up: `modelward digest` needs none
+
+        self._boot = boot
+        self._report = report
+        self._surroundings = surroundings
+        self._hardware = hardware.measure()
+        self._metrics = Metrics()
+        self._admin = HttpListener(
+            admin.App(report, self._metrics.exposition), surroundings.host, boot.server.admin_port
+        )
+
+    async def live(self, stop: asyncio.Event) -> None:
+        """From the admin port to the end of the drain. LoadError when there will be no model."""
+        await self._admin.start()
+        watching = self._watch_policy()
+        loading = self._begin_loading()
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.sleep(0)  # the fetch is under way while the transports are imported
+            ports = await self._open_model_ports()
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not loading.done():
+                self._report.enter(State.DRAINING)
+                await ports.abandon()
+                return
+            self._go_ready(loading.result(), ports)
+            await stopping
+            await self._drain(ports)
+        finally:
+            for task in (watching, loading, stopping):
+                task.cancel()
+            await self._admin.stop(1)
+
+    def _watch_policy(self) -> asyncio.Task[None]:
+        file = self._surroundings.policy_file
+        return asyncio.ensure_future(PolicyFile(file, self._report).watch() if file else asyncio.sleep(0))
+
+    def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
+        cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
+        return asyncio.ensure_future(load(self._boot, cache, self._report, self._hardware, patience))
+
+    async def _open_model_ports(self) -> "ModelPorts":
+        from modelward_runtime.ports import ModelPorts  # noqa: PLC0415  start-up: imported beside the fetch
+
+        ports = ModelPorts(self._boot, self._metrics, self._surroundings.host)
+        await ports.start()
+        return ports
+
+    def _go_ready(self, model: "OnnxModel", ports: "ModelPorts") -> None:
+        ports.serve(model, self._hardware)
+        self._report.enter(State.READY)
+        ready = Ready(model, ports.http_port, ports.grpc_port, self._admin.port)
+        log.info(
+            "ready",
+            extra={
+                "model": model.name,
+                "version": model.version,
+                "execution_provider": model.execution_provider,
+                "threads": model.threads,
+                "stage_seconds": self._report.stage_seconds,
+            },
+        )
+        self._surroundings.on_ready(ready)
+
+    async def _drain(self, ports: "ModelPorts") -> None:
+        began = time.monotonic()
+        self._report.enter(State.DRAINING)
+        log.info("draining", extra={"in_flight": self._metrics.in_flight})
+        server = self._boot.server
+        await ports.drain(server.drain_seconds, server.request_timeout_seconds)
+        log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            end_at_once()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test's loop
+            loop.add_signal_handler(number, on_signal)
+    return stop

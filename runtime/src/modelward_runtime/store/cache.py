@@ -1,0 +1,69 @@
+"""Keeps one downloaded model on the pod's disk, so that a restart of the container needs no download.
+
+`fetch.py` calls it. A download goes to `partial/`; only when it is whole does a rename make it `model/`, and then `model.json`
+is written beside it with the hash of every file. What is found at the next start is hashed again and compared with that
+record, so a file changed on disk is never served. It must not know where models come from.
+
+    CACHE/partial/…     being written; swept away at the next start
+    CACHE/model/…       whole
+    CACHE/model.json    {"source": "…", "files": {"model.onnx": "<hex>", …}}
+"""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from modelward_runtime.store.verify import Touch, files_below, hash_file
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was downloaded, from where."""
+
+    source: str
+    files: dict[str, str]  # relative path -> hex SHA-256
+
+
+class Cache:
+    """The folder MODELWARD_CACHE_DIR."""
+
+    def __init__(self, folder: Path) -> None:
+        self._partial = folder / "partial"
+        self._model = folder / "model"
+        self._record = folder / "model.json"
+        self._folder = folder
+
+    @property
+    def model(self) -> Path:
+        """The folder of the whole model."""
+        return self._model
+
+    def recall(self, source: str, touch: Touch) -> Record | None:
+        """The record of a whole and unchanged download of this very source, None when there is none."""
+        try:
+            record = msgspec.json.decode(self._record.read_bytes(), type=Record)
+        except (OSError, msgspec.DecodeError):
+            return None
+        if record.source != source or set(files_below(self._model)) != set(record.files):
+            return None
+        same = all(hash_file(self._model / name, touch) == known for name, known in record.files.items())
+        return record if same else None
+
+    def begin(self) -> Path:
+        """An empty folder to download into; whatever lay in the cache is gone."""
+        self.forget()
+        self._partial.mkdir(parents=True)
+        return self._partial
+
+    def commit(self, record: Record) -> None:
+        """What was downloaded is whole: keep it."""
+        self._partial.rename(self._model)
+        draft = self._record.with_suffix(".tmp")
+        draft.write_bytes(msgspec.json.encode(record))
+        draft.rename(self._record)
+
+    def forget(self) -> None:
+        """Remove everything, so that the next start downloads anew."""
+        self._record.unlink(missing_ok=True)
+        for folder in (self._partial, self._model):
+            shutil.rmtree(folder, ignore_errors=True)

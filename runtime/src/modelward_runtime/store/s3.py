@@ -1,0 +1,205 @@
+"""Speaks to an S3 store: opens it, lists a prefix, streams an object, and says in plain words what went wrong.
+
+Called by `fetch.py`, on its own thread: every call blocks and lets go of the GIL. Credentials are the standard AWS
+environment (keys, web identity, container or instance role); a custom endpoint without any is read anonymously. It must
+never put a credential, a signature or a request header into a message: only the store's error code and text get out.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store
+
+from modelward_runtime.config import S3
+from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.store.locate import S3Location, fetch_error
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+PIECE = 64 * 1024  # at least this much a step; also what a slow line must move within the stall time
+_MOST_OBJECTS = 10_000
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One object: its key, its path below the model's folder, its size in bytes as listed."""
+
+    key: str
+    name: str
+    size: int
+
+
+class Bucket:
+    """One bucket of one store, open for reading."""
+
+    def __init__(self, location: S3Location, settings: S3, ca_bundle_file: str | None, stall: float) -> None:
+        self.location = location
+        self._endpoint = settings.endpoint or "AWS"
+        options: ClientConfig = {
+            "allow_http": bool(settings.endpoint and settings.endpoint.startswith("http://")),
+            "connect_timeout": timedelta(seconds=10),
+            "read_timeout": timedelta(seconds=stall / 2),
+            "timeout": timedelta(days=7),  # a large model takes as long as it takes; `read_timeout` finds the stall
+        }
+        if ca_bundle_file:
+            options["root_certificate"] = _read_bundle(Path(ca_bundle_file))
+        retries: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
+        try:
+            self._store = S3Store(
+                location.bucket, config=_config(settings), client_options=options, retry_config=retries
+            )
+        except (BaseError, ValueError) as error:
+            raise self._explain(error, "opening the store") from error
+
+    def files(self) -> list[RemoteFile]:
+        """The object itself, or everything below the prefix; LoadError ModelNotFound when there is nothing."""
+        if self.location.single:
+            return [RemoteFile(self.location.key, self.location.key.rpartition("/")[2], 0)]
+        try:
+            files = list(self._below())
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, f"listing {self.location.uri}") from error
+        if not files:
+            raise fetch_error(LoadReason.MODEL_NOT_FOUND, f"{self.location.uri}: there is nothing under this prefix")
+        return files
+
+    def read(self, file: RemoteFile) -> "Reading":
+        """Open one object for streaming."""
+        what = f"reading s3://{self.location.bucket}/{file.key}"
+        try:
+            result = obstore.get(self._store, file.key)
+            return Reading(size=result.meta["size"], pieces=self._pieces(result, what))
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, what) from error
+
+    def _below(self) -> Iterator[RemoteFile]:
+        prefix = self.location.key
+        count = 0
+        for page in obstore.list(self._store, prefix or None, chunk_size=1000):
+            for entry in page:
+                key, size = entry["path"], entry["size"]
+                name = key[len(prefix) :].lstrip("/")
+                if not name or (size == 0 and key.endswith("/")):
+                    continue  # the marker that some tools make for a folder
+                count += 1
+                if count > _MOST_OBJECTS:
+                    raise fetch_error(
+                        LoadReason.NO_MODEL_FILE,
+                        f"{self.location.uri} holds more than {_MOST_OBJECTS} objects: let the URI name the model's own folder",
+                    )
+                yield RemoteFile(key, name, size)
+
+    def _pieces(self, result: "GetResult", what: str) -> Iterator[bytes]:
+        try:
+            yield from result.stream(min_chunk_size=PIECE)
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, what) from error
+
+    def _explain(self, error: Exception, doing: str) -> LoadError:
+        return explain(error, f"{doing} at {self._endpoint}", self.location)
+
+
+def _config(settings: S3) -> "S3Config":
+    """What the environment does not say: region, endpoint, addressing by path on an endpoint of one's own."""
+    environ = os.environ
+    config: S3Config = {
+        "region": settings.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        "virtual_hosted_style_request": not settings.endpoint,
+    }
+    if settings.endpoint:
+        config["endpoint"] = settings.endpoint
+        config["skip_signature"] = not any(environ.get(name) for name in _CREDENTIALS)
+    return config
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An open object: its announced size and its bytes, piece by piece."""
+
+    size: int
+    pieces: Iterator[bytes]
+
+
+def explain(error: Exception, doing: str, location: S3Location) -> LoadError:
+    """The store's error as a reason and one sentence; transient when the same request may succeed later."""
+    text = str(error)
+    code, said = _said(text)
+    told = f"{doing}: {said}"
+    if code == "NoSuchBucket":
+        return fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{doing}: the bucket {location.bucket!r} does not exist")
+    if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}:
+        return fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{told}; is the region right?")
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or code in _DENIED:
+        return fetch_error(LoadReason.ACCESS_DENIED, told)
+    if isinstance(error, FileNotFoundError):
+        return fetch_error(LoadReason.MODEL_NOT_FOUND, f"{doing}: there is no such object")
+    if re.search(r"invalid peer certificate|InvalidCertificate|CertificateRequired|BadSignature|InvalidCACert", text):
+        return fetch_error(
+            LoadReason.CERTIFICATE_INVALID, f"{told}; a private CA belongs into model.storage.caBundleRef"
+        )
+    return fetch_error(LoadReason.SOURCE_UNREACHABLE, told, permanent=False)
+
+
+_DENIED = frozenset(
+    {
+        "AccessDenied",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+        "XAdminUserNotFound",  # versitygw, for an unknown access key
+    }
+)
+
+# The innermost cause that the client's debug text carries, the most telling first.
+_CAUSES = (
+    r"invalid peer certificate: ([^\"\n]{1,200})",
+    r"(InvalidCertificate\([^)]*\))",
+    r"(received corrupt message of type InvalidContentType)",  # plain HTTP behind an https:// endpoint
+    r"failed to lookup address information: ([^\"\n]{1,200})",
+    r'message: "([^"\n]{1,200})"',
+    r"(TimedOut|timed out|connection closed before message completed|end of file before message length reached)",
+    r"status: (\d{3}[^,\n]{0,40})",
+)
+
+
+def _said(text: str) -> tuple[str, str]:
+    """The store's error code, if it sent one, and a sentence without addresses, headers or signatures."""
+    code = re.search(r"<Code>([^<]{1,100})</Code>", text)
+    message = re.search(r"<Message>([^<]{1,300})</Message>", text)
+    if code:
+        return code[1], f"{code[1]}: {message[1]}" if message else code[1]
+    causes = [found[1] for pattern in _CAUSES if (found := re.search(pattern, text))]
+    first = text.partition("\n\nDebug source")[0].partition("\n")[0]
+    summary = re.sub(r"https?://\S+", "the store", first)[-200:]
+    return "", causes[0] if causes else summary
+
+
+def _read_bundle(file: Path) -> bytes:
+    """The CA bundle; LoadError when it is not there or is no PEM, before anything is fetched with it."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise fetch_error(
+            LoadReason.CERTIFICATE_INVALID, f"the CA bundle {file} cannot be read: {error.strerror}"
+        ) from error
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise fetch_error(LoadReason.CERTIFICATE_INVALID, f"the CA bundle {file} holds no PEM certificate")
+    return content

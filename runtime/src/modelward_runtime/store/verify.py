@@ -1,0 +1,57 @@
+"""The digest of a model: which bytes are these?
+
+`fetch.py` hashes while it writes and combines the results here; `load.py` compares with the declared digest;
+`modelward digest PATH` prints it, so that a person can declare it. It must not decide what happens on a mismatch.
+
+    a file      sha256 of its bytes
+    a folder    sha256 of the text that `cd FOLDER && find -L . -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum` prints:
+                a line `<hex>  <path>\n` for every file below it, sorted by path as bytes
+
+A symbolic link to a file counts as that file. `lost+found` at the top of a volume, which only root may open, is left out.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+_CHUNK = 1 << 20
+_FILESYSTEM_FOLDER = "lost+found"
+
+Touch = Callable[[int], None]  # called with the number of bytes just read
+
+
+def digest_of(path: Path, touch: Touch = lambda _: None) -> str:
+    """`sha256:<hex>` of a file or of a folder; OSError when something in it cannot be read."""
+    if not path.is_dir():
+        return f"sha256:{hash_file(path, touch)}"
+    return combine({name: hash_file(path / name, touch) for name in files_below(path)})
+
+
+def combine(hashes: Mapping[str, str]) -> str:
+    """The digest of a folder from the hex hash of each of its files by relative path."""
+    lines = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes, key=os.fsencode))
+    return f"sha256:{hashlib.sha256(os.fsencode(lines)).hexdigest()}"
+
+
+def hash_file(file: Path, touch: Touch = lambda _: None) -> str:
+    """The hex SHA-256 of a file, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_CHUNK))
+    with file.open("rb", buffering=0) as source:
+        while count := source.readinto(buffer):
+            digest.update(buffer[:count])
+            touch(count)
+    return digest.hexdigest()
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Relative paths, with slashes, of every file below the folder."""
+    for here, folders, files in os.walk(folder, onerror=_raise):
+        if Path(here) == folder and _FILESYSTEM_FOLDER in folders:
+            folders.remove(_FILESYSTEM_FOLDER)
+        yield from ((Path(here) / name).relative_to(folder).as_posix() for name in files)
+
+
+def _raise(error: OSError) -> None:
+    raise error
