@@ -8,7 +8,7 @@ here in the same change that makes it work.
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from modelward_operator.api.quantity import amount
 from modelward_operator.api.types import ListedBy, Matches, NamespaceName, ObjectName, Quantity, Rule, Struct
@@ -147,8 +147,8 @@ class Model(Struct):
 class Batching(Struct):
     """Requests that arrive while the model runs are joined into one call of the model."""
 
-    max_batch_size: int = Field(default=32, ge=1, le=4096, description="Most rows in one call of the model.")
-    max_delay_microseconds: int = Field(
+    max_batch_size: StrictInt = Field(default=32, ge=1, le=4096, description="Most rows in one call of the model.")
+    max_delay_microseconds: StrictInt = Field(
         default=0,
         ge=0,
         le=1_000_000,
@@ -213,13 +213,13 @@ class Runtime(Struct):
         description="Serving image. Empty: the one that the operator was installed with when this spec was last changed.",
     )
     batching: Batching | None = Field(default=None, description="Dynamic batching. Absent: off.")
-    threads: int = Field(
+    threads: StrictInt = Field(
         default=0, ge=0, le=1024, description="Threads of one inference. 0: the container's CPU limit."
     )
     env: Annotated[list[EnvVar], Field(max_length=64), ListedBy("name")] = Field(
         default=[], description="More environment variables for the serving container."
     )
-    startup_timeout_seconds: int = Field(
+    startup_timeout_seconds: StrictInt = Field(
         default=1800,
         ge=10,
         le=86_400,
@@ -277,7 +277,7 @@ class Accelerator(Struct):
         description="Extended resource that the node advertises.",
         examples=["nvidia.com/mig-1g.10gb"],
     )
-    count: int = Field(default=1, ge=1, le=64, description="How many of it one replica gets.")
+    count: StrictInt = Field(default=1, ge=1, le=64, description="How many of it one replica gets.")
 
 
 class TolerationOperator(StrEnum):
@@ -322,7 +322,7 @@ class Toleration(Struct):
     operator: TolerationOperator | None = Field(default=None, description="Equal (as when absent) or Exists.")
     value: LabelValue | None = Field(default=None, description="Value of the taint, for Equal.")
     effect: TaintEffect | None = Field(default=None, description="Absent: every effect.")
-    toleration_seconds: int | None = Field(
+    toleration_seconds: StrictInt | None = Field(
         default=None, ge=0, le=2_147_483_647, description="How long a NoExecute taint is tolerated."
     )
 
@@ -359,7 +359,7 @@ class Scaling(Struct):
         description="None: `replicas` is the number. External: somebody else decides, through /scale of this object (which sets "
         "`replicas`) or, while `replicas` is absent, through /scale of the Deployment, whose replicas the operator then leaves alone.",
     )
-    replicas: int | None = Field(
+    replicas: StrictInt | None = Field(
         default=None, ge=0, le=1000, description="Replicas. Absent with None: 1. The path of /scale."
     )
 
@@ -407,7 +407,9 @@ class Security(Struct):
 class ModelDeploymentSpec(Struct):
     """The desired state of one served model."""
 
-    suspend: bool = Field(default=False, description="True: no pods, until it is false again. Everything else is kept.")
+    suspend: StrictBool = Field(
+        default=False, description="True: no pods, until it is false again. Everything else is kept."
+    )
     model: Model = Field(description="Which model, and where it is.")
     runtime: Runtime = Field(default=Runtime(), description="How the serving process runs.")
     resources: Resources = Field(default=Resources(), description="CPU and memory of one replica.")

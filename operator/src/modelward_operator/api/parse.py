@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
@@ -46,7 +45,8 @@ def parse(raw: Mapping[str, Any]) -> ModelDeploymentSpec | Invalid:
 
 def _field_error(error: ErrorDetails) -> FieldError:
     path = "spec"
-    for step in error["loc"]:
-        path += f"[{step}]" if isinstance(step, int) else f".{to_camel(step)}" if "_" in step else f".{step}"
+    # A map's key that is wrong is the map's error, as the API server sees it.
+    for step in error["loc"][:-2] if error["loc"][-1:] == ("[key]",) else error["loc"]:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
     message = "is required" if error["type"] == "missing" else error["msg"][:1].lower() + error["msg"][1:]
     return FieldError(path, message)

@@ -1,0 +1,438 @@
+"""Specs that are accepted, and specs that are refused with the words that tell what to write instead.
+
+Read by tests/integration (the API server's word) and tests/unit (the word of `parse`).
+"""
+
+from typing import Any, NamedTuple
+
+import yaml
+
+URI = "model: {uri: s3://models/fraud/7/}"
+HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+URI_FORM = (
+    "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx or pvc://CLAIM/PATH, with the bucket or claim in lower case"
+)
+URI_DOTS = "uri must not contain the path segments . or ..: write the path in full"
+URI_SIGNS = "uri must not contain spaces, control characters, ? or #"
+DIGEST = "digest must be sha256: and 64 lower-case hexadecimal digits, as `modelward digest PATH` prints it"
+WORD = "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL"
+ENDPOINT = "endpoint must be http:// or https://, a host and perhaps a port, without path, query or credentials"
+IMAGE = "image must be an image reference without a scheme, for example registry.example:5000/modelward/runtime:0.1.0"
+OURS = (
+    "names that begin with AWS_, MODELWARD_ or POD_ are the operator's; credentials go to spec.model.storage.secretRef"
+)
+OBJECT = "must be an object's name: lower-case letters, digits, - and ., with a letter or digit at both ends"
+NAMESPACE = "must be a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends"
+DEVICES = "resources takes cpu, memory and ephemeral-storage; devices go to spec.accelerator"
+EXCEEDS = "a request must not exceed its limit: raise the limit or lower the request"
+NAME = "metadata.name must be at most 50 lower-case letters, digits and -, begin with a letter and not end with -"
+
+
+class Good(NamedTuple):
+    """A spec that is accepted."""
+
+    reason: str
+    spec: str
+
+
+class Bad(NamedTuple):
+    """A spec that is refused, with a rule's own `message`, or with what the API server says of a bound of the schema."""
+
+    reason: str
+    spec: str
+    path: str
+    message: str
+    bound: bool = False
+
+
+ACCEPTED = (
+    Good("the least", URI),
+    Good("a single file", "model: {uri: s3://models/fraud/model.onnx}"),
+    Good("a whole bucket", "model: {uri: s3://my.bucket-1}"),
+    Good("a folder of a volume", "model: {uri: pvc://models/fraud/7/}"),
+    Good("a whole volume, with the shortest name", "model: {uri: pvc://m}"),
+    Good("dots within a path segment", "model: {uri: s3://models/v1.2/..hidden/a..b.onnx}"),
+    Good("a digest", f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX}'}}"),
+    Good(
+        "a name and a version that clients write",
+        "model: {uri: s3://models/a/, name: Fraud_v1.2-x, version: 2026-11-23.rc1}",
+    ),
+    Good(
+        "a store with credentials and a private CA",
+        "model: {uri: s3://models/a/, storage: {endpoint: 'https://minio.storage.svc:9000', region: eu-central-1, "
+        "secretRef: {name: s3-read}, caBundleRef: {name: corp-ca}}}",
+    ),
+    Good("a store without TLS", "model: {uri: s3://models/a/, storage: {endpoint: 'http://10.0.0.7:9000/'}}"),
+    Good("a store by its IPv6 address", "model: {uri: s3://models/a/, storage: {endpoint: 'http://[fd00::7]:9000'}}"),
+    Good("a private CA on the way to AWS", "model: {uri: s3://models/a/, storage: {caBundleRef: {name: proxy-ca}}}"),
+    Good("the operator's own image, written out", f"{{{URI}, runtime: {{image: ''}}}}"),
+    Good("an image by digest", f"{{{URI}, runtime: {{image: 'registry.example:5000/a/b:1.0@sha256:{HEX}'}}}}"),
+    Good("batching with its defaults", f"{{{URI}, runtime: {{batching: {{}}}}}}"),
+    Good(
+        "batching at its bounds",
+        f"{{{URI}, runtime: {{batching: {{maxBatchSize: 4096, maxDelayMicroseconds: 1000000}}}}}}",
+    ),
+    Good(
+        "environment from a value, an empty value and a Secret",
+        f"{{{URI}, runtime: {{env: [{{name: A, value: x}}, {{name: B, value: ''}}, "
+        "{name: C, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}",
+    ),
+    Good(
+        "a name that only contains a reserved prefix",
+        f"{{{URI}, runtime: {{env: [{{name: MY_AWS_REGION, value: x}}]}}}}",
+    ),
+    Good("whole numbers as quantities", f"{{{URI}, resources: {{requests: {{cpu: 2, memory: 1073741824}}}}}}"),
+    Good(
+        "every way to write a quantity",
+        f"{{{URI}, resources: {{limits: {{cpu: 1500m, memory: 1.5Gi, ephemeral-storage: 1e9}}}}}}",
+    ),
+    Good(
+        "a request that equals its limit in another unit",
+        f"{{{URI}, resources: {{requests: {{cpu: 1000m}}, limits: {{cpu: 1}}}}}}",
+    ),
+    Good(
+        "a request without a limit of its own",
+        f"{{{URI}, resources: {{requests: {{cpu: 8}}, limits: {{memory: 1Gi}}}}}}",
+    ),
+    Good("one GPU by default", f"{{{URI}, accelerator: {{}}}}"),
+    Good("slices of a GPU", f"{{{URI}, accelerator: {{resourceName: nvidia.com/mig-1g.10gb, count: 2}}}}"),
+    Good(
+        "everything about scheduling",
+        f"{{{URI}, scheduling: {{nodeSelector: {{example.com/pool: gpu, plain: ''}}, priorityClassName: high, runtimeClassName: nvidia, "
+        "tolerations: [{operator: Exists}, {key: a, value: b, effect: NoSchedule}, "
+        "{key: a, operator: Exists, effect: NoExecute, tolerationSeconds: 30}]}}",
+    ),
+    Good("no replicas", f"{{{URI}, scaling: {{replicas: 0}}}}"),
+    Good(
+        "replicas that somebody else sets on this object", f"{{{URI}, scaling: {{autoscaler: External, replicas: 3}}}}"
+    ),
+    Good("replicas that somebody else sets on the Deployment", f"{{{URI}, scaling: {{autoscaler: External}}}}"),
+    Good("each strategy", f"{{{URI}, rollout: {{strategy: Recreate}}}}"),
+    Good(
+        "two other namespaces",
+        f"{{{URI}, security: {{networkPolicy: {{allowFrom: [{{namespace: shop}}, {{namespace: a-1}}]}}}}}}",
+    ),
+    Good("suspended", f"{{{URI}, suspend: true}}"),
+)
+
+REFUSED = (
+    Bad("no spec at all", "", "spec", "Required value", bound=True),
+    Bad("no model", "{suspend: true}", "spec.model", "Required value", bound=True),
+    Bad("no uri", "model: {version: '1'}", "spec.model.uri", "Required value", bound=True),
+    Bad("an empty uri", "model: {uri: ''}", "spec.model.uri", "should be at least 1 chars long", bound=True),
+    Bad("a scheme that this version cannot read", "model: {uri: 'gs://models/a/'}", "spec.model.uri", URI_FORM),
+    Bad("a path without a scheme", "model: {uri: models/a/}", "spec.model.uri", URI_FORM),
+    Bad("a scheme in upper case", "model: {uri: 'S3://models/a/'}", "spec.model.uri", URI_FORM),
+    Bad("no bucket", "model: {uri: 's3:///a/'}", "spec.model.uri", URI_FORM),
+    Bad("a bucket in upper case", "model: {uri: 's3://Models/a/'}", "spec.model.uri", URI_FORM),
+    Bad("no claim", "model: {uri: 'pvc://'}", "spec.model.uri", URI_FORM),
+    Bad("a path that climbs", "model: {uri: s3://models/a/../b/}", "spec.model.uri", URI_DOTS),
+    Bad("a path that ends by climbing", "model: {uri: pvc://models/..}", "spec.model.uri", URI_DOTS),
+    Bad("a segment that says nothing", "model: {uri: s3://models/./a}", "spec.model.uri", URI_DOTS),
+    Bad("a space", "model: {uri: 's3://models/a b/'}", "spec.model.uri", URI_SIGNS),
+    Bad("a line break at the end", 'model: {uri: "s3://models/a/\\n"}', "spec.model.uri", URI_SIGNS),
+    Bad("a query", "model: {uri: 's3://models/a?versionId=1'}", "spec.model.uri", URI_SIGNS),
+    Bad(
+        "a uri without end",
+        f"model: {{uri: s3://models/{'a' * 2048}}}",
+        "spec.model.uri",
+        "may not be more than 2048",
+        bound=True,
+    ),
+    Bad(
+        "a volume with an object store's settings",
+        "model: {uri: pvc://models/a/, storage: {region: eu-central-1}}",
+        "spec.model",
+        "storage is for s3:// only: a pvc:// model is read from the mounted volume, so leave storage out",
+    ),
+    Bad(
+        "a version that is no segment of a URL",
+        "model: {uri: s3://models/a/, version: 1/2}",
+        "spec.model.version",
+        WORD,
+    ),
+    Bad(
+        "a version as a number",
+        "model: {uri: s3://models/a/, version: 7}",
+        "spec.model.version",
+        "must be of type string",
+        bound=True,
+    ),
+    Bad("a name that is no segment of a URL", "model: {uri: s3://models/a/, name: a/b}", "spec.model.name", WORD),
+    Bad(
+        "a digest that is cut",
+        f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX[:-1]}'}}",
+        "spec.model.digest",
+        DIGEST,
+    ),
+    Bad(
+        "a digest in upper case",
+        f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX.upper()}'}}",
+        "spec.model.digest",
+        DIGEST,
+    ),
+    Bad(
+        "a digest of another kind", f"model: {{uri: s3://models/a/, digest: 'md5:{HEX}'}}", "spec.model.digest", DIGEST
+    ),
+    Bad(
+        "an endpoint without a scheme",
+        "model: {uri: s3://models/a/, storage: {endpoint: 'minio:9000'}}",
+        "spec.model.storage.endpoint",
+        ENDPOINT,
+    ),
+    Bad(
+        "an endpoint with a path",
+        "model: {uri: s3://models/a/, storage: {endpoint: 'https://minio/s3/'}}",
+        "spec.model.storage.endpoint",
+        ENDPOINT,
+    ),
+    Bad(
+        "an endpoint with credentials",
+        "model: {uri: s3://models/a/, storage: {endpoint: 'https://me:secret@minio'}}",
+        "spec.model.storage.endpoint",
+        ENDPOINT,
+    ),
+    Bad(
+        "a region that is none",
+        "model: {uri: s3://models/a/, storage: {region: EU Central}}",
+        "spec.model.storage.region",
+        "region must be lower-case letters, digits and -, for example eu-central-1",
+    ),
+    Bad(
+        "a private CA without TLS",
+        "model: {uri: s3://models/a/, storage: {endpoint: 'http://minio', caBundleRef: {name: ca}}}",
+        "spec.model.storage",
+        "caBundleRef needs TLS: write the endpoint with https://, or leave caBundleRef out",
+    ),
+    Bad(
+        "a reference without a name",
+        "model: {uri: s3://models/a/, storage: {secretRef: {}}}",
+        "spec.model.storage.secretRef.name",
+        "Required value",
+        bound=True,
+    ),
+    Bad(
+        "a reference into another namespace",
+        "model: {uri: s3://models/a/, storage: {secretRef: {name: other/s3}}}",
+        "spec.model.storage.secretRef.name",
+        OBJECT,
+    ),
+    Bad(
+        "an image with a scheme",
+        f"{{{URI}, runtime: {{image: 'https://registry.example/a'}}}}",
+        "spec.runtime.image",
+        IMAGE,
+    ),
+    Bad("an image with a space", f"{{{URI}, runtime: {{image: 'a b'}}}}", "spec.runtime.image", IMAGE),
+    Bad(
+        "a batch of nothing",
+        f"{{{URI}, runtime: {{batching: {{maxBatchSize: 0}}}}}}",
+        "spec.runtime.batching.maxBatchSize",
+        "should be greater than or equal to 1",
+        bound=True,
+    ),
+    Bad(
+        "a delay of more than a second",
+        f"{{{URI}, runtime: {{batching: {{maxDelayMicroseconds: 1000001}}}}}}",
+        "spec.runtime.batching.maxDelayMicroseconds",
+        "should be less than or equal to 1000000",
+        bound=True,
+    ),
+    Bad(
+        "fewer threads than none",
+        f"{{{URI}, runtime: {{threads: -1}}}}",
+        "spec.runtime.threads",
+        "should be greater than or equal to 0",
+        bound=True,
+    ),
+    Bad(
+        "a start that nobody can make",
+        f"{{{URI}, runtime: {{startupTimeoutSeconds: 5}}}}",
+        "spec.runtime.startupTimeoutSeconds",
+        "should be greater than or equal to 10",
+        bound=True,
+    ),
+    Bad(
+        "a variable twice",
+        f"{{{URI}, runtime: {{env: [{{name: A, value: x}}, {{name: A, value: y}}]}}}}",
+        "spec.runtime.env",
+        "Duplicate value",
+        bound=True,
+    ),
+    Bad(
+        "credentials by the back door",
+        f"{{{URI}, runtime: {{env: [{{name: AWS_REGION, value: x}}]}}}}",
+        "spec.runtime.env[0].name",
+        OURS,
+    ),
+    Bad(
+        "a variable of the runtime",
+        f"{{{URI}, runtime: {{env: [{{name: MODELWARD_X, value: x}}]}}}}",
+        "spec.runtime.env[0].name",
+        OURS,
+    ),
+    Bad(
+        "a variable of the pod",
+        f"{{{URI}, runtime: {{env: [{{name: POD_NAME, value: x}}]}}}}",
+        "spec.runtime.env[0].name",
+        OURS,
+    ),
+    Bad(
+        "a variable's name with a dash",
+        f"{{{URI}, runtime: {{env: [{{name: A-B, value: x}}]}}}}",
+        "spec.runtime.env[0].name",
+        "name must be letters, digits and _, and not begin with a digit",
+    ),
+    Bad(
+        "a value and a source",
+        f"{{{URI}, runtime: {{env: [{{name: A, value: x, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}]}}}}",
+        "spec.runtime.env[0]",
+        "set exactly one of value and valueFrom",
+    ),
+    Bad(
+        "neither value nor source",
+        f"{{{URI}, runtime: {{env: [{{name: A}}]}}}}",
+        "spec.runtime.env[0]",
+        "set exactly one of value and valueFrom",
+    ),
+    Bad(
+        "a GPU among the resources",
+        f"{{{URI}, resources: {{limits: {{nvidia.com/gpu: 1}}}}}}",
+        "spec.resources.limits",
+        DEVICES,
+    ),
+    Bad(
+        "more asked for than allowed",
+        f"{{{URI}, resources: {{requests: {{cpu: 2}}, limits: {{cpu: 1500m}}}}}}",
+        "spec.resources",
+        EXCEEDS,
+    ),
+    Bad(
+        "more asked for than allowed, in another unit",
+        f"{{{URI}, resources: {{requests: {{memory: 1Gi}}, limits: {{memory: 1G}}}}}}",
+        "spec.resources",
+        EXCEEDS,
+    ),
+    Bad(
+        "a negative number",
+        f"{{{URI}, resources: {{requests: {{cpu: -1}}}}}}",
+        "spec.resources.requests.cpu",
+        "should be greater than or equal to 0",
+        bound=True,
+    ),
+    Bad(
+        "a negative quantity",
+        f"{{{URI}, resources: {{requests: {{memory: -1Gi}}}}}}",
+        "spec.resources.requests.memory",
+        "should match",
+        bound=True,
+    ),
+    Bad(
+        "a quantity in words",
+        f"{{{URI}, resources: {{requests: {{cpu: two}}}}}}",
+        "spec.resources.requests.cpu",
+        "should match",
+        bound=True,
+    ),
+    Bad(
+        "no device",
+        f"{{{URI}, accelerator: {{count: 0}}}}",
+        "spec.accelerator.count",
+        "should be greater than or equal to 1",
+        bound=True,
+    ),
+    Bad(
+        "a device without its domain",
+        f"{{{URI}, accelerator: {{resourceName: gpu}}}}",
+        "spec.accelerator.resourceName",
+        "resourceName must be an extended resource with its domain, for example nvidia.com/gpu",
+    ),
+    Bad(
+        "a label's key that is none",
+        f"{{{URI}, scheduling: {{nodeSelector: {{'a b': c}}}}}}",
+        "spec.scheduling.nodeSelector",
+        "a key must be a name of at most 63 letters, digits, -, _ and ., after a domain and / where it has one",
+    ),
+    Bad(
+        "a label's value that is none",
+        f"{{{URI}, scheduling: {{nodeSelector: {{a: b c}}}}}}",
+        "spec.scheduling.nodeSelector",
+        "a value must be letters, digits, -, _ and ., with a letter or digit at both ends",
+    ),
+    Bad(
+        "a toleration that exists and has a value",
+        f"{{{URI}, scheduling: {{tolerations: [{{key: a, operator: Exists, value: b}}]}}}}",
+        "spec.scheduling.tolerations[0]",
+        "operator Exists takes no value: leave value out, or use Equal",
+    ),
+    Bad(
+        "a toleration of everything by omission",
+        f"{{{URI}, scheduling: {{tolerations: [{{effect: NoSchedule}}]}}}}",
+        "spec.scheduling.tolerations[0]",
+        "a toleration without a key tolerates everything and must say so with operator Exists",
+    ),
+    Bad(
+        "seconds for a taint that evicts nobody",
+        f"{{{URI}, scheduling: {{tolerations: [{{key: a, effect: NoSchedule, tolerationSeconds: 5}}]}}}}",
+        "spec.scheduling.tolerations[0]",
+        "tolerationSeconds needs effect NoExecute",
+    ),
+    Bad(
+        "an autoscaler of a later version",
+        f"{{{URI}, scaling: {{autoscaler: HPA}}}}",
+        "spec.scaling.autoscaler",
+        '"External"',
+        bound=True,
+    ),
+    Bad(
+        "fewer replicas than none",
+        f"{{{URI}, scaling: {{replicas: -1}}}}",
+        "spec.scaling.replicas",
+        "should be greater than or equal to 0",
+        bound=True,
+    ),
+    Bad(
+        "more replicas than can be meant",
+        f"{{{URI}, scaling: {{replicas: 1001}}}}",
+        "spec.scaling.replicas",
+        "should be less than or equal to 1000",
+        bound=True,
+    ),
+    Bad(
+        "a strategy that is none",
+        f"{{{URI}, rollout: {{strategy: Canary}}}}",
+        "spec.rollout.strategy",
+        '"Recreate"',
+        bound=True,
+    ),
+    Bad(
+        "every namespace",
+        f"{{{URI}, security: {{networkPolicy: {{allowFrom: [{{namespace: '*'}}]}}}}}}",
+        "spec.security.networkPolicy.allowFrom[0].namespace",
+        NAMESPACE,
+    ),
+    Bad(
+        "a namespace twice",
+        f"{{{URI}, security: {{networkPolicy: {{allowFrom: [{{namespace: a}}, {{namespace: a}}]}}}}}}",
+        "spec.security.networkPolicy.allowFrom",
+        "Duplicate value",
+        bound=True,
+    ),
+    Bad(
+        "a word for a truth value", f"{{{URI}, suspend: 'yes'}}", "spec.suspend", "must be of type boolean", bound=True
+    ),
+)
+
+NAMES = (
+    ("the longest", "a" * 50, ""),
+    ("one more", "a" * 51, NAME),
+    ("a digit in front", "7-fraud", NAME),
+    ("a dot", "fraud.v7", NAME),
+)
+
+
+def model(spec: str, name: str = "table") -> dict[str, Any]:
+    """Return a ModelDeployment with the spec that the YAML says."""
+    body = yaml.safe_load(spec)
+    kind = {"apiVersion": "modelward.dev/v1alpha1", "kind": "ModelDeployment"}
+    return {**kind, "metadata": {"name": name}, **({"spec": body} if body else {})}
