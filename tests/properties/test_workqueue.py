@@ -33,7 +33,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.queue: WorkQueue[int] = WorkQueue(pace=PACE, clock=self.clock, uniform=lambda: 0.5)
-        self.owed: set[int] = set()       # rung since the last hand-out: must come out again
+        self.owed: set[int] = set()  # rung since the last hand-out: must come out again
         self.held: Counter[int] = Counter()
 
     @rule(key=KEYS, priority=PRIORITIES, copies=st.integers(min_value=1, max_value=3))

@@ -29,7 +29,7 @@ K = TypeVar("K", bound=Hashable)
 class Priority(IntEnum):
     """How urgent a ring is: lower goes first."""
 
-    LIVE = 0     # something changed just now
+    LIVE = 0  # something changed just now
     ROUTINE = 1  # a listing after a start, a periodic look
 
 
@@ -37,10 +37,10 @@ class Priority(IntEnum):
 class Pace:
     """The waiting times of a queue, in seconds."""
 
-    debounce: float = 0.01       # a burst of events on one key becomes one pass
+    debounce: float = 0.01  # a burst of events on one key becomes one pass
     backoff_first: float = 0.25  # the first retry; doubles from there
     backoff_limit: float = 120.0
-    ageing: float = 5.0          # a routine key that waited this long may take every `share`-th turn from live ones
+    ageing: float = 5.0  # a routine key that waited this long may take every `share`-th turn from live ones
     share: int = 4
 
 
@@ -78,10 +78,11 @@ class WorkQueue(Generic[K]):
         self._processing: set[K] = set()
         self._rung: dict[K, _Entry] = {}  # rung while processing
         self._failures: dict[K, int] = {}
-        self._order = itertools.count()   # ties in the heap are broken by age, never by comparing keys
+        self._order = itertools.count()  # ties in the heap are broken by age, never by comparing keys
         self._live_turns = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._alarm: tuple[float, asyncio.TimerHandle] | None = None
+        self._closed = False
 
     # ---- putting in
 
@@ -150,6 +151,8 @@ class WorkQueue(Generic[K]):
 
     def poll(self) -> K | None:
         """Hand out the next key, or None when nothing is due now."""
+        if self._closed:
+            return None
         now = self._clock()
         self._ripen(now)
         for priority in self._turn(now):
@@ -174,6 +177,10 @@ class WorkQueue(Generic[K]):
             self._entries[key] = entry
             heapq.heappush(self._delayed, (entry.due, next(self._order), key))
             self._wake()
+
+    def close(self) -> None:
+        """Hand out nothing any more: who waits in `get` waits until cancelled."""
+        self._closed = True
 
     def _ripen(self, now: float) -> None:
         """Move what is due from the heap to its line; heap items that were superseded by an earlier ring are stale."""

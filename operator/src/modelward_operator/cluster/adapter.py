@@ -1,0 +1,31 @@
+"""The Kubernetes API as `reconcile.py` sees it: four verbs over one client and one store. Made by main.py."""
+
+from modelward_operator.cluster.apply import Applier
+from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.status import StatusWriter
+from modelward_operator.facts import Applied, Given, Json, Key, Plan
+from modelward_operator.status.news import News
+
+
+class KubernetesCluster:
+    """Implements `reconcile.Cluster`."""
+
+    def __init__(self, gatherer: Gatherer, applier: Applier, writer: StatusWriter, teller: Teller) -> None:
+        self._gatherer, self._applier, self._writer, self._teller = gatherer, applier, writer, teller
+
+    async def gather(self, key: Key) -> Given | None:
+        """Return all facts about `key`, or None when the object is gone."""
+        return await self._gatherer.gather(key)
+
+    async def apply(self, plan: Plan, given: Given) -> Applied:
+        """Make the children what the plan says."""
+        return await self._applier.apply(plan, given)
+
+    async def write_status(self, given: Given, status: Json) -> bool:
+        """Write the status when it differs; say whether it was written."""
+        return await self._writer.write(given, status)
+
+    async def tell(self, given: Given, items: list[News]) -> None:
+        """Post Events."""
+        await self._teller.tell(given, items)

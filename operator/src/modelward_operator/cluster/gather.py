@@ -1,0 +1,157 @@
+"""Gather every fact of one pass: what the store knows, what the pods' runtimes report, why pods are stuck.
+
+    store ──▶ ModelDeployment, children, ReplicaSets, pods
+    pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
+    API ────▶ the newest Warning event of a pod that waits without a telling reason
+
+Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
+Unreadable, so that nothing is made or pruned on half the facts.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import aiohttp
+
+from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
+from modelward_operator.cluster.store import Store
+from modelward_operator.errors import OperatorError, Unreadable
+from modelward_operator.facts import Given, Installation, Json, Key, Pod
+from modelward_operator.plan import names
+
+REPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
+REPORT_LIMIT: Final = 64 * 1024
+"""Bytes of a report that are read; it comes from a pod that may be anything."""
+REPORTS_AT_ONCE: Final = 64
+PATIENCE: Final = timedelta(seconds=3)
+WARNING_AGE: Final = 5.0
+"""Seconds for which a pod's warning is believed before the events are read again."""
+SILENT_REASONS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+"""Reasons of a waiting container that tell nothing."""
+
+
+class Gatherer:
+    """Reads facts through one store, one client and one HTTP session. `now` and `clock` are injected for tests."""
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        installation: Installation,
+        session: aiohttp.ClientSession,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+        admin_port: int = names.ADMIN_PORT,
+    ) -> None:
+        self._client, self._store, self._installation, self._session = client, store, installation, session
+        self._now, self._clock, self._admin_port = now, clock, admin_port
+        self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
+        self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
+
+    async def gather(self, key: Key) -> Given | None:
+        """Return all facts about `key`; None when the object is gone or going. Raises Unreadable before the first listing."""
+        if not self._store.complete:
+            raise Unreadable(f"not everything was listed yet: {', '.join(self._store.missing)}")
+        raw = self._store.read(MODEL.kind, key.namespace, key.name)
+        if not raw or "deletionTimestamp" in raw["metadata"]:
+            return None
+        now = self._now()
+        pods = await asyncio.gather(*(self._pod(pod, now) for pod in self._store.of_model(key, [POD.kind])))
+        # Only now the rest: while the reports were read, children may have changed.
+        raw = self._store.read(MODEL.kind, key.namespace, key.name) or raw
+        return Given(
+            key=key,
+            raw=raw,
+            children=tuple(self._store.of_model(key, [resource.kind for resource in CHILDREN])),
+            replica_sets=tuple(self._store.of_model(key, [REPLICA_SET.kind])),
+            pods=tuple(pods),
+            installation=self._installation,
+            now=now,
+        )
+
+    async def _pod(self, raw: Json, now: datetime) -> Pod:
+        return Pod(raw, report=await self._report(raw), warning=await self._warning(raw, now))
+
+    async def _report(self, pod: Json) -> Json:
+        """Ask the pod's runtime what it has loaded; empty when it does not answer as it should."""
+        address = pod.get("status", {}).get("podIP", "")
+        if not address or not _runs(pod):
+            return {}
+        host = f"[{address}]" if ":" in address else address
+        try:
+            async with (
+                self._turns,
+                self._session.get(
+                    f"http://{host}:{self._admin_port}/report", timeout=REPORT_TIMEOUT, allow_redirects=False
+                ) as response,
+            ):
+                if response.status != 200:
+                    return {}
+                return _parse(await response.content.read(REPORT_LIMIT))
+        except (aiohttp.ClientError, OSError):
+            return {}
+
+    async def _warning(self, pod: Json, now: datetime) -> str:
+        """Return the newest Warning about a pod that is stuck without saying why."""
+        uid = pod["metadata"]["uid"]
+        if not is_stuck(pod, now):
+            self._warnings.pop(uid, None)
+            return ""
+        read_at, message = self._warnings.get(uid, (float("-inf"), ""))
+        if self._clock() - read_at < WARNING_AGE:
+            return message
+        try:
+            message = await self._newest_warning(pod["metadata"]["namespace"], uid)
+        except OperatorError:
+            return message  # a nicety: the pass does not fail for it
+        if len(self._warnings) > 10_000:
+            self._warnings.clear()
+        self._warnings[uid] = (self._clock(), message)
+        return message
+
+    async def _newest_warning(self, namespace: str, uid: str) -> str:
+        events: list[dict[str, Any]] = []
+        fields = f"involvedObject.uid={uid},type=Warning"
+        async for page, _ in self._client.pages(EVENT, namespace, fields=fields):
+            events += page
+        newest = max(events, key=_last_seen, default={})
+        return f"{newest['reason']}: {newest.get('message', '')}" if newest else ""
+
+
+def is_stuck(pod: Json, now: datetime) -> bool:
+    """True for a pod that has been waiting for a while and whose status does not tell what for."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Pending" or "deletionTimestamp" in pod["metadata"]:
+        return False
+    if now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) < PATIENCE:
+        return False
+    if any(c["type"] == "PodScheduled" and c["status"] == "False" for c in status.get("conditions", ())):
+        return False
+    states = [container.get("state", {}) for container in status.get("containerStatuses", ())]
+    return all(state.get("waiting", {}).get("reason", "") in SILENT_REASONS for state in states)
+
+
+def _runs(pod: Json) -> bool:
+    containers = pod["status"].get("containerStatuses", ())
+    return any(c["name"] == names.CONTAINER and "running" in c.get("state", {}) for c in containers)
+
+
+def _parse(text: bytes) -> Json:
+    """A report that is not the object it should be counts as none."""
+    try:
+        report = json.loads(text)
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) and isinstance(report.get("model", {}), dict) else {}
+
+
+def _last_seen(event: Json) -> str:
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return max((str(time) for time in times if time), default=event["metadata"].get("creationTimestamp") or "")

@@ -1,0 +1,52 @@
+"""Where each kind lives in the API: the one table of groups, versions and plurals.
+
+The RBAC test compares the chart's ClusterRole with it. Called by client.py, store.py, watch.py. No I/O.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind's address in the API."""
+
+    kind: str
+    group: str
+    version: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """The apiVersion that objects of this kind carry."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the URL path of a collection, an object or a subresource."""
+        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
+        parts += [f"namespaces/{namespace}"] if namespace else []
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/".join(parts)
+
+
+MODEL: Final = Resource("ModelDeployment", "modelward.dev", "v1alpha1", "modeldeployments")
+POD: Final = Resource("Pod", "", "v1", "pods")
+REPLICA_SET: Final = Resource("ReplicaSet", "apps", "v1", "replicasets")
+DEPLOYMENT: Final = Resource("Deployment", "apps", "v1", "deployments")
+EVENT: Final = Resource("Event", "", "v1", "events")
+LEASE: Final = Resource("Lease", "coordination.k8s.io", "v1", "leases")
+
+CHILDREN: Final = (
+    Resource("ServiceAccount", "", "v1", "serviceaccounts"),
+    Resource("ConfigMap", "", "v1", "configmaps"),
+    Resource("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+    Resource("Service", "", "v1", "services"),
+    Resource("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
+    DEPLOYMENT,
+)
+"""What the operator writes for a model, and watches to repair."""
+
+OBSERVED: Final = (REPLICA_SET, POD)
+"""What the children's controllers make, watched to tell the status."""
+
+BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, EVENT, LEASE)}

@@ -1,0 +1,151 @@
+"""Leadership by a coordination.k8s.io/Lease: of several replicas one writes; the others watch, ready to take over.
+
+    follower ──lease free, released, or not renewed for 15 s by our own clock──▶ leader
+    leader ──renewed every 2 s──▶ leader ──not renewed for 10 s──▶ LeaseLost: the process exits
+    leader ──SIGTERM──▶ released: the next one takes it within 2 s
+
+As in client-go, times written by others are never compared with our clock: a follower counts from when it saw the record change, so
+clocks may differ. A leader stops before (10 s) anyone else may start (15 s), and `check` fences each write in between.
+Never kopf's peering, which freezes everybody at equal priority. main.py gates the workers with it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.kinds import LEASE
+from modelward_operator.errors import Conflict, OperatorError
+from modelward_operator.plan.names import FIELD_MANAGER
+
+NAME: Final = "modelward-operator"
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseLost(OperatorError):
+    """This process may not write any more; it exits and starts anew as a follower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Seconds: how long a lease lasts, how long its leader goes on unrenewed, how often it is renewed."""
+
+    duration: float = 15.0
+    deadline: float = 10.0
+    period: float = 2.0
+
+
+class Lease:
+    """One contender for the lease in `namespace`. `clock` is monotonic; `now` only dresses the record for people."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        identity: str,
+        *,
+        terms: Terms | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client, self._namespace, self._identity = client, namespace, identity
+        self._terms = terms or Terms()
+        self._clock, self._now = clock, now
+        self._record: dict[str, Any] = {}
+        self._changed_at = float("-inf")
+        self._renewed_at = float("-inf")
+
+    @property
+    def held(self) -> bool:
+        """True while this process may write."""
+        return self._clock() - self._renewed_at < self._terms.deadline
+
+    def check(self) -> None:
+        """Raise LeaseLost unless this process may write: the fence before each write."""
+        if not self.held:
+            raise LeaseLost("the lease was not renewed in time")
+
+    async def acquire(self) -> None:
+        """Wait until this process leads."""
+        while not await self._try():  # noqa: ASYNC110  -- the lease lies in another process
+            await asyncio.sleep(self._terms.period)
+
+    async def keep(self) -> None:
+        """Renew for ever; raises LeaseLost when that did not work for `deadline` seconds, or somebody else has it."""
+        while True:
+            await asyncio.sleep(self._terms.period)
+            await self._try()
+            if self._record and self._holder() != self._identity:
+                raise LeaseLost(f"the lease is held by {self._holder() or 'nobody'}")
+            self.check()
+
+    async def release(self) -> None:
+        """Give the lease back, so that the next one need not wait for it to run out. Never raises: it would run out anyway."""
+        if not self.held:
+            return
+        self._renewed_at = float("-inf")
+        spec = {**self._record["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            async with asyncio.timeout(self._terms.period):
+                await self._client.update(LEASE, {**self._record, "spec": spec}, manager=FIELD_MANAGER)
+        except (OperatorError, TimeoutError) as error:
+            logger.warning("lease not released", extra={"error": str(error)})
+
+    async def _try(self) -> bool:
+        """Take or renew the lease once, if it may be taken; True when this process leads."""
+        begun = self._clock()
+        try:
+            async with asyncio.timeout(self._terms.deadline / 2):
+                if not await self._see():
+                    return False
+                await self._claim()
+        except (OperatorError, TimeoutError) as error:
+            logger.info("lease not renewed", extra={"error": str(error)})
+            return False
+        self._renewed_at = begun  # from before the request: others count from after it
+        return True
+
+    async def _see(self) -> bool:
+        """Read the record; True when it may be claimed."""
+        try:
+            record = await self._client.get(LEASE, self._namespace, NAME)
+        except NotFound:
+            self._record = {}
+            return True
+        if record["metadata"]["resourceVersion"] != self._record.get("metadata", {}).get("resourceVersion"):
+            self._record, self._changed_at = record, self._clock()
+        if self._holder() in {"", self._identity}:
+            return True
+        lasts = float(self._record["spec"].get("leaseDurationSeconds") or self._terms.duration)
+        return self._clock() - self._changed_at > lasts
+
+    async def _claim(self) -> None:
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        before = self._record.get("spec", {})
+        ours = self._holder() == self._identity
+        spec = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": int(self._terms.duration),
+            "renewTime": now,
+            "acquireTime": before.get("acquireTime", now) if ours else now,
+            "leaseTransitions": int(before.get("leaseTransitions", -1)) + (0 if ours else 1),
+        }
+        if self._record:
+            body = {**self._record, "spec": {**before, **spec}}
+            self._record = await self._client.update(LEASE, body, manager=FIELD_MANAGER)
+            return
+        metadata = {"name": NAME, "namespace": self._namespace}
+        body = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+        try:
+            self._record = await self._client.create(LEASE, body, manager=FIELD_MANAGER)
+        except Conflict:
+            self._record = {}
+            raise
+
+    def _holder(self) -> str:
+        return str(self._record.get("spec", {}).get("holderIdentity") or "")

@@ -1,0 +1,226 @@
+"""A cache of live objects, so that a pass reads the cluster without asking it.
+
+It is fed by watch streams and listings (watch.py), by kopf's events (handlers.py) and by the answers to our own writes
+(apply.py, status.py), in any order. One rule makes that safe: the newer resourceVersion wins, and a deletion is remembered for
+a while, so that an older event cannot bring an object back.
+
+    feed(obj)     ─┐                       ┌─ newer ──▶ kept, True: somebody should look
+    replace(list) ─┼─▶ resourceVersion ? ──┤
+    drop(obj)     ─┘                       └─ older or same ──▶ ignored, False
+
+Objects are kept as compact JSON without managedFields and parsed when read: a fifth of the memory of dicts, and no reader can
+change what another one sees. It does no I/O and rings no bell: whoever feeds it does.
+resourceVersions are compared as numbers, which Kubernetes 1.35 guarantees for objects of one kind.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelward_operator.facts import Json, Key
+from modelward_operator.plan.names import MODEL_LABEL
+
+REMEMBERED: Final = 600.0
+"""Seconds for which a deletion is remembered: longer than any answer or event can be under way."""
+
+Ref = tuple[str, str, str]
+"""Kind, namespace, name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    version: int
+    uid: str
+    model: str
+    """The model that the object belongs to: its label; for a ModelDeployment its own name."""
+    heard: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Grave:
+    version: int
+    uid: str
+    """Set when the API itself said that this object is gone: a UID never comes back. Leaving a watch's selector is less final."""
+    since: float
+
+    def holds(self, version: int, uid: str) -> bool:
+        """True when an object of that version and UID is older than its deletion."""
+        return version <= self.version or (bool(self.uid) and uid == self.uid)
+
+
+def ref_of(obj: Json) -> Ref:
+    """Return what names the object."""
+    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+class Store:
+    """The live objects that this process knows of. Not thread-safe: one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._records: dict[Ref, _Record] = {}
+        self._gone: dict[Ref, _Grave] = {}  # insertion order is age
+        self._by_model: defaultdict[Key, set[Ref]] = defaultdict(set)
+        self._owed: set[tuple[str, str]] = set()
+
+    # ---- feeding
+
+    def feed(self, obj: Json) -> bool:
+        """Take an object as it was at its resourceVersion; True when that is news."""
+        ref, version = ref_of(obj), _version(obj)
+        known = self._records.get(ref)
+        if known is not None and version <= known.version:
+            return False
+        if ref in self._gone and self._gone[ref].holds(version, obj["metadata"].get("uid", "")):
+            return False
+        if known is not None and known.model != _model(obj):
+            self._unlink(ref, known)
+        self._records[ref] = record = _Record(
+            version, obj["metadata"].get("uid", ""), _model(obj), self._clock(), _compact(obj)
+        )
+        self._by_model[Key(ref[1], record.model)].add(ref)
+        self._gone.pop(ref, None)
+        return True
+
+    def drop(self, obj: Json) -> bool:
+        """Take a deletion; `obj` is the last state, at the resourceVersion of the deletion. True when that is news."""
+        ref, version = ref_of(obj), _version(obj)
+        known = self._records.get(ref)
+        if known is not None and version < known.version:
+            return False  # an older incarnation
+        self._bury(ref, version)
+        return known is not None
+
+    def forget(self, ref: Ref, uid: str) -> bool:
+        """Take an API answer that the object with `uid` is not there (any more). True when that is news."""
+        known = self._records.get(ref)
+        if known is None or known.uid != uid:
+            return False
+        self._bury(ref, known.version, uid)
+        return True
+
+    def replace(self, kind: str, scope: str, objects: Iterable[Ref], version: int) -> list[tuple[Ref, Key]]:
+        """End a listing: what it did not contain is gone. Returns what was dropped, and whose it was.
+
+        `scope` is a namespace, or empty for all. What is newer than the listing stays. The kind counts as listed from here.
+        """
+        present = set(objects)
+        lost = [
+            (ref, Key(ref[1], record.model))
+            for ref, record in self._records.items()
+            if ref[0] == kind and scope in {"", ref[1]} and ref not in present and record.version <= version
+        ]
+        for ref, _ in lost:
+            self._bury(ref, version)
+        self._owed.discard((kind, scope))
+        self._expire()
+        return lost
+
+    def expect(self, kind: str, scope: str) -> None:
+        """Say that a listing of `kind` in `scope` will come, and that the store is half-filled until then."""
+        self._owed.add((kind, scope))
+
+    # ---- reading
+
+    @property
+    def complete(self) -> bool:
+        """True once everything expected was listed: only then does absence mean absence."""
+        return not self._owed
+
+    @property
+    def missing(self) -> list[str]:
+        """The kinds that are still to be listed, for messages."""
+        return sorted({kind for kind, _ in self._owed})
+
+    def read(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        """Return a fresh copy of the object, or an empty one."""
+        record = self._records.get((kind, namespace, name))
+        return _expand(record) if record else {}
+
+    def of_model(self, key: Key, kinds: Iterable[str]) -> list[dict[str, Any]]:
+        """Return fresh copies of the objects of `kinds` that carry the model's label, sorted by kind and name."""
+        wanted = set(kinds)
+        refs = sorted(ref for ref in self._by_model.get(key, ()) if ref[0] in wanted)
+        return [_expand(self._records[ref]) for ref in refs]
+
+    def heard(self, ref: Ref) -> float:
+        """Return when the object was last fed, on the store's clock; -inf when it is unknown."""
+        record = self._records.get(ref)
+        return record.heard if record else float("-inf")
+
+    def models(self) -> list[Key]:
+        """Return the keys of all ModelDeployments."""
+        return [Key(ref[1], ref[2]) for ref in self._records if ref[0] == "ModelDeployment"]
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the number of objects per kind."""
+        counts: defaultdict[str, int] = defaultdict(int)
+        for ref in self._records:
+            counts[ref[0]] += 1
+        return counts
+
+    # ---- inside
+
+    def _bury(self, ref: Ref, version: int, uid: str = "") -> None:
+        record = self._records.pop(ref, None)
+        if record is not None:
+            self._unlink(ref, record)
+            version = max(version, record.version)
+        self._gone.pop(ref, None)  # so that it goes to the end of the line
+        self._gone[ref] = _Grave(version, uid, self._clock())
+        self._expire()
+
+    def _unlink(self, ref: Ref, record: _Record) -> None:
+        key = Key(ref[1], record.model)
+        self._by_model[key].discard(ref)
+        if not self._by_model[key]:
+            del self._by_model[key]
+
+    def _expire(self) -> None:
+        limit = self._clock() - REMEMBERED
+        while self._gone:
+            oldest = next(iter(self._gone))
+            if self._gone[oldest].since > limit:
+                return
+            del self._gone[oldest]
+
+
+def key_of(obj: Json) -> Key:
+    """Return the key to ring for when this object changes."""
+    return Key(obj["metadata"].get("namespace", ""), _model(obj))
+
+
+def _model(obj: Json) -> str:
+    meta = obj["metadata"]
+    return str(meta["name"] if obj["kind"] == "ModelDeployment" else meta.get("labels", {}).get(MODEL_LABEL, ""))
+
+
+def _version(obj: Json) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _compact(obj: Json) -> bytes:
+    """Leave out what no pass reads: managedFields, and of pods and ReplicaSets all of the spec but what keeps a ConfigMap alive."""
+    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    trimmed: dict[str, Any] = {**obj, "metadata": meta}
+    if obj["kind"] == "Pod":
+        trimmed["spec"] = _pod_spec(obj.get("spec", {}))
+    elif obj["kind"] == "ReplicaSet":
+        spec = obj.get("spec", {})
+        template = {"spec": _pod_spec(spec.get("template", {}).get("spec", {}))}
+        trimmed["spec"] = {"replicas": spec.get("replicas", 0), "template": template}
+    return json.dumps(trimmed, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _pod_spec(spec: Json) -> Json:
+    volumes = [{"name": v["name"], "configMap": v["configMap"]} for v in spec.get("volumes", ()) if "configMap" in v]
+    return {"nodeName": spec.get("nodeName", ""), "volumes": volumes}
+
+
+def _expand(record: _Record) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(record.body)
+    return parsed

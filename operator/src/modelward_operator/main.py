@@ -1,0 +1,323 @@
+"""The operator's process: make the parts, connect them, and end as a whole when any of them ends.
+
+    kopf (ModelDeployments) ─┐                       ┌─▶ worker ─▶ reconcile ─▶ API
+    streams (children) ──────┼─▶ store ─▶ queue ──────┼─▶ worker ─▶ …
+    relist every 5 minutes ──┘                       └─▶ …           only while the Lease is held
+
+Crash-only: nothing in memory that cannot be rebuilt, so whatever breaks for good (kopf, a Lease lost, a bug in a loop) ends the
+process, and Kubernetes starts it anew. SIGTERM lets passes in flight finish, gives the Lease back and exits 0.
+Called by cli.py. No decision about models is made here.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+from modelward_operator import log
+from modelward_operator.cluster.adapter import KubernetesCluster
+from modelward_operator.cluster.apply import Applier
+from modelward_operator.cluster.client import Client, NotFound, TokenBucket, load_configuration
+from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.kinds import CHILDREN, MODEL, OBSERVED, Resource
+from modelward_operator.cluster.lease import Lease, LeaseLost
+from modelward_operator.cluster.status import StatusWriter
+from modelward_operator.cluster.store import Store, key_of
+from modelward_operator.cluster.watch import Stream
+from modelward_operator.errors import Conflict, OperatorError, Unreadable
+from modelward_operator.facts import Installation, Json, Key
+from modelward_operator.handlers import listen, registry
+from modelward_operator.metrics import Metrics
+from modelward_operator.plan.names import MANAGED_BY, MANAGER
+from modelward_operator.probes import serve
+from modelward_operator.reconcile import Cluster, reconcile
+from modelward_operator.settings import BadSettings, Settings, read_settings
+from modelward_operator.workqueue import Priority, WorkQueue
+
+RELIST: Final = 300.0
+"""Seconds between listings of the ModelDeployments, which find what kopf's watch may have missed."""
+SILENT: Final = 240.0
+"""Seconds without a word from a watch, which should speak every 60, after which the process counts as sick."""
+PASS_LIMIT: Final = 120.0
+GRACE: Final = 2.0
+"""Seconds that passes in flight have to finish on SIGTERM."""
+
+logger = logging.getLogger("modelward_operator")
+
+
+def run() -> int:
+    """Run the operator by its environment; return its exit status: 0 stopped, 1 broken, 2 wrongly configured."""
+    try:
+        settings = read_settings(os.environ)
+    except BadSettings as error:
+        log.configure(logging.INFO)
+        logger.error("settings: %s", error)  # noqa: TRY400  -- a user's mistake needs no traceback
+        return 2
+    log.configure(settings.log_level)
+    try:
+        asyncio.run(operate(settings, asyncio.Event()))
+    except OperatorError as error:
+        logger.error("ending: %s", error)  # noqa: TRY400  -- expected: the process starts anew
+        return 1
+    except Exception:
+        logger.exception("ending")
+        return 1
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a running operator."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    queue: WorkQueue[Key]
+    lease: Lease
+    models: tuple[Stream, ...]
+    streams: tuple[Stream, ...]
+    cluster: Cluster
+
+    def doorbell(self, event: str | None, obj: Json) -> None:
+        """Take an event about a ModelDeployment from kopf."""
+        news = self.store.drop(obj) if event == "DELETED" else self.store.feed(obj)
+        if news:
+            self.queue.add(key_of(obj), Priority.ROUTINE if event is None else Priority.LIVE)
+
+    def unready(self) -> str:
+        """Say what is still to be listed; an empty string once everything was."""
+        return "" if self.store.complete else f"to be listed: {', '.join(self.store.missing)}"
+
+    def sick(self) -> str:
+        """Say which watch has been silent for too long, an empty string when all speak."""
+        now = time.monotonic()
+        silent = {stream.kind for stream in self.streams if now - stream.heard > SILENT}
+        silent |= {stream.kind for stream in self.models if now - stream.heard > SILENT + RELIST}
+        return f"not heard of for long: {', '.join(sorted(silent))}" if silent else ""
+
+    def last_heard(self) -> dict[str, float]:
+        """Return per kind when its most silent stream was heard, on the monotonic clock."""
+        heard: dict[str, float] = {}
+        for stream in (*self.streams, *self.models):
+            heard[stream.kind] = min(stream.heard, heard.get(stream.kind, stream.heard))
+        return heard
+
+
+async def operate(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set or a signal comes; raises when any part ends otherwise."""
+    async with (
+        _parts(settings) as parts,
+        serve(
+            settings.health_port,
+            settings.metrics_port,
+            healthy=parts.sick,
+            ready=parts.unready,
+            metrics=parts.metrics.text,
+        ) as (health, metrics),
+    ):
+        logger.info("started", extra={"health": health, "metrics": metrics, "identity": settings.identity})
+        life = asyncio.create_task(_live(parts, stop), name="operator")
+        stopper = asyncio.create_task(stop.wait(), name="stop")
+        _take_signals(stop)
+        try:
+            await asyncio.wait({life, stopper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _wind_down(parts, life, stopper)
+
+
+async def _live(parts: Parts, stop: asyncio.Event) -> None:
+    """Everything that runs for ever, as one: the first to fail ends all."""
+    await _wait_for_crd(parts.models)
+    namespaces = parts.settings.watch_namespaces
+    handlers = registry(
+        parts.doorbell,
+        started=lambda: logger.debug("kopf started"),
+        stopped=lambda: logger.debug("kopf stopped"),
+    )
+    async with asyncio.TaskGroup() as group:
+        for stream in parts.streams:
+            group.create_task(stream.run(), name=f"stream {stream.kind}")
+        await asyncio.gather(*(stream.listed.wait() for stream in parts.streams))
+        logger.info("listed", extra={"objects": dict(parts.store.sizes())})
+        gc.collect()
+        gc.freeze()  # what was loaded by now stays: later collections need not look at it
+        group.create_task(_endless(listen(handlers, namespaces, spawned=lambda: _take_signals(stop))), name="kopf")
+        group.create_task(_relist(parts), name="relist")
+        await _lead(parts, group)
+
+
+async def _lead(parts: Parts, group: asyncio.TaskGroup) -> None:
+    """Wait for the Lease, then work."""
+    if parts.settings.leader_election:
+        logger.info("waiting for the lease")
+        await parts.lease.acquire()
+        group.create_task(parts.lease.keep(), name="lease")
+    parts.metrics.leading.set(1)
+    logger.info("leading")
+    for number in range(parts.settings.workers):
+        group.create_task(_work(parts), name=f"worker {number}")
+
+
+async def _work(parts: Parts) -> None:
+    """One worker: a key, a pass, and what to do with the key after it."""
+    while True:
+        key = await parts.queue.get()
+        begun, result = time.perf_counter(), "failed"
+        try:
+            with log.correlate(key, parts.settings.identity):
+                result = await _pass(parts, key)
+        finally:
+            parts.metrics.passes.labels(result).observe(time.perf_counter() - begun)
+            parts.queue.done(key)
+
+
+async def _pass(parts: Parts, key: Key) -> str:
+    """Run one pass; returns its result for the metrics. A pass that fails is tried again with back-off, whatever it failed of."""
+    try:
+        async with asyncio.timeout(PASS_LIMIT):
+            again = await reconcile(key, parts.cluster)
+    except LeaseLost:
+        raise
+    except OperatorError as error:
+        result = "conflict" if isinstance(error, Conflict) else "unreadable"
+        delay = parts.queue.retry(key)
+        logger.warning("pass ended early", extra={"result": result, "error": str(error), "retry": round(delay, 2)})
+        return result
+    except Exception:
+        parts.metrics.errors.labels("reconcile").inc()
+        delay = parts.queue.retry(key)
+        logger.exception("pass failed", extra={"retry": round(delay, 2)})
+        return "failed"
+    parts.queue.forget(key)
+    if again is None:
+        return "success"
+    parts.queue.add_after(key, again)
+    return "requeued"
+
+
+async def _wait_for_crd(models: Iterable[Stream]) -> None:
+    """List the ModelDeployments once; without their CRD there is nothing to do but wait for it."""
+    while True:
+        try:
+            for stream in models:
+                await stream.list()
+        except NotFound:
+            logger.warning("waiting for the CRD modeldeployments.modelward.dev")
+        except Unreadable as error:
+            logger.warning("waiting for the API server", extra={"error": str(error)})
+        else:
+            return
+        await asyncio.sleep(2.0)
+
+
+async def _relist(parts: Parts) -> None:
+    """List the ModelDeployments now and then: a deletion that fell between two of kopf's watches is found here."""
+    while True:
+        await asyncio.sleep(RELIST)
+        try:
+            for stream in parts.models:
+                await stream.list()
+        except OperatorError as error:
+            parts.metrics.errors.labels("relist").inc()
+            logger.warning("listing failed", extra={"error": str(error)})
+
+
+async def _endless(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Turn the silent end of something that should run for ever into an error."""
+    await coroutine
+    raise OperatorError("kopf ended")
+
+
+def _take_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(ValueError, RuntimeError):  # not the main thread, as in tests
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+
+
+async def _wind_down(parts: Parts, life: asyncio.Task[None], stopper: asyncio.Task[bool]) -> None:
+    """Let passes in flight finish, give the Lease back, end the rest; raises what ended `life`."""
+    stopper.cancel()
+    parts.queue.close()
+    limit = time.monotonic() + GRACE
+    while parts.queue.processing and not life.done() and time.monotonic() < limit:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    broken = life.done()
+    life.cancel()
+    await asyncio.wait({life}, timeout=GRACE)
+    await parts.lease.release()
+    logger.info("stopped")
+    if broken and not life.cancelled():
+        _raise_first(life.exception())
+
+
+def _raise_first(error: BaseException | None) -> None:
+    """Raise the first error of a task group: the others only followed it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None:
+        raise error
+
+
+@contextlib.asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Make the parts, and close what needs closing. The Lease has a client of its own, so that no load delays its renewal."""
+    configuration = await load_configuration()
+    metrics, store = Metrics(), Store()
+    queue: WorkQueue[Key] = WorkQueue(waited=metrics.queue_wait.observe)
+    bucket = TokenBucket(settings.writes_per_second, 2 * settings.writes_per_second)
+    client = Client(configuration, bucket=bucket, count=metrics.count_request)
+    lease_client = Client(configuration, count=metrics.count_request)
+    lease = Lease(lease_client, settings.namespace, settings.identity)
+    if settings.leader_election:
+        client.fence = lease.check
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        stack.push_async_callback(lease_client.close)
+        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+
+        def follow(resources: Iterable[Resource], labels: str = "") -> tuple[Stream, ...]:
+            def ring(key: Key, live: bool) -> None:
+                queue.add(key, Priority.LIVE if live else Priority.ROUTINE)
+
+            def failed() -> None:
+                metrics.errors.labels("watch").inc()
+
+            return tuple(
+                Stream(client, store, resource, ring, namespace=namespace, labels=labels, failed=failed)
+                for resource in resources
+                for namespace in settings.watch_namespaces or ("",)
+            )
+
+        parts = Parts(
+            settings=settings,
+            metrics=metrics,
+            store=store,
+            queue=queue,
+            lease=lease,
+            models=follow([MODEL]),
+            streams=follow([*CHILDREN, *OBSERVED], labels=f"{MANAGED_BY}={MANAGER}"),
+            cluster=_cluster(client, store, settings, session),
+        )
+        metrics.watch_queue(lambda: queue.depth, lambda: queue.oldest_age)
+        metrics.watch_streams(parts.last_heard)
+        yield parts
+
+
+def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.ClientSession) -> Cluster:
+    installation = Installation(settings.namespace, settings.runtime_image)
+    return KubernetesCluster(
+        Gatherer(client, store, installation, session),
+        Applier(client, store),
+        StatusWriter(client, store),
+        Teller(client, settings.identity),
+    )

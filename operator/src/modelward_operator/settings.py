@@ -1,0 +1,85 @@
+"""What the operator is told by its Deployment: environment variables, read once, checked with every error at once.
+
+Called by cli.py and main.py. It must not be read from deep inside: each part gets the value it needs.
+
+    RUNTIME_IMAGE       serving image for ModelDeployments that name none (required)
+    POD_NAMESPACE       namespace of the operator itself: Lease, admin port's NetworkPolicy   (modelward-system)
+    POD_NAME            identity in the Lease                                                (the host's name)
+    WATCH_NAMESPACES    comma-separated; empty means all
+    LOG_LEVEL           DEBUG INFO WARNING ERROR                                             (INFO)
+    WORKERS             passes at once                                                       (16)
+    WRITES_PER_SECOND   token bucket on writes to the API server; burst is twice that        (200)
+    LEADER_ELECTION     false for a single replica outside a cluster                         (true)
+    HEALTH_PORT, METRICS_PORT   0 picks a free one, for tests                                (8080, 9090)
+"""
+
+import logging
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from modelward_operator.errors import OperatorError
+
+DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class BadSettings(OperatorError):
+    """The environment does not say what the operator needs; the message lists every error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's settings; defaults as in the module's table."""
+
+    runtime_image: str
+    namespace: str = "modelward-system"
+    identity: str = "modelward-operator"
+    watch_namespaces: tuple[str, ...] = ()
+    log_level: int = logging.INFO
+    workers: int = 16
+    writes_per_second: int = 200
+    leader_election: bool = True
+    health_port: int = 8080
+    metrics_port: int = 9090
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from `environ`; raises `BadSettings` with every error."""
+    errors: list[str] = []
+
+    def number(name: str, default: int, low: int, high: int) -> int:
+        text = environ.get(name) or str(default)
+        if text.isascii() and text.isdigit() and low <= int(text) <= high:
+            return int(text)
+        errors.append(f"{name} must be a whole number from {low} to {high}, not {text!r}")
+        return default
+
+    def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+        text = environ.get(name) or default
+        if text not in allowed:
+            errors.append(f"{name} must be one of {', '.join(allowed)}, not {text!r}")
+        return text
+
+    image = environ.get("RUNTIME_IMAGE", "").strip()
+    if not image:
+        errors.append("RUNTIME_IMAGE must name the serving image")
+    namespaces = tuple(sorted({n.strip() for n in environ.get("WATCH_NAMESPACES", "").split(",") if n.strip()}))
+    errors += [f"WATCH_NAMESPACES: {n!r} is not a namespace" for n in namespaces if not DNS_LABEL.fullmatch(n)]
+    settings = Settings(
+        runtime_image=image,
+        namespace=environ.get("POD_NAMESPACE") or "modelward-system",
+        identity=environ.get("POD_NAME") or socket.gethostname(),
+        watch_namespaces=namespaces,
+        log_level=logging.getLevelNamesMapping().get(choice("LOG_LEVEL", "INFO", LEVELS), logging.INFO),
+        workers=number("WORKERS", 16, 1, 256),
+        writes_per_second=number("WRITES_PER_SECOND", 200, 1, 100_000),
+        leader_election=choice("LEADER_ELECTION", "true", ("true", "false")) == "true",
+        health_port=number("HEALTH_PORT", 8080, 0, 65535),
+        metrics_port=number("METRICS_PORT", 9090, 0, 65535),
+    )
+    if errors:
+        raise BadSettings("; ".join(errors))
+    return settings
