@@ -1,7 +1,7 @@
 """What the machine looks like from outside the cluster, to prove that `down` leaves nothing.
 
 `take()` reads everything that the cluster could leave behind; `compare` says what is there now and was not before, or
-the other way round. Both are used by e2e/cases/test_down_leaves_nothing.py, and by hand:
+the other way round. Both are used by e2e/machine/test_down_leaves_nothing.py, and by hand:
 
     python3 e2e/cluster snapshot > before; make up; make down; python3 e2e/cluster snapshot | diff before -
 """
