@@ -24,12 +24,12 @@ lock: ## Pin versions and hashes anew: requirements.lock (tools and tests), oper
 check: setup ## The quick ring: format, lint, types, walls, unit, properties, golden, contract, generated files fresh
 	uv run ruff format --check .
 	uv run ruff check .
-	uv run mypy operator/src runtime/src e2e tests
+	uv run mypy operator/src runtime/src e2e helm tests
 	uv run lint-imports
 	$(PYTEST) tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
 
 integration: setup ## A real API server and etcd, and a real object store: schema, apply, prune, drift, lease, fetch
-	$(CLUSTER) build etcd kube-apiserver
+	$(CLUSTER) build etcd kube-apiserver helm
 	$(PYTEST) tests/integration --junitxml=$(REPORTS)/integration.xml
 
 test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster
