@@ -40,6 +40,7 @@ from e2e.cluster.processes import Unit
 LOG_OBJECT_STORE = LOGS / "object-store.log"
 OBJECTS = STATE / "object-store" / "data"
 OBJECTS_METADATA = STATE / "object-store" / "metadata"
+USERS = STATE / "object-store" / "users"  # with it an unknown access key is InvalidAccessKeyId, as on AWS
 S3_CREDENTIALS = STATE / "s3-credentials.json"
 
 
@@ -143,7 +144,16 @@ def object_store(*, tls: bool) -> Unit:
     environment = {"ROOT_ACCESS_KEY": credentials["access_key"], "ROOT_SECRET_KEY": credentials["secret_key"]}
     port = S3_HTTPS_PORT if tls else S3_PORT
     transport = ("--cert", str(certificate("s3-server")), "--key", str(key("s3-server"))) if tls else ()
-    options = ("--port", f"{NODE_ADDRESS}:{port}", "--region", S3_REGION, "--keep-alive", *transport)
+    options = (
+        "--port",
+        f"{NODE_ADDRESS}:{port}",
+        "--region",
+        S3_REGION,
+        "--keep-alive",
+        "--iam-dir",
+        str(USERS),
+        *transport,
+    )
     name = "object-store-https" if tls else "object-store"
     command = (str(binary("versitygw")), *options, "posix", "--sidecar", str(OBJECTS_METADATA), str(OBJECTS))
     return Unit(name, command, environment)

@@ -103,7 +103,15 @@ def _begin(built: dict[str, Image], screen: Screen) -> None:
 
 
 def _prepare(built: dict[str, Image]) -> None:
-    for folder in (RUN, STATE, LOGS / "pods", CONFIGURATION, components.OBJECTS, components.OBJECTS_METADATA):
+    for folder in (
+        RUN,
+        STATE,
+        LOGS / "pods",
+        CONFIGURATION,
+        components.OBJECTS,
+        components.OBJECTS_METADATA,
+        components.USERS,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     processes.load_kernel_modules()
     processes.make_cgroup()
