@@ -1,0 +1,95 @@
+"""The integration ring: one API server a session, one namespace a test."""
+
+import asyncio
+import itertools
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelward_operator.cluster.client import Client, NotFound, load_configuration
+from modelward_operator.cluster.kinds import MODEL, Resource
+from modelward_operator.errors import OperatorError
+from tests.integration.apiserver import TOKEN, ApiServer, api_server
+
+ROOT = Path(__file__).parents[2]
+CRD = Resource("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
+NAMESPACE = Resource("Namespace", "", "v1", "namespaces")
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A real API server with the CRDs of crds/."""
+    with api_server(tmp_path_factory.mktemp("apiserver")) as running:
+        os.environ["KUBECONFIG"] = str(running.kubeconfig)
+        asyncio.run(_apply_crds())
+        yield running
+
+
+async def _apply_crds() -> None:
+    client = Client(await load_configuration())
+    try:
+        for file in sorted((ROOT / "crds").glob("*.yaml")):
+            await client.apply(CRD, yaml.safe_load(file.read_text()), manager="test", force=True)
+        async with asyncio.timeout(30):
+            while not await _served(client):
+                await asyncio.sleep(0.1)
+    finally:
+        await client.close()
+
+
+async def _served(client: Client) -> bool:
+    try:
+        async for _ in client.pages(MODEL):
+            return True
+    except (NotFound, OperatorError):
+        return False
+    return False
+
+
+@pytest.fixture
+async def client(server: ApiServer) -> AsyncIterator[Client]:
+    """An administrator's client."""
+    made = Client(await load_configuration({"KUBECONFIG": str(server.kubeconfig)}))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def namespace(client: Client) -> str:
+    """A namespace of the test's own."""
+    name = f"test-{next(_numbers)}"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    await client.create(NAMESPACE, body, manager="test")
+    return name
+
+
+@pytest.fixture(scope="session")
+def dry_run(server: ApiServer) -> Callable[[dict[str, Any]], str]:
+    """Creates a ModelDeployment with dry-run=server and strict field validation: the refusal, or an empty string."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def attempt(body: dict[str, Any]) -> str:
+        path = MODEL.path(body["metadata"].get("namespace", "default"))
+        request = urllib.request.Request(
+            f"{server.url}{path}?dryRun=All&fieldValidation=Strict",
+            data=json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        )
+        try:
+            urllib.request.urlopen(request, timeout=10, context=context).close()
+        except urllib.error.HTTPError as error:
+            with error:
+                return str(json.loads(error.read())["message"])
+        return ""
+
+    return attempt
