@@ -6,6 +6,7 @@ modelward digest  what to write into spec.model.digest
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; ends the process with its exit code."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts a thread per host core otherwise, for nothing
     from modelward_runtime import main as commands  # noqa: PLC0415  `--help` and mistakes need none of it
 
     sys.exit(getattr(commands, chosen.command)(chosen))
