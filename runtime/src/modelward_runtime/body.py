@@ -1,6 +1,6 @@
-"""Bodies of HTTP requests: read under a hard limit and a deadline, unpacked where the client packed them.
+"""Bodies of HTTP requests: read under a hard limit, unpacked where the client packed them.
 
-Called by `web.py`. It raises `ApiError` for every body that cannot be had, and `ClientGone` when nobody waits any more.
+Called by `web.py`, which holds the deadline. It raises `ApiError` for every body that cannot be had, and `ClientGone` when nobody waits any more.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from modelward_runtime.errors import BadRequest, BodyTooLarge, DeadlineExceeded, LengthRequired, UnsupportedMedia
+from modelward_runtime.errors import BadRequest, BodyTooLarge, LengthRequired, UnsupportedMedia
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -46,8 +46,8 @@ class Headers:
                 self.chunked = True
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, deadline: float) -> bytes:
-    """The whole body, unpacked. `deadline` is in the event loop's time."""
+async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """The whole body, unpacked."""
     if headers.media_type not in _MEDIA_TYPES:
         raise UnsupportedMedia(f"content type '{headers.media_type[:64]}' is not understood, send application/json")
     packing = headers.encoding if headers.encoding != "identity" else ""
@@ -57,7 +57,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, deadline: fl
         raise LengthRequired("a body needs a Content-Length")
     if headers.length is not None and headers.length > limit:
         raise BodyTooLarge(limit)
-    body = await _receive_all(receive, limit, deadline)
+    body = await _receive_all(receive, limit)
     if not packing:
         return body
     return (
@@ -67,14 +67,14 @@ async def read_body(headers: Headers, receive: Receive, limit: int, deadline: fl
     )
 
 
-async def _receive_all(receive: Receive, limit: int, deadline: float) -> bytes:
-    message = await _receive_body(receive, deadline)
+async def _receive_all(receive: Receive, limit: int) -> bytes:
+    message = await _receive_part(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False):
         return _within(body, limit)
     parts, size = [body], len(body)
     while message.get("more_body", False):
-        message = await _receive_body(receive, deadline)
+        message = await _receive_part(receive)
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
@@ -83,12 +83,8 @@ async def _receive_all(receive: Receive, limit: int, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-async def _receive_body(receive: Receive, deadline: float) -> MutableMapping[str, Any]:
-    try:
-        async with asyncio.timeout_at(deadline):
-            message = await receive()
-    except TimeoutError:
-        raise DeadlineExceeded("the deadline passed before the request's body arrived") from None
+async def _receive_part(receive: Receive) -> MutableMapping[str, Any]:
+    message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message

@@ -20,6 +20,7 @@ from modelward_runtime.states import Decoded, Released
 
 Parameters = dict[str, bool | int | float | str]
 
+_ABSENT = msgspec.Raw()
 _REFUSED = ("classification", "shared_memory_region", "sequence_id", "sequence_start", "sequence_end")
 
 
@@ -29,7 +30,7 @@ class InputTensor(msgspec.Struct, gc=False):
     name: str
     shape: list[int]
     datatype: str
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = _ABSENT
     parameters: Parameters = {}
 
 
@@ -177,7 +178,7 @@ def _decode_inputs(
 
 
 def _from_json(spec: TensorSpec, tensor: InputTensor) -> Array:
-    if tensor.data is None:
+    if not tensor.data:
         raise BadRequest(f"input '{spec.name}': neither data nor a binary_data_size")
     return tensors.from_json(spec, tensor.shape, tensor.data)
 
@@ -185,7 +186,7 @@ def _from_json(spec: TensorSpec, tensor: InputTensor) -> Array:
 def _binary_size(spec: TensorSpec, tensor: InputTensor, size: object, left: int, may_be_binary: bool) -> int:
     if not may_be_binary:
         raise BadRequest(f"input '{spec.name}': binary data needs the header Inference-Header-Content-Length")
-    if tensor.data is not None:
+    if tensor.data:
         raise BadRequest(f"input '{spec.name}': both data and a binary_data_size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise BadRequest(f"input '{spec.name}': binary_data_size must be a number of bytes")

@@ -28,6 +28,7 @@ _STRINGS = msgspec.json.Decoder(list[str])
 _ANY = msgspec.json.Decoder(list[object])
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _FLOAT_TYPES = frozenset({"FP16", "FP32", "FP64"})
+_LARGEST = {"FP16": 65504.0, "FP32": float(np.finfo(np.float32).max)}  # JSON's own numbers are FP64
 
 
 def check_fits(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
@@ -119,16 +120,13 @@ def _check_count(spec: TensorSpec, shape: Sequence[int], got: int) -> None:
 
 
 def _pack(spec: TensorSpec, numbers: Sequence[float | bool], finite: bool) -> Array:
-    try:
-        if not finite or spec.datatype not in {"FP16", "FP32"}:
+    largest = _LARGEST.get(spec.datatype) if finite else None
+    if not numbers or largest is None or -largest <= min(numbers) <= max(numbers) <= largest:
+        try:
             return np.array(numbers, NUMPY_TYPES[spec.datatype])
-        with np.errstate(over="ignore"):
-            array = np.array(numbers, NUMPY_TYPES[spec.datatype])
-    except OverflowError:
-        raise BadRequest(f"input '{spec.name}': a number is out of range for {spec.datatype}") from None
-    if not np.isfinite(array).all():
-        raise BadRequest(f"input '{spec.name}': a number is out of range for {spec.datatype}")
-    return array
+        except OverflowError:  # an integer type's own check
+            pass
+    raise BadRequest(f"input '{spec.name}': a number is out of range for {spec.datatype}")
 
 
 def from_json(spec: TensorSpec, shape: Sequence[int], data: msgspec.Raw) -> Array:

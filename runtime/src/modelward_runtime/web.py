@@ -24,11 +24,11 @@ from modelward_runtime.codec import RestCall, encode_error
 from modelward_runtime.errors import ApiError, Forbidden, MethodNotAllowed, NotFound, QueueFull
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
+from modelward_runtime.watch import Watch
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-WATCH_AFTER = 0.25  # seconds: only a request that takes longer is worth watching for a caller who left
 CLIENT_GONE = 499
 _JSON = (b"content-type", b"application/json")
 _OCTETS = (b"content-type", b"application/octet-stream")
@@ -109,15 +109,16 @@ class App:
     async def _infer(self, route: Route, headers: Headers, receive: Receive) -> Response:
         self._exchange.check_name(route.name, route.version)
         deadline = asyncio.get_running_loop().time() + self._exchange.limits.request_timeout
-        body = await read_body(headers, receive, self._max_body_bytes, deadline)
-        call = RestCall(route.name, route.version, body, headers.header_length)
-        with _Watch(receive) as watch:
+        with Watch(receive, deadline) as watch:
             try:
+                body = await read_body(headers, receive, self._max_body_bytes)
+                watch.body_arrived()
+                call = RestCall(route.name, route.version, body, headers.header_length)
                 answer = await self._exchange.infer(call, deadline)
             except asyncio.CancelledError:
-                if not watch.gone:
+                if (reason := watch.explain()) is None:
                     raise
-                raise ClientGone from None
+                raise reason from None
         if answer.header_length is None:
             return Response(200, answer.body, [_JSON])
         length = (b"inference-header-content-length", b"%d" % answer.header_length)
@@ -170,38 +171,6 @@ class App:
         self._exchange.metrics.answered("rest", str(status))
         seconds = time.perf_counter() - started
         access.record("rest", scope["method"], scope["path"], str(status), seconds, headers.length or 0, sent)
-
-
-class _Watch:
-    """Cancels the request's task when its caller leaves while the model is slow or the queue is long."""
-
-    __slots__ = ("_loop", "_receive", "_task", "_timer", "_waiter", "gone")
-
-    def __init__(self, receive: Receive) -> None:
-        self.gone = False
-        self._receive = receive
-        self._waiter: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> "_Watch":
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._timer = self._loop.call_later(WATCH_AFTER, self._start)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._waiter is not None:
-            self._waiter.cancel()
-
-    def _start(self) -> None:
-        self._waiter = self._loop.create_task(self._wait())
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._task is not None:
-            self.gone = True
-            self._task.cancel()
 
 
 def parse_path(path: str) -> Route:
