@@ -24,7 +24,12 @@ HELMS_OWN: Final = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm", "# S
 
 def template(*arguments: str) -> str:
     """Return what `helm template` prints for a release `modelward`; raises CalledProcessError with helm's own words."""
-    command = [str(binary("helm")), "template", "modelward", str(CHART), f"--namespace={NAMESPACE}", *arguments]
+    return helm("template", *arguments)
+
+
+def helm(verb: str, *arguments: str) -> str:
+    """Return what a verb of helm prints for the chart."""
+    command = [str(binary("helm")), verb, "modelward", str(CHART), f"--namespace={NAMESPACE}", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  our own binary
 
 

@@ -44,9 +44,8 @@ def test_operator_is_granted_what_its_kinds_need_and_no_more() -> None:
         at(kinds.MODEL, "status"): {"patch"},
         at(kinds.MODEL, "finalizers"): {"update"},  # blockOwnerDeletion
         **{at(child): READ | {"create", "patch", "delete"} for child in kinds.CHILDREN},
-        at(kinds.DEPLOYMENT, "scale"): {"get", "patch"},
         **{at(observed): READ for observed in kinds.OBSERVED},
-        at(kinds.EVENT): {"list", "create", "patch"},
+        at(kinds.EVENT): {"list", "create"},
     }
     assert expected == grants(OPERATOR)
 
@@ -59,7 +58,7 @@ def test_operator_reads_no_secret_and_has_no_wildcard() -> None:
 
 def test_lease_is_the_only_one_that_it_may_take() -> None:
     rules = role(MANIFESTS, "Role", "modelward-operator-lease")
-    assert {at(kinds.LEASE): {"create", "get", "update", "patch"}} == grants(rules)
+    assert {at(kinds.LEASE): {"create", "get", "update"}} == grants(rules)
     for rule in rules:
         assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["modelward-operator"]
 

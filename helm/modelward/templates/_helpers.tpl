@@ -49,10 +49,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Replicas are written through /scale alone.
-- apiGroups: [apps]
-  resources: [deployments/scale]
-  verbs: [get, patch]
 # What the status is told from.
 - apiGroups: [apps]
   resources: [replicasets]
@@ -62,5 +58,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list, create, patch]
+  verbs: [list, create]
 {{- end -}}

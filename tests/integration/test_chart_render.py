@@ -1,0 +1,127 @@
+"""What helm makes of the chart, and what a real API server says to it. tests/unit/test_chart*.py read the rendered files."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helm.render import GOLDENS, helm, rendered, template
+from tests.integration.apiserver import ApiServer
+from tests.integration.rest import Json, Refused, apply, request
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "helm" / "manifests"
+OPERATOR = "system:serviceaccount:modelward-system:modelward-operator"
+
+
+def documents(path: Path) -> list[Json]:
+    return [item for item in yaml.safe_load_all(path.read_text()) if item]
+
+
+@pytest.fixture(scope="module")
+def installed(server: ApiServer) -> ApiServer:
+    """The server with the plain manifests applied, as `kubectl apply -k helm/manifests` does."""
+    for name in yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]:
+        for item in documents(MANIFESTS / name):
+            apply(server, item, dry_run=False)
+    return server
+
+
+def test_rendered_files_are_fresh() -> None:
+    stale = [str(path.relative_to(ROOT)) for path, text in rendered().items() if path.read_text() != text]
+    assert not stale, "run `make generate` and read the diff"
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDENS.glob("*.golden.yaml")), ids=lambda path: path.stem)
+def test_every_rendered_object_is_taken(golden: Path, installed: ApiServer) -> None:
+    for item in documents(golden):
+        namespace = item["metadata"].get("namespace")
+        if namespace not in (None, "modelward-system"):
+            apply(installed, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, dry_run=False)
+        apply(installed, item)
+
+
+def test_crds_are_kept_when_the_release_goes() -> None:
+    (crd,) = (item for item in yaml.safe_load_all(template()) if item["kind"] == "CustomResourceDefinition")
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_crds_can_be_left_to_somebody_else() -> None:
+    assert "CustomResourceDefinition" not in template("--set=crds.enabled=false")
+
+
+@pytest.mark.parametrize(
+    ("reason", "setting", "message"),
+    [
+        ("a value that does not exist", "operator.replica=3", "additional properties 'replica' not allowed"),
+        ("a part that does not exist", "webhook.enabled=true", "additional properties 'webhook' not allowed"),
+        ("no replica", "operator.replicas=0", "minimum"),
+        ("a level that does not exist", "operator.logLevel=TRACE", "must be one of"),
+        ("an image with a scheme", "runtime.image=https://a b", "does not match pattern"),
+        ("a namespace that is none", "watchNamespaces={Risk}", "does not match pattern"),
+        ("a port that is none", "networkPolicy.apiServerPorts={70000}", "maximum"),
+    ],
+)
+def test_values_that_are_wrong_are_refused(reason: str, setting: str, message: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        template(f"--set={setting}")
+    assert message in failure.value.stderr, reason
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("operator.replicas=2", "-n modelward-system rollout status deployment/modelward-operator"),
+        ("watchNamespaces={risk}", "kubectl -n risk apply -f -"),
+        ("crds.enabled=false", "apply crds/modeldeployments.yaml yourself"),
+        ("operator.replicas=1", "set metrics.allowFrom[0].namespace"),
+    ],
+)
+def test_notes_say_what_to_do_next(setting: str, expected: str) -> None:
+    printed = helm("install", "--dry-run=client", f"--set={setting}")
+    assert expected in printed.split("NOTES:", 1)[1]
+
+
+def test_operators_pod_is_taken_where_pod_security_is_restricted(installed: ApiServer) -> None:
+    (deployment,) = (item for item in documents(MANIFESTS / "modelward.yaml") if item["kind"] == "Deployment")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator", "namespace": "modelward-system"}}
+    apply(installed, pod | {"spec": deployment["spec"]["template"]["spec"]})
+    with pytest.raises(Refused, match="violates PodSecurity"):
+        apply(installed, pod | {"spec": {"containers": [{"name": "a", "image": "a"}]}})
+
+
+def allowed(server: ApiServer, verb: str, group: str, resource: str, namespace: str, user: str = OPERATOR) -> bool:
+    plural, _, subresource = resource.partition("/")
+    attributes = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, "namespace": namespace}
+    groups = ["system:serviceaccounts", "system:authenticated"]
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "metadata": {},
+        "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
+    }
+    answer = request(server, "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+    return bool(answer["status"]["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("reason", "verb", "group", "resource", "namespace", "expected"),
+    [
+        ("reads what users write", "watch", "modelward.dev", "modeldeployments", "", True),
+        ("tells the status", "patch", "modelward.dev", "modeldeployments/status", "risk", True),
+        ("never changes a spec", "patch", "modelward.dev", "modeldeployments", "risk", False),
+        ("makes children", "create", "apps", "deployments", "risk", True),
+        ("reads no Secret", "get", "", "secrets", "risk", False),
+        ("reads not even its own namespace's Secrets", "list", "", "secrets", "modelward-system", False),
+        ("execs into no pod", "create", "", "pods/exec", "risk", False),
+        ("deletes no pod", "delete", "", "pods", "risk", False),
+        ("grants nothing", "create", "rbac.authorization.k8s.io", "rolebindings", "risk", False),
+        ("takes a lease beside itself", "create", "coordination.k8s.io", "leases", "modelward-system", True),
+        ("takes no lease elsewhere", "create", "coordination.k8s.io", "leases", "kube-system", False),
+    ],
+)
+def test_operator_may(
+    reason: str, verb: str, group: str, resource: str, namespace: str, *, expected: bool, installed: ApiServer
+) -> None:
+    assert expected == allowed(installed, verb, group, resource, namespace), reason
