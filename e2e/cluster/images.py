@@ -31,6 +31,7 @@ BASE_COMMAND = (
     "bookworm",
 )
 KEPT_TAGS = 3
+KEPT_LAYERS = 60
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def package(name: str) -> Image:
     """The image of one of our two Python packages, by the Dockerfile in its folder."""
     shared = [REPOSITORY / file for file in ("LICENSE", "pyproject.toml", "requirements.lock", "uv.lock")]
     shared += REPOSITORY.glob("*/pyproject.toml")
-    files = [file for file in {*shared, *_sources(REPOSITORY / name)} if file.is_file()]
+    files = [file for file in {*shared, *sources(REPOSITORY / name)} if file.is_file()]
     context = {str(file.relative_to(REPOSITORY)): file for file in files}
     return Image(name, context, (f"BASE={base().local}",), f"{name}/Dockerfile")
 
@@ -107,7 +108,8 @@ def packages() -> list[Image]:
     return [package(name) for name in ("operator", "runtime") if (REPOSITORY / name / "Dockerfile").exists()]
 
 
-def _sources(folder: Path) -> list[Path]:
+def sources(folder: Path) -> list[Path]:
+    """The files of a package, without what tools leave there."""
     found = []
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in SKIPPED and not name.endswith(".egg-info")]
@@ -195,17 +197,26 @@ def _built() -> set[str]:
 
 
 def _prune(wanted: list[Image]) -> None:
-    """Of each image keep the newest few tags, so that a day of edits does not fill the disk."""
-    seen: dict[str, int] = {}
-    listing = [*_buildah(), "images", "--format", "{{.CreatedAtRaw}}|{{.Name}}:{{.Tag}}"]
+    """Of each image keep the newest few tags, and not layers without end: a day of edits must not fill the disk."""
+    listing = [*_buildah(), "images", "--all", "--format", "{{.CreatedAtRaw}}|{{.Name}}:{{.Tag}}"]
     lines = subprocess.run(listing, capture_output=True, text=True, check=False).stdout.splitlines()
-    keep = {image.local for image in wanted}
+    for tag in superfluous(lines, {image.local for image in wanted}):
+        subprocess.run([*_buildah(), "rmi", tag], capture_output=True, check=False)
+    if len(lines) > KEPT_LAYERS:
+        subprocess.run([*_buildah(), "rmi", "--prune"], capture_output=True, check=False)
+
+
+def superfluous(lines: list[str], keep: set[str]) -> list[str]:
+    """Of lines `TIME|NAME:TAG` those tags of ours that are older than the newest few of their name and not kept."""
+    seen: dict[str, int] = {}
+    old = []
     for line in sorted(lines, reverse=True):
         tagged = line.partition("|")[2]
         name = tagged.rpartition(":")[0]
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > KEPT_TAGS and tagged not in keep and name.startswith("localhost/modelward/"):
-            subprocess.run([*_buildah(), "rmi", tagged], capture_output=True, check=False)
+            old.append(tagged)
+    return old
 
 
 # ── pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,68 @@
+"""Image tags follow their inputs: nothing else changes them, and nothing that goes in is left out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import images
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> dict[str, Path]:
+    files = {"Dockerfile": "FROM scratch\n", "src/main.py": "print()\n"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return {name: tmp_path / name for name in files}
+
+
+def test_same_inputs_have_the_same_tag_whatever_their_order_and_time(context: dict[str, Path]) -> None:
+    before = images.digest(context, ["BASE=x"])
+    context["src/main.py"].touch()
+    assert images.digest(dict(reversed(context.items())), ["BASE=x"]) == before
+
+
+Change = Callable[[dict[str, Path]], dict[str, Path]]
+
+
+def change_content(context: dict[str, Path]) -> dict[str, Path]:
+    context["src/main.py"].write_text("print(1)\n")
+    return context
+
+
+def make_executable(context: dict[str, Path]) -> dict[str, Path]:
+    context["src/main.py"].chmod(0o755)
+    return context
+
+
+def rename(context: dict[str, Path]) -> dict[str, Path]:
+    return {"Dockerfile": context["Dockerfile"], "src/other.py": context["src/main.py"]}
+
+
+def drop(context: dict[str, Path]) -> dict[str, Path]:
+    return {"Dockerfile": context["Dockerfile"]}
+
+
+@pytest.mark.parametrize("change", [change_content, make_executable, rename, drop])
+def test_a_changed_input_has_another_tag(context: dict[str, Path], change: Change) -> None:
+    before = images.digest(context, [])
+    assert images.digest(change(context), []) != before
+
+
+def test_a_changed_build_argument_has_another_tag(context: dict[str, Path]) -> None:
+    assert images.digest(context, ["BASE=a"]) != images.digest(context, ["BASE=b"])
+
+
+def test_sources_leave_out_caches_and_virtual_environments(tmp_path: Path) -> None:
+    for name in ("src/a.py", "src/__pycache__/a.pyc", ".venv/lib/b.py", "x.egg-info/c", "src/stray.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert images.sources(tmp_path) == [tmp_path / "src" / "a.py"]
+
+
+def test_pruning_keeps_the_newest_tags_the_wanted_one_and_what_is_not_ours() -> None:
+    ours = [f"2026-01-0{day}|localhost/modelward/operator:t{day}" for day in range(1, 7)]
+    lines = [*ours, *(f"2026-01-0{day}|elsewhere/x:t{day}" for day in range(1, 7))]
+    old = images.superfluous(lines, keep={"localhost/modelward/operator:t1"})
+    assert old == ["localhost/modelward/operator:t3", "localhost/modelward/operator:t2"]

@@ -1,0 +1,175 @@
+"""The cluster's pure parts: what is recognised as ours, what a machine's snapshots differ in, what keys a cache."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import binaries, certificates, chart, configuration, init, paths, progress, snapshot
+from e2e.cluster.failures import ClusterError, StepFailed
+from e2e.cluster.processes import Unit, start_time
+
+# ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_process_is_known_by_its_start_time(tmp_path: Path) -> None:
+    assert start_time(Path(f"/proc/{os.getpid()}/stat")).isdigit()
+    assert start_time(tmp_path / "gone") == ""
+
+
+def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+    line = "7 (a (strange) name) {} 1 " + " ".join(str(number) for number in range(5, 30))
+    for state, expected in (("S", "22"), ("Z", ""), ("X", "")):
+        (tmp_path / "stat").write_text(line.format(state))
+        assert start_time(tmp_path / "stat") == expected
+
+
+def test_a_component_is_stale_when_command_environment_or_configuration_changed(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("a")
+    unit = Unit("x", ("x", "--flag"), {"KEY": "1"}, (config,))
+    before = unit.digest()
+    assert Unit("x", ("x", "--flag"), {"KEY": "1"}, (config,)).digest() == before
+    assert Unit("x", ("x", "--other"), {"KEY": "1"}, (config,)).digest() != before
+    assert Unit("x", ("x", "--flag"), {"KEY": "2"}, (config,)).digest() != before
+    config.write_text("b")
+    assert unit.digest() != before
+
+
+def test_the_machines_run_folder_is_hidden_only_after_ours_is_held() -> None:
+    commands = [" ".join(command) for command in init.mounts()]
+    hold = commands.index(f"mount --bind {paths.RUN} {paths.STATE}/hold")
+    hide = commands.index("mount -t tmpfs -o mode=755 modelward-run /run")
+    back = commands.index(f"mount --move {paths.STATE}/hold {paths.RUN}")
+    assert hold < hide < back < commands.index("mount --make-rshared /")
+
+
+# ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("reason", "before", "after", "expected"),
+    [
+        ("nothing changed", {"mounts": ["a", "b"]}, {"mounts": ["b", "a"]}, []),
+        ("left behind", {"mounts": ["a"]}, {"mounts": ["a", "b"]}, ["mounts: + b"]),
+        ("taken away", {"mounts": ["a", "b"]}, {"mounts": ["a"]}, ["mounts: - b"]),
+        ("both, in two topics", {"x": ["1"]}, {"x": [], "y": ["2"]}, ["x: - 1", "y: + 2"]),
+    ],
+)
+def test_snapshots_differ_in(
+    reason: str, before: snapshot.Snapshot, after: snapshot.Snapshot, expected: list[str]
+) -> None:
+    assert snapshot.compare(before, after) == expected, reason
+
+
+# ── binaries ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_binary_lives_in_a_folder_of_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODELWARD_CACHE", str(tmp_path))
+    with pytest.raises(ClusterError, match="build etcd"):
+        binaries.binary("etcd")
+    target = binaries.module_of("etcd").target("etcd")
+    assert target.is_relative_to(tmp_path)
+    assert target.parent.name == f"etcd-{binaries.module_of('etcd').key()}"
+    target.parent.mkdir(parents=True)
+    target.touch()
+    assert binaries.binary("etcd") == target
+    assert binaries.missing(["etcd", "kubectl"]) == ["kubectl"]
+
+
+def test_an_unknown_program_is_refused_by_name() -> None:
+    with pytest.raises(ClusterError, match="no program 'kube-foo'"):
+        binaries.binary("kube-foo")
+
+
+def test_the_staging_modules_match_the_kubernetes_version() -> None:
+    text = (binaries.module_of("kubelet").folder / "go.mod").read_text()
+    minor = binaries.KUBERNETES_VERSION.removeprefix("1.")
+    assert f"k8s.io/kubernetes v{binaries.KUBERNETES_VERSION}" in text
+    assert f"k8s.io/api => k8s.io/api v0.{minor}" in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"MODELWARD_CACHE": "/a"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/modelward"),
+        ({"HOME": "/c"}, "/c/.cache/modelward"),
+    ],
+)
+def test_the_cache_is_where_the_user_says(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, str], expected: str
+) -> None:
+    for name in ("MODELWARD_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    assert paths.cache() == Path(expected)
+
+
+# ── configuration ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_containerd_touches_nothing_of_the_systems_own() -> None:
+    text = configuration.render_containerd("registry/pause:1")
+    config = tomllib.loads(text)
+    for path in (config["root"], config["state"], config["grpc"]["address"]):
+        assert Path(path).is_relative_to(paths.STATE) or Path(path).is_relative_to(paths.RUN)
+    cri = config["plugins"]["io.containerd.grpc.v1.cri"]
+    assert cri["sandbox_image"] == "registry/pause:1"
+    assert cri["restrict_oom_score_adj"] is True
+
+
+def test_the_kubelet_evicts_for_memory_only() -> None:
+    kubelet = json.loads(configuration.render_kubelet(cgroup_v2=False))
+    zero = {name for name, value in kubelet["evictionHard"].items() if value == "0%"}
+    assert set(kubelet["evictionHard"]) - zero == {"memory.available"}
+    assert kubelet["failCgroupV1"] is False
+    assert kubelet["maxPods"] == 250
+
+
+def test_a_kubeconfig_carries_everything_inside_it() -> None:
+    config = json.loads(configuration.render_kubeconfig(b"ca", b"crt", b"key"))
+    assert "/" not in config["users"][0]["user"]["client-key-data"]
+    assert config["clusters"][0]["cluster"]["server"] == paths.API_URL
+
+
+def test_certificates_answer_for_the_addresses_that_clients_use() -> None:
+    wanted = {one.name: one for one in certificates.CERTIFICATES_WANTED}
+    assert f"IP:{paths.NODE_ADDRESS}" in wanted["s3-server"].extensions()
+    assert f"IP:{paths.API_SERVICE_ADDRESS}" in wanted["apiserver"].names
+    assert wanted["kubelet"].subject() == "/O=system:nodes/CN=system:node:modelward"
+
+
+def test_the_chart_is_installed_anew_when_a_file_or_a_value_changed(tmp_path: Path) -> None:
+    (tmp_path / "Chart.yaml").write_text("a")
+    before = chart.fingerprint(tmp_path, {"operator.image": "x"})
+    assert chart.fingerprint(tmp_path, {"operator.image": "x"}) == before
+    assert chart.fingerprint(tmp_path, {"operator.image": "y"}) != before
+    (tmp_path / "Chart.yaml").write_text("b")
+    assert chart.fingerprint(tmp_path, {"operator.image": "x"}) != before
+
+
+# ── what the user sees ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (119, "119 s"), (185, "3 min 05 s")]
+)
+def test_durations_are_spelled_for_people(seconds: float, expected: str) -> None:
+    assert progress.spell(seconds) == expected
+
+
+def test_a_failed_step_shows_the_end_of_its_log_and_what_to_do(tmp_path: Path) -> None:
+    log = tmp_path / "etcd.log"
+    log.write_text("\n".join(f"line {number}" for number in range(100)))
+    report = StepFailed("etcd ended", log=log, hint="try again").report(lines=2)
+    assert report == f"etcd ended\nthe end of {log}:\n  | line 98\n  | line 99\nwhat to do: try again"
+
+
+def test_a_step_that_never_gets_ready_fails_with_its_limit() -> None:
+    with pytest.raises(StepFailed, match="not ready after 0 s"):
+        progress.Step("etcd", None).wait(lambda: False, limit=0)
