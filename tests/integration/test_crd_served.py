@@ -86,3 +86,20 @@ def test_short_name_and_categories_are_served(server: ApiServer) -> None:
     resources = request(server, "GET", "/apis/modelward.dev/v1alpha1")["resources"]
     served = next(item for item in resources if item["name"] == "modeldeployments")
     assert (["mdep"], ["all", "ml"]) == (served["shortNames"], served["categories"])
+
+
+def test_the_largest_spec_is_within_the_budget_of_the_rules(server: ApiServer) -> None:
+    """The API server refuses an object whose rules cost too much to check, whatever they say."""
+    word = "a" * 60
+    largest = model(URI, "largest")
+    largest["spec"] |= {
+        "model": {"uri": f"s3://{'a/' * 1000}", "storage": {"endpoint": f"https://{'a' * 2000}"}},
+        "runtime": {"env": [{"name": f"E{number}_{word * 2}"[:128], "value": "v" * 4096} for number in range(64)]},
+        "scheduling": {
+            "nodeSelector": {f"{'d' * 200}.{number}/{word}": word for number in range(32)},
+            "tolerations": [{"key": f"{'d' * 200}.{number}/{word}", "value": word} for number in range(32)],
+        },
+        "security": {"networkPolicy": {"allowFrom": [{"namespace": f"{word}{number}"} for number in range(64)]}},
+        "resources": {kind: {"cpu": "9" * 31, "memory": "9" * 31} for kind in ("requests", "limits")},
+    }
+    apply(server, largest)
