@@ -175,6 +175,7 @@ class Batcher:
             if batch:
                 self._free -= 1
                 self._jobs.put(batch)
+        self._notice_idle()
 
     def _next_group(self) -> Signature | None:
         """The group whose turn it is; None, and a timer, where all of them wait for company."""
@@ -241,7 +242,6 @@ class Batcher:
             waits = [started - item.arrived for item in batch]
             self._observer.ran(len(batch), sum(item.rows for item in batch), waits, ended - started)
         self._dispatch()
-        self._notice_idle()
 
     def _notice_idle(self) -> None:
         if not self._waiting and self._free == self._workers:

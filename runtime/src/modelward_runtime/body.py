@@ -1,6 +1,7 @@
 """Bodies of HTTP requests: read under a hard limit, unpacked where the client packed them.
 
-Called by `web.py`, which holds the deadline. It raises `ApiError` for every body that cannot be had, and `ClientGone` when nobody waits any more.
+Called by `web.py`, which holds the deadline. Raises `ApiError` for every body that cannot be had, and `ClientGone` when
+nobody waits any more.
 """
 
 import asyncio
