@@ -143,7 +143,19 @@ def _compile(program: str, step: Step, log: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{program}.{os.getpid()}")
-    command = ["nice", "-n", "5", "go", "build", "-v", "-trimpath", "-mod=readonly", "-o", str(unfinished)]
+    command = [
+        "nice",
+        "-n",
+        "5",
+        "go",
+        "build",
+        "-v",
+        "-trimpath",
+        "-buildvcs=false",
+        "-mod=readonly",
+        "-o",
+        str(unfinished),
+    ]
     command += ["-ldflags", f"-s -w {module.flags}".strip(), module.programs[program]]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     try:

@@ -163,6 +163,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   sandbox_image = "{pause_image}"
   restrict_oom_score_adj = true  # without CAP_SYS_RESOURCE no sandbox would start
   netns_mounts_under_state_dir = true
+  disable_apparmor = true  # its profile would be loaded into the machine's kernel, and stay
   max_concurrent_downloads = 4
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"

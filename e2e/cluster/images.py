@@ -131,12 +131,12 @@ def _pause_program() -> Path:
 # ── building ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def build(screen: Screen) -> list[Image]:
-    """Build what is not built yet; returns all images."""
+def build(screen: Screen, *, for_cluster: bool) -> list[Image]:
+    """Build what is not built yet of our own images and, when asked, of those that the cluster itself runs."""
     with alone("image-build", screen):
         if not base_tar().exists():
             _build_base_tar(screen)
-        images = [base(), pause(), coredns(), *packages()]
+        images = [base(), *([pause(), coredns()] if for_cluster else []), *packages()]
         built = _built()
         for image in images:
             if image.local not in built:

@@ -20,7 +20,7 @@ def up(screen: Screen) -> None:
     _check_machine()
     packages.install(screen)  # 1. what the machine must have
     binaries.build(binaries.PROGRAMS, screen)  # 2. Kubernetes and its company, from Go modules
-    built = {image.name: image for image in images.build(screen)}  # 3. the images
+    built = {image.name: image for image in images.build(screen, for_cluster=True)}  # 3. the images
     with alone("up", screen):
         _begin(built, screen)  # 4. namespaces, certificates, configuration
         for wave in components.waves():  # 5. the processes
@@ -36,7 +36,7 @@ def down(screen: Screen, *, cache_too: bool = False) -> None:
     """Leave nothing: end every process, remove cgroups, state and the folders made for mounts."""
     _check_root()
     if RUN.exists() or STATE.exists():
-        with screen.step("take the cluster down") as step:
+        with alone("up", screen), screen.step("take the cluster down") as step:
             _remove(step)
     else:
         screen.say("no cluster is up")
@@ -62,8 +62,7 @@ def build_images(screen: Screen) -> list[Image]:
     """Build the images alone, with what that needs; push them where a cluster is up."""
     _check_machine()
     packages.install(screen)
-    binaries.build(["coredns"], screen)
-    built = images.build(screen)
+    built = images.build(screen, for_cluster=False)
     if processes.init_pid() and processes.running("registry"):
         images.push(built, screen)
     return built
