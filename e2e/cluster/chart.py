@@ -12,6 +12,7 @@ from e2e.cluster.paths import CHART, OPERATOR_NAMESPACE
 from e2e.cluster.progress import Screen
 
 RELEASE = "modelward"
+HINT = f"e2e/cluster/shell kubectl -n {OPERATOR_NAMESPACE} describe pods"
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ def install(target: Target, values: dict[str, str], screen: Screen) -> None:
         if installed(target) != mark:
             step.detail = "helm upgrade --install"
             _upgrade(target, values, mark)
-        step.wait(
-            lambda: _available(target), limit=180, doing="waiting for the operator's pods", hint=_diagnose(target)
-        )
+        try:
+            step.wait(lambda: _available(target), limit=180, doing="waiting for the operator's pods", hint=HINT)
+        except StepFailed:
+            _collect(target)
+            raise
         step.detail = ""
 
 
@@ -90,8 +93,15 @@ def _rolled_out(deployment: dict[str, dict[str, int]]) -> bool:
     return seen and counts == (wanted, wanted, wanted)
 
 
-def _diagnose(target: Target) -> str:
-    return f"{' '.join(target.kubectl)} -n {OPERATOR_NAMESPACE} describe pods; … logs deployment/{RELEASE}"
+def _collect(target: Target) -> None:
+    """Put into the log what explains an operator that does not come up: events, pods, their last words."""
+    questions = (
+        ("get", "events", "--sort-by=.lastTimestamp"),
+        ("get", "pods", "--output=wide"),
+        ("logs", f"deployment/{RELEASE}-operator", "--all-pods", "--all-containers", "--prefix", "--tail=15"),
+    )
+    answers = [_run(target.kubectl, f"--namespace={OPERATOR_NAMESPACE}", *question) for question in questions]
+    target.log.write_text("\n".join(done.stdout + done.stderr for done in answers))
 
 
 def _run(tool: tuple[str, ...], *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -232,7 +232,6 @@ def push(images: list[Image], screen: Screen) -> None:
                 *_buildah(),
                 "push",
                 "--tls-verify=false",
-                "--disable-compression",
                 image.local,
                 f"docker://{image.reference}",
             ]
