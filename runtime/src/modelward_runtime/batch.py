@@ -18,6 +18,7 @@ It must not know transports, and never touches a payload but to join and to spli
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ import numpy as np
 from modelward_runtime.errors import ApiError, DeadlineExceeded, InferenceFailed, QueueFull, Unavailable
 from modelward_runtime.model import Model
 from modelward_runtime.states import Cleared, Raw
+
+_TICK = 0.001  # seconds; the event loop's timers know nothing finer, and none would be no wait at all
 
 Outcome = Raw | ApiError
 Signature = object
@@ -75,6 +78,7 @@ class Batcher:
         self._max_queue = max_queue
         self._observer = observer
         self._loop = asyncio.get_running_loop()
+        self._clock = time.perf_counter  # uvloop's own time stands still within a turn and counts milliseconds
         self._groups: OrderedDict[Signature, OrderedDict[_Item, None]] = OrderedDict()
         self._waiting = 0
         self._free = workers
@@ -132,7 +136,7 @@ class Batcher:
             raise Unavailable("the server is draining")
         if self._waiting >= self._max_queue:
             raise QueueFull(self._waiting)
-        item = _Item(cleared, self._loop.time(), self._loop.create_future())
+        item = _Item(cleared, self._clock(), self._loop.create_future())
         if self._max_rows > 1:
             self._sign(item)
         group = self._groups.get(item.signature)
@@ -181,7 +185,7 @@ class Batcher:
         """The group whose turn it is; None, and a timer, where all of them wait for company."""
         if not self._max_delay or self._draining:
             return next(iter(self._groups), None)
-        now, soonest = self._loop.time(), float("inf")
+        now, soonest = self._clock(), float("inf")
         for signature, group in self._groups.items():
             head = next(iter(group))
             due = head.arrived + self._max_delay
@@ -189,13 +193,13 @@ class Batcher:
                 return signature
             soonest = min(soonest, due)
         if self._groups:
-            self._wake_at(soonest)
+            self._wake_after(soonest - now)
         return None
 
-    def _wake_at(self, due: float) -> None:
+    def _wake_after(self, delay: float) -> None:
         if self._delay_timer is not None:
             self._delay_timer.cancel()
-        self._delay_timer = self._loop.call_at(due, self._dispatch)
+        self._delay_timer = self._loop.call_later(max(delay, _TICK), self._dispatch)
 
     def _take(self, signature: Signature) -> list[_Item]:
         """The head of a group and as many of its followers as fit; the rest goes to the end of the line."""
@@ -220,10 +224,10 @@ class Batcher:
     def _work(self) -> None:
         """A worker thread's life."""
         while (batch := self._jobs.get()) is not None:
-            started = self._loop.time()
+            started = self._clock()
             live = [item for item in batch if not item.future.done()]
             outcomes = run_together(self._model, [item.cleared for item in live]) if live else []
-            ended = self._loop.time()
+            ended = self._clock()
             try:
                 self._loop.call_soon_threadsafe(self._finish, live, outcomes, started, ended)
             except RuntimeError:  # the loop is closed: nobody waits any more
