@@ -4,6 +4,7 @@ On a terminal one line is redrawn ten times a second. Where output is a file or 
 second prints one line; a longer one prints a line at its start, then every ten seconds, and at its end.
 """
 
+import shutil
 import sys
 import threading
 import time
@@ -26,6 +27,11 @@ def spell(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def _width() -> int:
+    """How much of a line fits: one that wrapped could not be redrawn."""
+    return max(shutil.get_terminal_size().columns - 4, 20)
 
 
 class Step:
@@ -100,7 +106,7 @@ class Screen:
         frame, patience = 0, PLAIN_PATIENCE
         while not stop.wait(0.1 if self._live else patience):
             if self._live:
-                self._out.write(f"\r\x1b[2K{FRAMES[frame % len(FRAMES)]} {step.line()[:150]}")
+                self._out.write(f"\r\x1b[2K{FRAMES[frame % len(FRAMES)]} {step.line()[: _width()]}")
                 self._out.flush()
             else:
                 self.say(f"… {step.line()}")
