@@ -1,14 +1,13 @@
-"""Models for the runtime's tests: doubles of its engine seam in plain numpy, and a tiny real ONNX file."""
+"""Models for the tests of the request path: doubles of the engine's seam in plain numpy, and a real one of every datatype."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from modelward_runtime.model import Array, TensorSpec
+from tests.onnx_models import model, value
 
 Compute = Callable[[Mapping[str, Array]], dict[str, Array]]
 
@@ -51,21 +50,7 @@ def echo(*specs: TensorSpec) -> Double:
     return Double(compute, specs, outputs, batchable=False)
 
 
-def write_linear_onnx(path: Path) -> Array:
-    """A real model file, y[n,3] = x[n,4] @ w; returns w."""
-    weights = np.arange(12, dtype=np.float32).reshape(4, 3) / 4
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "linear",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
-        [numpy_helper.from_array(weights, "w")],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return weights
-
-
-_ONNX_TYPES = {
+ONNX_TYPES = {
     "BOOL": TensorProto.BOOL,
     "UINT8": TensorProto.UINT8,
     "UINT16": TensorProto.UINT16,
@@ -82,10 +67,10 @@ _ONNX_TYPES = {
 }
 
 
-def write_echo_onnx(path: Path, datatypes: Sequence[str]) -> None:
-    """A real model file that gives every input back: `in_FP32` comes out as `out_FP32`, of shape [n, 2]."""
-    nodes = [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in datatypes]
-    inputs = [helper.make_tensor_value_info(f"in_{name}", _ONNX_TYPES[name], ["n", 2]) for name in datatypes]
-    outputs = [helper.make_tensor_value_info(f"out_{name}", _ONNX_TYPES[name], ["n", 2]) for name in datatypes]
-    graph = helper.make_graph(nodes, "echo", inputs, outputs)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+def every_type() -> onnx.ModelProto:
+    """A real model that gives every input back: in_FP32 of shape [n, 2] comes out as out_FP32."""
+    names = list(ONNX_TYPES)
+    nodes = [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in names]
+    inputs = [value(f"in_{name}", ONNX_TYPES[name], ["n", 2]) for name in names]
+    outputs = [value(f"out_{name}", ONNX_TYPES[name], ["n", 2]) for name in names]
+    return model(nodes, inputs, outputs)
