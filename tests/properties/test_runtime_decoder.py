@@ -1,7 +1,7 @@
 """Whatever bytes come, the decoders answer with tensors that fit the model or with an `ApiError`, and with nothing else."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from modelward_runtime.states import Decoded
 from tests.runtime_models import Double, echo
 
 DATATYPES = sorted(NUMPY_TYPES)
+WIDTHS: dict[str, Literal[16, 32, 64]] = {"FP16": 16, "FP32": 32, "FP64": 64}
 EVERY_TYPE = echo(*(TensorSpec(f"in_{name}", name, (-1, 2)) for name in DATATYPES))
 ONE = echo(TensorSpec("x", "FP32", (-1, 2)), TensorSpec("s", "BYTES", (-1,)))
 
@@ -137,7 +138,7 @@ def arrays(datatype: str, shape: list[int]) -> st.SearchStrategy[np.ndarray]:
     if datatype == "BYTES":
         element = st.text(max_size=4)
     elif dtype.kind == "f":
-        element = st.floats(width=dtype.itemsize * 8, allow_nan=False, allow_infinity=False)
+        element = st.floats(width=WIDTHS[datatype], allow_nan=False, allow_infinity=False)
     elif dtype.kind == "b":
         element = st.booleans()
     else:

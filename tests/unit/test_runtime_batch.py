@@ -106,7 +106,8 @@ async def test_zero_rows_are_answered(make: Make) -> None:
     gate = Gate()
     gate.open.set()
     batcher = make(gate, Batching(2))
-    assert [[], [2]] == await asyncio.gather(later(batcher, rows()), later(batcher, rows(1)))
+    tasks = [later(batcher, rows()), later(batcher, rows(1))]
+    assert [[], [2]] == await asyncio.gather(*tasks)
 
 
 async def test_only_equal_signatures_share_a_run(make: Make) -> None:
@@ -183,7 +184,7 @@ async def test_cancelled_requests_leave_the_queue_at_once_and_never_run(make: Ma
     last = later(batcher, rows(2))
     await settle()
     gate.open.set()
-    assert [[2], [4]] == await asyncio.gather(first, last)
+    assert [[2.0], [4.0]] == [await first, await last]
     assert [1, 1] == gate.runs
 
 
