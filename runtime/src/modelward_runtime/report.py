@@ -8,7 +8,7 @@ of the file contract `runtime/v1` (README.md, "The report"). It must not do I/O.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,8 @@ from modelward_runtime.config import API_VERSION, Boot
 from modelward_runtime.errors import LoadError
 from modelward_runtime.log import timestamp
 
-_LONGEST_MESSAGE = 2000  # characters; the kubelet keeps 4096 bytes of a termination message
+_LONGEST_MESSAGE = 2000  # characters
+_TERMINATION_MESSAGE = 4096  # bytes that the kubelet keeps
 
 
 class State(StrEnum):
@@ -118,11 +119,10 @@ class Report:
             }
         )
 
-    def termination_message(self) -> bytes:
-        """One line of JSON for the termination log: the failure and the URI."""
-        return termination_message(self.failure or {}, self.boot.model.uri)
 
-
-def termination_message(failure: dict[str, Any], uri: str) -> bytes:
-    """The failure object plus `uri`, as the kubelet shows it in the container's last state."""
-    return msgspec.json.encode(failure | {"uri": uri}) + b"\n"
+def termination_message(failure: Mapping[str, Any], uri: str) -> bytes:
+    """The failure object plus `uri` as one line of JSON; the message is cut until the kubelet keeps all of it."""
+    line = msgspec.json.encode({**failure, "uri": uri}) + b"\n"
+    message = str(failure.get("message", ""))
+    over = len(line) - _TERMINATION_MESSAGE
+    return line if over <= 0 or not message else termination_message({**failure, "message": message[: -over - 1]}, uri)

@@ -40,13 +40,13 @@ class Cache:
 
     def recall(self, source: str, touch: Touch) -> Record | None:
         """The record of a whole and unchanged download of this very source, None when there is none."""
+        shutil.rmtree(self._partial, ignore_errors=True)
         try:
             record = msgspec.json.decode(self._record.read_bytes(), type=Record)
+            whole = record.source == source and set(files_below(self._model)) == set(record.files)
+            same = whole and all(hash_file(self._model / name, touch) == known for name, known in record.files.items())
         except (OSError, msgspec.DecodeError):
             return None
-        if record.source != source or set(files_below(self._model)) != set(record.files):
-            return None
-        same = all(hash_file(self._model / name, touch) == known for name, known in record.files.items())
         return record if same else None
 
     def begin(self) -> Path:
