@@ -18,6 +18,7 @@ from modelward_operator.cluster.client import Client, NotFound, load_configurati
 from modelward_operator.cluster.kinds import MODEL, Resource
 from modelward_operator.errors import OperatorError
 from tests.integration.apiserver import TOKEN, ApiServer, api_server
+from tests.integration.rig import Rig, make_rig
 
 ROOT = Path(__file__).parents[2]
 CRD = Resource("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
@@ -40,7 +41,7 @@ async def _apply_crds() -> None:
         for file in sorted((ROOT / "crds").glob("*.yaml")):
             await client.apply(CRD, yaml.safe_load(file.read_text()), manager="test", force=True)
         async with asyncio.timeout(30):
-            while not await _served(client):
+            while not await _served(client):  # noqa: ASYNC110  -- the API announces nothing
                 await asyncio.sleep(0.1)
     finally:
         await client.close()
@@ -93,3 +94,10 @@ def dry_run(server: ApiServer) -> Callable[[dict[str, Any]], str]:
         return ""
 
     return attempt
+
+
+@pytest.fixture
+async def rig(client: Client, namespace: str) -> AsyncIterator[Rig]:
+    """The operator's parts on the test's namespace."""
+    async with make_rig(client, namespace) as made:
+        yield made

@@ -1,14 +1,14 @@
 """Kopf is the doorbell: an event on a ModelDeployment puts its key on the queue, and nothing else happens here.
 
-Only `on.event`, `on.startup` and `on.cleanup` (tests/unit/test_kopf_lint.py): they make kopf write nothing at all, no finalizer, no
-annotation, no status. Retries, order and time belong to workqueue.py. What a pass reads comes from cluster/store.py, which is fed
-here for ModelDeployments and by cluster/watch.py for their children.
+Only `on.event`, `on.startup`, `on.cleanup` and `on.login` (tests/unit/test_kopf_lint.py): they make kopf write nothing at all, no
+finalizer, no annotation, no status. Retries, order and time belong to workqueue.py. What a pass reads comes from cluster/store.py,
+which is fed here for ModelDeployments and by cluster/watch.py for their children.
 
 Called by main.py, which hands over the functions to call; there is no state here.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 import kopf
@@ -77,9 +77,22 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry(doorbell: Doorbell, *, started: Callable[[], None], stopped: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Return kopf's handlers, wired to `doorbell`; `started` and `stopped` mark kopf's life."""
+def registry(
+    doorbell: Doorbell,
+    login: Callable[[], Awaitable[dict[str, Any]]],
+    *,
+    started: Callable[[], None],
+    stopped: Callable[[], None],
+) -> kopf.OperatorRegistry:
+    """Return kopf's handlers, wired to `doorbell`; `started` and `stopped` mark kopf's life.
+
+    `login` gives the credentials of our own client, when kopf starts and whenever the API server answers 401.
+    """
     handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def _login(**_: object) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**await login())
 
     @kopf.on.startup(registry=handlers)
     async def _startup(**_: object) -> None:

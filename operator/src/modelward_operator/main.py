@@ -82,6 +82,7 @@ class Parts:
     metrics: Metrics
     store: Store
     queue: WorkQueue[Key]
+    client: Client
     lease: Lease
     models: tuple[Stream, ...]
     streams: tuple[Stream, ...]
@@ -140,6 +141,7 @@ async def _live(parts: Parts, stop: asyncio.Event) -> None:
     namespaces = parts.settings.watch_namespaces
     handlers = registry(
         parts.doorbell,
+        parts.client.credentials,
         started=lambda: logger.debug("kopf started"),
         stopped=lambda: logger.debug("kopf stopped"),
     )
@@ -303,6 +305,7 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
             metrics=metrics,
             store=store,
             queue=queue,
+            client=client,
             lease=lease,
             models=follow([MODEL]),
             streams=follow([*CHILDREN, *OBSERVED], labels=f"{MANAGED_BY}={MANAGER}"),

@@ -6,6 +6,7 @@
         somebody else's ──────────────────▶ refused: NotOwned
         ours, same hash and a superset ───▶ nothing
         ours, or an orphan of ours ───────▶ apply with force, bound to the UID that was seen
+                                          (rejected, as an edited immutable ConfigMap: delete and make anew)
     then delete what carries our owner UID and is not planned
 
 Server-side apply throughout, so that fields of others stay. A 4xx or a lost connection becomes a `Refusal` and the other children
@@ -29,6 +30,8 @@ from modelward_operator.plan import names
 
 NEEDED_BY_PODS: Final = frozenset({"ServiceAccount", "ConfigMap", "NetworkPolicy"})
 """Without these pods would not start, or would start with a stranger's identity or an open door."""
+REPLACEABLE: Final = frozenset({"Service", "ConfigMap", "PodDisruptionBudget"})
+"""What may be deleted and made anew when an apply is rejected: no pod dies of it, and no door opens meanwhile."""
 TRUSTED: Final = 30.0
 """Seconds for which a ModelDeployment that was heard of counts as alive without asking."""
 
@@ -50,7 +53,7 @@ class Applier:
         workload = plan.find("Deployment")
         if workload and not blocked:
             done += [await self._settle(workload, given, confirmed, plan.handover_replicas)]
-        done += await asyncio.gather(*(self._delete(child, given) for child in superfluous(plan, given)))
+        done += await asyncio.gather(*(self._prune(child) for child in superfluous(plan, given)))
         return Applied(
             writes=sum(one for one in done if isinstance(one, int)),
             refusals=tuple(one for one in done if isinstance(one, Refusal)),
@@ -79,8 +82,20 @@ class Applier:
         if "deletionTimestamp" in live["metadata"] or up_to_date(live, planned):
             return 0  # what ends is made anew once the watch tells that it is gone
         writes = await self._hand_over(planned, handover) if handover is not None and _is_ours_to_give(live) else 0
-        await self._write(_bound(planned, live), force=True)
+        try:
+            await self._write(_bound(planned, live), force=True)
+        except Rejected:
+            if kind not in REPLACEABLE:
+                raise
+            return writes + await self._make_anew(planned, live)
         return writes + 1
+
+    async def _make_anew(self, planned: Json, live: Json) -> int:
+        """Replace what cannot be repaired in place: an apply leaves list items of others, with which ours may not be valid."""
+        logger.warning("made anew", extra={"kind": planned["kind"], "child": planned["metadata"]["name"]})
+        await self._delete_live(live)
+        await self._write(planned, force=False)
+        return 2
 
     async def _look(self, planned: Json) -> Json:
         """Ask the API for an object that the store does not have: it may be somebody else's, without our label."""
@@ -109,25 +124,28 @@ class Applier:
         self._store.feed(await self._client.apply(DEPLOYMENT, holding, manager=names.HANDOVER_MANAGER, force=True))
         return 1
 
-    async def _delete(self, child: Json, given: Given) -> int | Refusal:
-        meta = child["metadata"]
+    async def _prune(self, child: Json) -> int | Refusal:
         try:
-            answer = await self._client.delete(
-                BY_KIND[child["kind"]], given.key.namespace, meta["name"], uid=meta["uid"]
-            )
-        except NotFound:
-            self._store.forget(ref_of(child), meta["uid"])
-            return 0
+            return await self._delete_live(child)
         except Conflict:
             return 0  # another object by now: the watch will tell
         except Rejected as error:
             return _refusal(child, "Rejected", error)
         except Unreadable as error:
             return _refusal(child, "Unwritten", error)
-        if answer.get("kind") == child["kind"]:
+
+    async def _delete_live(self, live: Json) -> int:
+        """Delete exactly the object that was seen; the number of writes it took."""
+        meta, resource = live["metadata"], BY_KIND[live["kind"]]
+        try:
+            answer = await self._client.delete(resource, meta["namespace"], meta["name"], uid=meta["uid"])
+        except NotFound:
+            self._store.forget(ref_of(live), meta["uid"])
+            return 0
+        if answer.get("kind") == live["kind"]:
             self._store.feed(answer)  # it ends gracefully
         else:
-            self._store.forget(ref_of(child), meta["uid"])
+            self._store.forget(ref_of(live), meta["uid"])
         return 1
 
     async def _confirm_owner(self, given: Given) -> None:

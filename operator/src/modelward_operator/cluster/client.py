@@ -96,7 +96,7 @@ class Client:
         count: Callable[[str, str, int], None] = lambda _verb, _kind, _code: None,
         fence: Callable[[], None] = _no_fence,
     ) -> None:
-        self._configuration = configuration
+        self.configuration = configuration
         self._rest = RESTClientObject(configuration)
         self._base = str(configuration.host).rstrip("/")
         self._bucket = bucket or TokenBucket(100_000, 100_000)
@@ -106,6 +106,21 @@ class Client:
     async def close(self) -> None:
         """Close the connections."""
         await self._rest.close()
+
+    async def credentials(self) -> dict[str, Any]:
+        """Return how this client reaches the API server, in the words of kopf's ConnectionInfo. Raises Unreadable."""
+        scheme, _, token = (await self._authorization()).get("Authorization", "").partition(" ")
+        configuration = self.configuration
+        return {
+            "server": self._base,
+            "ca_path": configuration.ssl_ca_cert,
+            "ca_data": None if configuration.ssl_ca_cert else configuration.ca_cert_data,
+            "insecure": not configuration.verify_ssl,
+            "scheme": scheme or None,
+            "token": token or None,
+            "certificate_path": configuration.cert_file,
+            "private_key_path": configuration.key_file,
+        }
 
     # ---- reads
 
@@ -236,7 +251,7 @@ class Client:
 
     async def _authorization(self) -> dict[str, str]:
         try:
-            bearer = (await self._configuration.auth_settings()).get("BearerToken")
+            bearer = (await self.configuration.auth_settings()).get("BearerToken")
         except (OSError, ConfigException) as error:
             raise Unreadable(f"credentials cannot be read: {error}") from error
         return {"Authorization": str(bearer["value"])} if bearer else {}

@@ -1,0 +1,373 @@
+"""Children on a real API server: made once, repaired, pruned, handed over, and never taken from others."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from modelward_operator.cluster.client import NotFound
+from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL
+from modelward_operator.facts import Json
+from modelward_operator.plan import names
+from tests.integration.rig import INSTALLATION, Rig, make_rig
+
+IMAGE = INSTALLATION.runtime_image
+
+FULL: Json = {
+    "model": {
+        "uri": "s3://models/fraud/7/",
+        "version": "7",
+        "digest": "sha256:" + "ab" * 32,
+        "storage": {
+            "secretRef": {"name": "s3-read"},
+            "caBundleRef": {"name": "corp-ca"},
+            "endpoint": "https://s3.example",
+            "region": "eu-1",
+        },
+    },
+    "runtime": {
+        "image": "registry.example/runtime:2",
+        "batching": {"maxBatchSize": 16, "maxDelayMicroseconds": 500},
+        "threads": 2,
+        "env": [
+            {"name": "PLAIN", "value": "x"},
+            {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        ],
+        "startupTimeoutSeconds": 600,
+    },
+    "resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"cpu": "1500m", "memory": "2Gi"}},
+    "accelerator": {"resourceName": "nvidia.com/gpu", "count": 1},
+    "scheduling": {
+        "nodeSelector": {"pool": "gpu"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "high",
+        "runtimeClassName": "nvidia",
+    },
+    "scaling": {"autoscaler": "None", "replicas": 3},
+    "security": {"networkPolicy": {"allowFrom": [{"namespace": "shop"}, {"namespace": "checkout"}]}},
+}
+PVC: Json = {"model": {"uri": "pvc://claim/sub/folder"}}
+RECREATE: Json = {"rollout": {"strategy": "Recreate"}, "scaling": {"replicas": 0}}
+
+SPECS = [
+    pytest.param({}, id="smallest"),
+    pytest.param(FULL, id="every-field"),
+    pytest.param(PVC, id="volume"),
+    pytest.param(RECREATE, id="recreate-none"),
+    pytest.param({"suspend": True}, id="suspended"),
+    pytest.param({"scaling": {"autoscaler": "External"}}, id="external"),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+async def test_a_second_pass_writes_nothing(rig: Rig, spec: Json) -> None:
+    await rig.create(spec)
+    await rig.reconcile()
+    first = await rig.versions()
+    assert {"ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "Deployment"} <= {kind for kind, _ in first}
+    rig.writes.clear()
+    await rig.heard_all()
+    await rig.reconcile()
+    await rig.reconcile()
+    assert rig.writes == {}
+    assert await rig.versions() == first
+
+
+async def test_each_child_costs_one_write_and_the_status_one(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    assert {("apply", kind) for kind in ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "Deployment")} | {
+        ("patch", "ModelDeployment")
+    } == {what for what in rig.writes if what[1] != "Event"}
+    assert rig.writes["apply", "ConfigMap"] == 2
+    assert sum(rig.writes.values()) - rig.writes["create", "Event"] == 7
+
+
+async def test_a_restarted_operator_writes_nothing(rig: Rig, client: Any) -> None:
+    await rig.create(FULL)
+    await rig.reconcile()
+    before = await rig.versions()
+    async with make_rig(client, rig.namespace) as anew:
+        await anew.reconcile()
+        assert anew.writes == {}
+    assert await rig.versions() == before
+
+
+DRIFTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("ServiceAccount", "token mounted", {"automountServiceAccountToken": True}),
+    ("ConfigMap", "policy changed", {"data": {"policy.json": "{}"}}),
+    ("NetworkPolicy", "opened to all", {"spec": {"ingress": [{}]}}),
+    ("NetworkPolicy", "other pods", {"spec": {"podSelector": {"matchLabels": {"x": "y"}}}}),
+    ("Service", "selects others", {"spec": {"selector": {"app": "other"}}}),
+    ("Service", "port moved", {"spec": {"ports": [{"name": "http", "port": 80, "targetPort": "http"}]}}),
+    ("PodDisruptionBudget", "blocks drains", {"spec": {"maxUnavailable": 0}}),
+    ("Deployment", "scaled by hand", {"spec": {"replicas": 9}}),
+    (
+        "Deployment",
+        "container changed",
+        {"spec": {"template": {"spec": {"containers": [{"name": "runtime", "image": IMAGE, "args": ["serve"]}]}}}},
+    ),
+    ("Deployment", "runs as root", {"spec": {"template": {"spec": {"securityContext": {"runAsUser": 0}}}}}),
+    ("Deployment", "label gone", {"metadata": {"labels": {"app.kubernetes.io/name": None}}}),
+    ("Service", "owner gone", {"metadata": {"ownerReferences": None}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "what", "patch"), DRIFTS, ids=[f"{kind}-{what}" for kind, what, _ in DRIFTS])
+async def test_drift_is_repaired(rig: Rig, kind: str, what: str, patch: dict[str, Any]) -> None:
+    await rig.create({"scaling": {"replicas": 2}})
+    await rig.reconcile()
+    name = names.policy_config_name("fraud") if kind == "ConfigMap" else "fraud"
+    before = await rig.get(kind, name)
+    await rig.admin.patch(BY_KIND[kind], rig.namespace, name, patch, manager="somebody")
+    await rig.heard_all()
+    await rig.reconcile()
+    after = await rig.get(kind, name)
+    for part in ("spec", "data", "automountServiceAccountToken"):
+        assert _without_address(after.get(part)) == _without_address(before.get(part)), what
+    for part in ("labels", "ownerReferences"):
+        assert after["metadata"][part] == before["metadata"][part], what
+
+
+@pytest.mark.xfail(
+    strict=True, reason="plan.deployment keeps the live image: one set by hand is taken for the chosen one"
+)
+async def test_an_image_set_by_hand_is_put_back(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    forged = {"spec": {"template": {"spec": {"containers": [{"name": "runtime", "image": "evil"}]}}}}
+    await rig.admin.patch(DEPLOYMENT, rig.namespace, "fraud", forged, manager="somebody")
+    await rig.heard_all()
+    await rig.reconcile()
+    containers = (await rig.get("Deployment"))["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == IMAGE
+
+
+def _without_address(part: Any) -> Any:
+    return {k: v for k, v in part.items() if not k.startswith("clusterIP")} if isinstance(part, dict) else part
+
+
+async def test_an_immutable_boot_file_that_somebody_replaced_is_made_anew(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    (name,) = [name for kind, name in await rig.children() if kind == "ConfigMap" and "-boot-" in name]
+    before = await rig.get("ConfigMap", name)
+    await rig.admin.delete(BY_KIND["ConfigMap"], rig.namespace, name, uid=before["metadata"]["uid"])
+    meta = {
+        part: before["metadata"][part] for part in ("name", "namespace", "labels", "annotations", "ownerReferences")
+    }
+    forged = {**before, "metadata": meta, "data": {"boot.json": "{}"}}
+    made = await rig.admin.create(BY_KIND["ConfigMap"], forged, manager="somebody")
+    await rig.until(lambda: rig.live("ConfigMap", name).get("metadata", {}).get("uid") == made["metadata"]["uid"])
+    await rig.reconcile()
+    assert (await rig.get("ConfigMap", name))["data"] == before["data"]
+
+
+@pytest.mark.parametrize("kind", [resource.kind for resource in CHILDREN])
+async def test_a_deleted_child_comes_back(rig: Rig, kind: str) -> None:
+    await rig.create({"scaling": {"replicas": 2}})
+    await rig.reconcile()
+    for (its_kind, name), child in (await rig.children()).items():
+        if its_kind == kind:
+            await rig.admin.delete(BY_KIND[kind], rig.namespace, name, uid=child["metadata"]["uid"])
+            await rig.unknown(kind, name)
+    assert rig.rung[-1] == rig.key()
+    await rig.reconcile()
+    assert kind in {its_kind for its_kind, _ in await rig.children()}
+
+
+async def test_fields_of_others_stay(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    theirs = {"metadata": {"annotations": {"team": "risk"}}, "spec": {"template": {"metadata": {"labels": {"x": "y"}}}}}
+    await rig.admin.patch(DEPLOYMENT, rig.namespace, "fraud", theirs, manager="somebody")
+    await rig.heard_all()
+    await rig.change({"runtime": {"threads": 3}})
+    await rig.reconcile()
+    after = await rig.get("Deployment")
+    assert after["metadata"]["annotations"]["team"] == "risk"
+    assert after["spec"]["template"]["metadata"]["labels"]["x"] == "y"
+
+
+async def test_a_field_that_leaves_the_spec_leaves_the_child(rig: Rig) -> None:
+    await rig.create({"scheduling": {"nodeSelector": {"pool": "gpu"}}})
+    await rig.reconcile()
+    assert (await rig.get("Deployment"))["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "gpu"}
+    await rig.change({"scheduling": None})
+    await rig.reconcile()
+    assert "nodeSelector" not in (await rig.get("Deployment"))["spec"]["template"]["spec"]
+
+
+async def test_what_leaves_the_plan_is_pruned(rig: Rig) -> None:
+    await rig.create({"scaling": {"replicas": 2}})
+    await rig.reconcile()
+    assert ("PodDisruptionBudget", "fraud") in await rig.children()
+    await rig.change({"scaling": {"replicas": 1}})
+    await rig.reconcile()
+    assert ("PodDisruptionBudget", "fraud") not in await rig.children()
+
+
+async def test_a_boot_file_stays_while_a_revision_uses_it_and_goes_after(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    workload = await rig.get("Deployment")
+    (old,) = [name for kind, name in await rig.children() if kind == "ConfigMap" and "-boot-" in name]
+    replica_set = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": "fraud-1", "namespace": rig.namespace, "labels": workload["metadata"]["labels"]},
+        "spec": {
+            "replicas": 0,
+            "selector": workload["spec"]["selector"],
+            "template": workload["spec"]["template"],
+        },
+    }
+    made = await rig.admin.create(BY_KIND["ReplicaSet"], replica_set, manager="controller")
+    await rig.until(lambda: bool(rig.live("ReplicaSet", "fraud-1")))
+    await rig.change({"runtime": {"threads": 3}})
+    await rig.reconcile()
+    boots = {name for kind, name in await rig.children() if kind == "ConfigMap" and "-boot-" in name}
+    assert old in boots
+    assert len(boots) == 2
+    await rig.admin.delete(BY_KIND["ReplicaSet"], rig.namespace, "fraud-1", uid=made["metadata"]["uid"])
+    await rig.unknown("ReplicaSet", "fraud-1")
+    await rig.reconcile()
+    assert {name for kind, name in await rig.children() if kind == "ConfigMap" and "-boot-" in name} == boots - {old}
+
+
+async def test_a_strangers_object_is_refused_and_left_alone(rig: Rig) -> None:
+    stranger = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "fraud", "namespace": rig.namespace},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}},
+    }
+    theirs = await rig.admin.create(BY_KIND["Service"], stranger, manager="somebody")
+    await rig.create()
+    again = await rig.reconcile()
+    assert await rig.get("Service") == theirs
+    ready = await rig.condition("Ready")
+    assert ready["status"] == "False"
+    assert "Service fraud" in ready["message"]
+    assert "belongs to" in ready["message"]
+    assert again is not None, "it is looked at again: the stranger may go"
+    await rig.admin.delete(BY_KIND["Service"], rig.namespace, "fraud", uid=theirs["metadata"]["uid"])
+    await rig.reconcile()
+    assert (await rig.get("Service"))["spec"]["selector"]["modelward.dev/model"] == "fraud"
+
+
+async def test_a_stranger_who_wears_our_labels_is_refused_all_the_same(rig: Rig) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1-2-3", "controller": True}
+    stranger = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {
+            "name": "fraud",
+            "namespace": rig.namespace,
+            "labels": names.selector("fraud"),
+            "ownerReferences": [owner],
+        },
+    }
+    theirs = await rig.admin.create(BY_KIND["ServiceAccount"], stranger, manager="somebody")
+    await rig.until(lambda: bool(rig.live("ServiceAccount")))
+    await rig.create()
+    await rig.reconcile()
+    assert await rig.get("ServiceAccount") == theirs
+    assert await rig.is_gone("Deployment"), "no pod runs with a stranger's identity"
+    assert "ConfigMap x" in (await rig.condition("Ready"))["message"]
+
+
+async def test_orphans_of_an_earlier_incarnation_are_adopted(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    for (kind, name), child in (await rig.children()).items():
+        assert child["metadata"]["ownerReferences"]
+        await rig.admin.patch(
+            BY_KIND[kind], rig.namespace, name, {"metadata": {"ownerReferences": None}}, manager="orphaner"
+        )
+    old = await rig.get("ModelDeployment")
+    uids = {key: child["metadata"]["uid"] for key, child in (await rig.children()).items()}
+    await rig.admin.delete(MODEL, rig.namespace, "fraud", uid=old["metadata"]["uid"])
+    await rig.unknown("ModelDeployment")
+    new = await rig.create()
+    await rig.heard_all()
+    await rig.reconcile()
+    adopted = await rig.children()
+    assert {key: child["metadata"]["uid"] for key, child in adopted.items()} == uids, "nothing was made anew"
+    assert {child["metadata"]["ownerReferences"][0]["uid"] for child in adopted.values()} == {new["metadata"]["uid"]}
+
+
+async def test_replicas_change_hands_without_being_reset(rig: Rig) -> None:
+    await rig.create({"scaling": {"autoscaler": "None", "replicas": 3}})
+    await rig.reconcile()
+    assert (await rig.get("Deployment"))["spec"]["replicas"] == 3
+
+    await rig.change({"scaling": {"autoscaler": "External", "replicas": None}})
+    seen = await _replicas_during(rig)
+    assert seen == {3}, "they stand while they change hands"
+    scaled = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 5}}
+    await rig.admin.patch(DEPLOYMENT, rig.namespace, "fraud", scaled, manager="keda", subresource="scale")
+    await rig.heard_all()
+    await rig.reconcile()
+    await rig.change({"runtime": {"threads": 2}})
+    await rig.reconcile()
+    assert (await rig.get("Deployment"))["spec"]["replicas"] == 5, "the autoscaler's number stands through an update"
+
+    await rig.change({"scaling": {"autoscaler": "None", "replicas": 2}})
+    assert await _replicas_during(rig) == {2}
+
+
+async def _replicas_during(rig: Rig) -> set[int]:
+    """Run a pass and return every number of replicas that a watcher of the Deployment saw."""
+    since = (await rig.get("Deployment"))["metadata"]["resourceVersion"]
+    seen: list[int] = []
+
+    async def watch() -> None:
+        labels = "modelward.dev/model=fraud"
+        async for event in rig.admin.watch(DEPLOYMENT, rig.namespace, labels=labels, since=since):
+            if event["type"] == "MODIFIED":
+                seen.append(event["object"]["spec"]["replicas"])
+
+    watcher = asyncio.create_task(watch())
+    await rig.reconcile()
+    latest = (await rig.get("Deployment"))["spec"]["replicas"]
+    await rig.until(lambda: bool(seen) and seen[-1] == latest)
+    await asyncio.sleep(0.1)
+    watcher.cancel()
+    return set(seen)
+
+
+async def test_a_suspended_external_model_gets_its_number_back(rig: Rig) -> None:
+    await rig.create({"scaling": {"autoscaler": "External"}})
+    await rig.reconcile()
+    scaled = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 4}}
+    await rig.admin.patch(DEPLOYMENT, rig.namespace, "fraud", scaled, manager="keda", subresource="scale")
+    await rig.heard_all()
+    await rig.change({"suspend": True})
+    await rig.reconcile()
+    assert (await rig.get("Deployment"))["spec"]["replicas"] == 0
+    await rig.change({"suspend": None})
+    await rig.reconcile()
+    assert (await rig.get("Deployment"))["spec"]["replicas"] == 4
+
+
+async def test_nothing_is_made_for_a_model_that_is_gone(rig: Rig) -> None:
+    made = await rig.create()
+    await rig.admin.delete(MODEL, rig.namespace, "fraud", uid=made["metadata"]["uid"])
+    await rig.unknown("ModelDeployment")
+    assert await rig.reconcile() is None
+    assert await rig.children() == {}
+
+
+async def test_deletion_completes_at_once_with_the_operator_down(rig: Rig) -> None:
+    await rig.create()
+    await rig.reconcile()
+    objects = {**await rig.children(), ("ModelDeployment", "fraud"): await rig.get("ModelDeployment")}
+    assert [key for key, item in objects.items() if item["metadata"].get("finalizers")] == []
+    uid = objects["ModelDeployment", "fraud"]["metadata"]["uid"]
+    assert {
+        child["metadata"]["ownerReferences"][0]["uid"] for key, child in objects.items() if key[0] != MODEL.kind
+    } == {uid}, "garbage collection finds them all"
+    await rig.admin.delete(MODEL, rig.namespace, "fraud", uid=uid)
+    with pytest.raises(NotFound):
+        await rig.get("ModelDeployment")

@@ -1,0 +1,234 @@
+"""The whole operator as a process, kopf and Lease included, on a real API server."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.kinds import BY_KIND, LEASE, MODEL
+from tests.integration.apiserver import ApiServer
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Running:
+    """One operator process."""
+
+    process: asyncio.subprocess.Process
+    health: int
+    metrics: int
+    log: Path
+
+    async def http(self, port: int, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        _, text = await self.http(self.metrics, "/metrics")
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+    def lines(self) -> list[Json]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@asynccontextmanager
+async def running(server: ApiServer, folder: Path, namespace: str, name: str = "one") -> AsyncIterator[Running]:
+    log = folder / f"{name}.log"
+    ports = [_free_port(), _free_port()]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KUBECONFIG": str(server.kubeconfig),
+        "RUNTIME_IMAGE": "registry.example/runtime:1",
+        "POD_NAMESPACE": namespace,
+        "POD_NAME": name,
+        "WATCH_NAMESPACES": namespace,
+        "HEALTH_PORT": str(ports[0]),
+        "METRICS_PORT": str(ports[1]),
+        "LOG_LEVEL": "DEBUG",
+    }
+    command = [sys.executable, "-m", "modelward_operator.cli", "run"]
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out, stderr=out)
+    operator = Running(process, ports[0], ports[1], log)
+    try:
+        yield operator
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await true():  # noqa: ASYNC110  -- it is another process
+            await asyncio.sleep(0.05)
+
+
+async def create(client: Client, namespace: str, name: str, spec: Json | None = None) -> Json:
+    body = {
+        "apiVersion": MODEL.api_version,
+        "kind": MODEL.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"model": {"uri": "s3://models/fraud/7/"}, **(spec or {})},
+    }
+    return await client.create(MODEL, body, manager="user")
+
+
+def exists(client: Client, kind: str, namespace: str, name: str) -> Callable[[], Any]:
+    async def look() -> bool:
+        try:
+            await client.get(BY_KIND[kind], namespace, name)
+        except NotFound:
+            return False
+        return True
+
+    return look
+
+
+@pytest.fixture
+async def operator(server: ApiServer, tmp_path: Path, namespace: str) -> AsyncIterator[Running]:
+    async with running(server, tmp_path, namespace) as started:
+        yield started
+
+
+async def test_from_an_event_to_children_and_status_and_a_graceful_end(
+    operator: Running, client: Client, namespace: str
+) -> None:
+    await create(client, namespace, "fraud")
+    await until(exists(client, "Deployment", namespace, "fraud"))
+    live = await client.get(BY_KIND["Deployment"], namespace, "fraud")
+    await client.delete(BY_KIND["Deployment"], namespace, "fraud", uid=live["metadata"]["uid"])
+    await until(exists(client, "Deployment", namespace, "fraud"), 5)
+
+    async def told() -> bool:
+        status = (await client.get(MODEL, namespace, "fraud")).get("status", {})
+        return bool(status.get("conditions"))
+
+    await until(told, 5)
+    assert await operator.http(operator.health, "/healthz") == (200, "ok")
+    assert await operator.http(operator.health, "/readyz") == (200, "ok")
+    assert await operator.metric("modelward_leader") == 1
+    assert await operator.metric('modelward_api_writes_total{kind="Deployment",verb="apply"}') == 2
+    assert await operator.stop() == 0
+    lease = await client.get(LEASE, namespace, "modelward-operator")
+    assert lease["spec"].get("holderIdentity", "") == "", "given back"
+    model = await client.get(MODEL, namespace, "fraud")
+    assert "finalizers" not in model["metadata"]
+    assert "annotations" not in model["metadata"], "kopf writes nothing"
+    assert {entry["manager"] for entry in model["metadata"]["managedFields"]} == {"user", "modelward"}
+
+
+async def test_every_log_line_is_json_and_a_pass_has_one_id(operator: Running, client: Client, namespace: str) -> None:
+    await create(client, namespace, "fraud")
+    await until(exists(client, "Deployment", namespace, "fraud"))
+    await operator.stop()
+    lines = operator.lines()
+    assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
+    assert [line for line in lines if line["level"] in {"WARNING", "ERROR"}] == []
+
+
+async def test_a_restart_writes_nothing(server: ApiServer, tmp_path: Path, client: Client, namespace: str) -> None:
+    async with running(server, tmp_path, namespace) as first:
+        for number in range(5):
+            await create(client, namespace, f"model-{number}")
+        for number in range(5):
+            await until(exists(client, "Deployment", namespace, f"model-{number}"))
+        await _quiet(first)
+        assert await first.stop() == 0
+    async with running(server, tmp_path, namespace, "two") as second:
+        await until(lambda: _at_least(second, 'modelward_reconcile_seconds_count{result="success"}', 5))
+        await _quiet(second)
+        assert await _writes(second) == 0
+
+
+async def test_the_second_replica_takes_over_at_once_when_the_first_ends(
+    server: ApiServer, tmp_path: Path, client: Client, namespace: str
+) -> None:
+    async with running(server, tmp_path, namespace, "one") as first:
+        await until(lambda: _at_least(first, "modelward_leader", 1))
+        async with running(server, tmp_path, namespace, "two") as second:
+            await until(lambda: _ready(second))
+            await create(client, namespace, "fraud")
+            await until(exists(client, "Deployment", namespace, "fraud"))
+            assert await second.metric("modelward_leader") == 0
+            assert await _writes(second) == 0, "a follower watches and writes nothing"
+            await first.stop()
+            begun = asyncio.get_running_loop().time()
+            await create(client, namespace, "later")
+            await until(exists(client, "Deployment", namespace, "later"), 5)
+            assert asyncio.get_running_loop().time() - begun < 3
+            await _quiet(second)
+            assert await second.metric('modelward_api_writes_total{kind="Deployment",verb="apply"}') == 1
+
+
+async def test_a_leader_whose_lease_was_taken_ends(operator: Running, client: Client, namespace: str) -> None:
+    await until(lambda: _at_least(operator, "modelward_leader", 1))
+    live = await client.get(LEASE, namespace, "modelward-operator")
+    taken = {**live, "spec": {**live["spec"], "holderIdentity": "somebody"}}
+    await client.update(LEASE, taken, manager="test")
+    async with asyncio.timeout(10):
+        assert await operator.process.wait() == 1
+    assert "lease" in operator.lines()[-1]["message"]
+
+
+async def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "modelward_operator.cli", "run",
+        env={"PATH": os.environ["PATH"], "WORKERS": "many", "WATCH_NAMESPACES": "A_B"},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 2
+    for word in ("RUNTIME_IMAGE", "WORKERS", "WATCH_NAMESPACES"):
+        assert word in out.decode()
+
+
+async def _writes(operator: Running) -> float:
+    total = await operator.metric("modelward_api_writes_total")
+    return total - await operator.metric('modelward_api_writes_total{kind="Lease"')
+
+
+async def _ready(operator: Running) -> bool:
+    try:
+        return (await operator.http(operator.health, "/readyz"))[0] == 200
+    except aiohttp.ClientError:
+        return False
+
+
+async def _at_least(operator: Running, name: str, value: float) -> bool:
+    try:
+        return await operator.metric(name) >= value
+    except aiohttp.ClientError:
+        return False
+
+
+async def _quiet(operator: Running) -> None:
+    """Wait until no pass ran for half a second."""
+    before = -1.0
+    async with asyncio.timeout(20):
+        while (now := await operator.metric("modelward_reconcile_seconds_count")) != before:
+            before = now
+            await asyncio.sleep(0.5)
