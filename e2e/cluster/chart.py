@@ -22,6 +22,7 @@ class Target:
     kubectl: tuple[str, ...]
     helm: tuple[str, ...]
     log: Path
+    flags: tuple[str, ...] = ()  # more of helm's own, for install
 
 
 def install(target: Target, values: dict[str, str], screen: Screen) -> None:
@@ -60,19 +61,9 @@ def installed(target: Target) -> str:
 
 
 def _upgrade(target: Target, values: dict[str, str], mark: str) -> None:
-    settings = [f"--set={key}={value}" for key, value in values.items()]
-    where = [f"--namespace={OPERATOR_NAMESPACE}", "--create-namespace"]
-    done = _run(
-        target.helm,
-        "upgrade",
-        "--install",
-        RELEASE,
-        str(CHART),
-        *where,
-        *settings,
-        f"--description={mark}",
-        "--timeout=120s",
-    )
+    command = ["upgrade", "--install", RELEASE, str(CHART), f"--namespace={OPERATOR_NAMESPACE}", "--create-namespace"]
+    command += [f"--set={key}={value}" for key, value in values.items()]
+    done = _run(target.helm, *command, *target.flags, f"--description={mark}", "--timeout=120s")
     target.log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
         raise StepFailed(

@@ -164,7 +164,8 @@ def _install_operator(built: dict[str, Image], screen: Screen) -> None:
         return
     shell = str(HERE / "shell")
     values = {f"{name}.image": built[name].reference for name in ("operator", "runtime")}
-    chart.install(chart.Target((shell, "kubectl"), (shell, "helm"), LOGS / "helm.log"), values, screen)
+    flags = ("--take-ownership",)  # a test may have applied the CRDs by hand
+    chart.install(chart.Target((shell, "kubectl"), (shell, "helm"), LOGS / "helm.log", flags), values, screen)
 
 
 # ── down ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -49,13 +49,15 @@ def compare(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def foreign_processes() -> list[str]:
-    """Processes in namespaces other than ours, and the tools that lead into them or leave processes behind."""
-    own = [_link(Path(f"/proc/self/ns/{kind}")) for kind in ("net", "pid")]
+    """Processes in pid namespaces other than ours, and the tools that lead into them or leave processes behind.
+
+    A command run by `shell` shares the cluster's network only, and is its user's: it is not counted.
+    """
+    own = _link(Path("/proc/self/ns/pid"))
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        spaces = [_link(folder / "ns" / kind) for kind in ("net", "pid")]
-        program = Path(_link(folder / "exe"))
-        if all(spaces) and (spaces != own or program.name.startswith(LEADING)):
+        space, program = _link(folder / "ns" / "pid"), Path(_link(folder / "exe"))
+        if space and (space != own or program.name.startswith(LEADING)):
             found.append(f"{folder.name} {program}")
     return found
 
