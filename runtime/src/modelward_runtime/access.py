@@ -11,16 +11,17 @@ _log = logging.getLogger("modelward.access")
 
 def record(transport: str, method: str, path: str, code: str, seconds: float, received: int, sent: int) -> None:
     """Log one answered request; sizes in bytes."""
-    if _log.isEnabledFor(logging.INFO):
-        _log.info(
-            "request",
-            extra={
-                "transport": transport,
-                "method": method,
-                "path": path[:256],
-                "code": code,
-                "seconds": round(seconds, 6),
-                "requestBytes": received,
-                "responseBytes": sent,
-            },
-        )
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    # made by hand: `Logger.info` would walk the stack for a file and a line that nobody reads, at a third of the cost
+    line = logging.LogRecord(_log.name, logging.INFO, "", 0, "request", None, None)
+    line.__dict__.update(
+        transport=transport,
+        method=method,
+        path=path[:256],
+        code=code,
+        seconds=round(seconds, 6),
+        requestBytes=received,
+        responseBytes=sent,
+    )
+    _log.handle(line)

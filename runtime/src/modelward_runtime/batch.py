@@ -152,14 +152,13 @@ class Batcher:
 
     def _sign(self, item: _Item) -> None:
         """Find out with whom the request may share a run; whoever has no common number of rows, or too many, runs alone."""
-        rows = {array.shape[0] if array.ndim else -1 for array in item.cleared.inputs.values()}
+        inputs = item.cleared.inputs
+        rows = {array.shape[0] if array.ndim else -1 for array in inputs.values()}
         item.rows = rows.pop() if len(rows) == 1 else 0
         if 0 < item.rows < self._max_rows:
             item.alone = False
-            item.signature = (
-                item.cleared.outputs,
-                tuple((name, array.dtype.char, array.shape[1:]) for name, array in item.cleared.inputs.items()),
-            )
+            kinds = [(name, array.dtype.char, array.shape[1:]) for name, array in inputs.items()]
+            item.signature = (item.cleared.outputs, *kinds)
 
     def _forget(self, item: _Item) -> None:
         """Take a request that nobody awaits any more out of the queue, if it is still there."""

@@ -113,13 +113,13 @@ class Exchange:
         model, batcher = self._serving(call.name, call.version)
         started = self._enter()
         try:
-            decoded = await _off_loop(call.size, lambda: call.decode(model))
+            decoded = call.decode(model) if call.size <= OFF_LOOP_BYTES else await asyncio.to_thread(call.decode, model)
             decoded_at = self._clock()
             cleared = clear(decoded)
             raw = await batcher.run(cleared, deadline)
             released = release(cleared, raw)
             released_at = self._clock()
-            answer = await _off_loop(_size(released), lambda: call.encode(model, released))
+            answer = await self._encode(call, model, released)
             self._observe(started, decoded_at, released_at)
             return answer
         finally:
@@ -190,6 +190,11 @@ class Exchange:
             raise Unavailable("the server is draining")
         return model, self._batcher
 
+    async def _encode(self, call: Call[AnswerT], model: Model, released: Released) -> AnswerT:
+        if _size(released) <= OFF_LOOP_BYTES:
+            return call.encode(model, released)
+        return await asyncio.to_thread(call.encode, model, released)
+
     def _enter(self) -> float:
         self.metrics.in_flight += 1
         self._quiet.clear()
@@ -205,11 +210,6 @@ class Exchange:
         stages["decode"].observe(decoded_at - started)
         stages["encode"].observe(now - released_at)
         stages["total"].observe(now - started)
-
-
-async def _off_loop(size: int, work: Callable[[], AnswerT]) -> AnswerT:
-    """Do small work at once, large work on a thread."""
-    return work() if size <= OFF_LOOP_BYTES else await asyncio.to_thread(work)
 
 
 def _size(released: Released) -> int:
