@@ -170,7 +170,9 @@ class Store:
         if record is not None:
             self._unlink(ref, record)
             version = max(version, record.version)
-        self._gone.pop(ref, None)  # so that it goes to the end of the line
+        grave = self._gone.pop(ref, None)  # so that it goes to the end of the line
+        if grave is not None:
+            version, uid = max(version, grave.version), uid or grave.uid
         self._gone[ref] = _Grave(version, uid, self._clock())
         self._expire()
 
