@@ -1,0 +1,217 @@
+"""The API client: every failure has a type that says what may be concluded from it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+
+from modelward_operator.cluster import client as client_module
+from modelward_operator.cluster.client import (
+    Client,
+    Expired,
+    NotFound,
+    Rejected,
+    TokenBucket,
+    load_configuration,
+)
+from modelward_operator.cluster.kinds import DEPLOYMENT, POD
+from modelward_operator.errors import Conflict, OperatorError, Unreadable
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[tuple[Client, list[tuple[str, str, int]]]]:
+    """A client of a server that answers everything with `handler`, and what the client counted."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    counted: list[tuple[str, str, int]] = []
+    configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    made = Client(configuration, count=lambda *what: counted.append(what))
+    try:
+        yield made, counted
+    finally:
+        await made.close()
+        await runner.cleanup()
+
+
+def answering(status: int, body: object) -> Handler:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=body if isinstance(body, str) else json.dumps(body))
+
+    return handler
+
+
+READS: list[tuple[str, int, object, type[OperatorError]]] = [
+    ("not there", 404, {"message": "pods x not found"}, NotFound),
+    ("too old", 410, {"message": "too old"}, Expired),
+    ("server error", 500, {"message": "etcd"}, Unreadable),
+    ("busy", 429, {"message": "slow down"}, Unreadable),
+    ("token expired", 401, {"message": "Unauthorized"}, Unreadable),
+    ("may not read", 403, {"message": "forbidden"}, Unreadable),
+    ("a proxy's page", 502, "<html>bad gateway</html>", Unreadable),
+    ("not JSON", 200, "{", Unreadable),
+]
+
+
+@pytest.mark.parametrize(("reason", "status", "body", "error"), READS, ids=[case[0] for case in READS])
+async def test_a_failed_read_has_its_type(reason: str, status: int, body: object, error: type[OperatorError]) -> None:
+    async with serving(answering(status, body)) as (client, counted):
+        with pytest.raises(error):
+            await client.get(POD, "ns", "x")
+        assert counted == [("get", "Pod", status)], reason
+
+
+WRITES: list[tuple[str, int, type[OperatorError]]] = [
+    ("lost a race", 409, Conflict),
+    ("invalid", 422, Rejected),
+    ("not allowed, as by a quota or a namespace that ends", 403, Rejected),
+    ("server error", 503, Unreadable),
+]
+
+
+@pytest.mark.parametrize(("reason", "status", "error"), WRITES, ids=[case[0] for case in WRITES])
+async def test_a_failed_write_has_its_type_and_says_what_the_server_said(
+    reason: str, status: int, error: type[OperatorError]
+) -> None:
+    async with serving(answering(status, {"message": "because of this"})) as (client, _):
+        with pytest.raises(error, match="because of this"):
+            await client.apply(DEPLOYMENT, {"metadata": {"name": "x", "namespace": "n"}}, manager="m", force=False)
+
+
+async def test_no_answer_is_unreadable_and_counted(unused_tcp_port: int) -> None:
+    counted: list[int] = []
+    configuration = Configuration(host=f"http://127.0.0.1:{unused_tcp_port}")
+    client = Client(configuration, count=lambda _verb, _kind, code: counted.append(code))
+    with pytest.raises(Unreadable):
+        await client.get(POD, "ns", "x")
+    assert counted == [0]
+    await client.close()
+
+
+async def test_an_apply_is_what_the_api_calls_one() -> None:
+    seen: list[web.Request] = []
+    bodies: list[object] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append(request)
+        bodies.append(await request.json())
+        return web.json_response({"ok": True})
+
+    body = {"metadata": {"name": "x", "namespace": "n"}}
+    async with serving(handler) as (client, _):
+        await client.apply(DEPLOYMENT, body, manager="modelward", force=True)
+    (request,) = seen
+    assert request.method == "PATCH"
+    assert request.path == "/apis/apps/v1/namespaces/n/deployments/x"
+    assert dict(request.query) == {"fieldManager": "modelward", "force": "true"}
+    assert request.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert bodies == [body]
+
+
+async def test_a_listing_goes_through_all_pages() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        page = int(request.query.get("continue", "0"))
+        items = [{"metadata": {"name": f"p{page}"}}]
+        meta = {"resourceVersion": "7", "continue": str(page + 1) if page < 2 else ""}
+        assert request.query["labelSelector"] == "a=b"
+        return web.json_response({"items": items, "metadata": meta})
+
+    async with serving(handler) as (client, _):
+        pages = [page async for page in client.pages(POD, labels="a=b")]
+    assert [item["metadata"]["name"] for items, _ in pages for item in items] == ["p0", "p1", "p2"]
+    assert pages[0][0][0]["kind"] == "Pod"
+    assert {version for _, version in pages} == {"7"}
+
+
+def streaming(*chunks: bytes, then: float = 0.0) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(0)
+        await asyncio.sleep(then)
+        return response
+
+    return handler
+
+
+def event(name: str, size: int = 0) -> bytes:
+    obj = {"metadata": {"name": name, "resourceVersion": "1"}, "data": "x" * size}
+    return json.dumps({"type": "ADDED", "object": obj}).encode() + b"\n"
+
+
+async def test_watch_lines_may_be_cut_anywhere_and_be_as_large_as_an_object() -> None:
+    text = event("a") + event("b", size=6_000_000) + event("c")
+    cuts = [text[i : i + 65_521] for i in range(0, len(text), 65_521)]
+    async with serving(streaming(*cuts)) as (client, _):
+        events = [e async for e in client.watch(POD, "", labels="", since="1")]
+    assert [e["object"]["metadata"]["name"] for e in events] == ["a", "b", "c"]
+
+
+async def test_a_watch_that_is_too_old_says_so() -> None:
+    error = json.dumps({"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}).encode()
+    async with serving(streaming(error + b"\n")) as (client, _):
+        with pytest.raises(Expired):
+            async for _ in client.watch(POD, "", labels="", since="1"):
+                pass
+
+
+async def test_a_watch_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "SILENCE", 0.1)
+    async with serving(streaming(event("a"), then=3.0)) as (client, _):
+        seen = []
+        with pytest.raises(Unreadable):
+            async for one in client.watch(POD, "", labels="", since="1"):
+                seen.append(one)
+    assert len(seen) == 1
+
+
+async def test_a_rotated_token_is_used() -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers.get("Authorization", ""))
+        return web.json_response({})
+
+    tokens = iter(["bearer one", "bearer two"])
+
+    def refresh(configuration: Configuration) -> None:
+        configuration.api_key["BearerToken"] = next(tokens)
+
+    async with serving(handler) as (client, _):
+        client.configuration.api_key["BearerToken"] = "bearer none"
+        client.configuration.refresh_api_key_hook = refresh
+        await client.get(POD, "ns", "x")
+        await client.get(POD, "ns", "x")
+    assert seen == ["bearer one", "bearer two"]
+
+
+async def test_no_cluster_is_said_plainly() -> None:
+    with pytest.raises(Unreadable, match="no way to reach"):
+        await load_configuration({"KUBECONFIG": "/nonexistent"})
+
+
+async def test_writes_wait_for_their_token_in_order_and_reads_do_not() -> None:
+    now = 0.0
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    bucket = TokenBucket(rate=10, burst=2, clock=lambda: now, sleep=sleep)
+    for _ in range(4):
+        await bucket.take()
+    assert slept == pytest.approx([0.1, 0.2])
+    now = 10.0
+    slept.clear()
+    await bucket.take()
+    assert slept == [], "an idle bucket fills up"
