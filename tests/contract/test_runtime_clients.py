@@ -214,12 +214,12 @@ def test_loading_and_unloading_is_forbidden(client: Client) -> None:
 
 
 def test_grpc_deadlines_are_kept(tmp_path: Path) -> None:
-    save(slow(400), tmp_path / "model/model.onnx")
+    save(slow(), tmp_path / "model/model.onnx")
     with run(tmp_path, {"directory": str(tmp_path / "model")}) as process:
         process.until_ready()
         made = Client("grpc", process)
         with pytest.raises(InferenceServerException, match=r"[Dd]eadline"):
-            made.linear([[1, 2, 3, 4]], client_timeout=0.2)
+            made.linear([[1, 2, 3, 500]], client_timeout=0.2)
         process.until(
             lambda: 'code="CANCELLED"' in process.get("/metrics")[1] or "DEADLINE" in process.get("/metrics")[1]
         )
@@ -344,6 +344,7 @@ HEAD = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\n"
         ("neither length nor chunks", HEAD + b"\r\n", b"411"),
         ("a length over the limit", HEAD + b"Content-Length: 99999999999\r\n\r\n", b"413"),
         ("deep JSON", HEAD + b"Content-Length: 500000\r\n\r\n" + b'{"z":' + b"[" * 499_995, b"400"),
+        ("a head without end", b"GET /v2 HTTP/1.1\r\nX: " + b"a" * 70_000, b"431"),
         ("a lying binary header", HEAD + b"Inference-Header-Content-Length: 99\r\nContent-Length: 2\r\n\r\n{}", b"400"),
     ],
 )
@@ -365,6 +366,14 @@ def test_pipelined_requests_are_answered_in_order(one: Process) -> None:
         sent += HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
     answer = raw_exchange(one, sent)
     assert [b"0", b"1", b"2"] == [part[:1] for part in answer.split(b'"id":"')[1:]]
+
+
+def test_an_offer_to_upgrade_is_declined_and_the_body_is_read(one: Process) -> None:
+    """Java's HttpClient makes one with every first request."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 0, 0, 0]}
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
+    status, body = post(one, "/v2/models/m/infer", json.dumps({"inputs": [tensor]}).encode(), **offer)
+    assert (200, WEIGHTS[0].tolist()) == (status, json.loads(body)["outputs"][0]["data"])
 
 
 def test_callers_who_hang_up_do_no_harm(one: Process) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
+from modelward_runtime.connection import BoundedConnection
+
 _KEEP_ALIVE = 120  # seconds; longer than most clients keep an idle connection, so that they close it and not we
 _BACKLOG = 2048
 
@@ -26,7 +28,7 @@ class HttpListener:
         self._socket = bind(host, port)
         config = Config(
             app,
-            http="httptools",
+            http=BoundedConnection,
             ws="none",
             lifespan="off",
             interface="asgi3",
