@@ -119,6 +119,7 @@ async def listen(handlers: kopf.OperatorRegistry, namespaces: Collection[str], *
         registry=handlers,
         settings=kopf_settings(),
         standalone=True,
+        identity="modelward",  # type: ignore[arg-type]  # kopf keeps the type private; left out, it asks for a user that no image has
         clusterwide=not namespaces,
         namespaces=list(namespaces),
     )
