@@ -29,7 +29,7 @@ check: setup ## The quick ring: format, lint, types, walls, unit, properties, go
 	$(PYTEST) tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
 
 integration: setup ## A real API server and etcd, and a real object store: schema, apply, prune, drift, lease, fetch
-	$(CLUSTER) build etcd kube-apiserver helm
+	$(CLUSTER) build etcd kube-apiserver helm versitygw
 	$(PYTEST) tests/integration --junitxml=$(REPORTS)/integration.xml
 
 test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster

@@ -53,12 +53,13 @@ class Bucket:
         options: ClientConfig = {
             "allow_http": bool(settings.endpoint and settings.endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=10),
-            "read_timeout": timedelta(seconds=stall / 2),
+            "read_timeout": timedelta(seconds=stall / 3),
             "timeout": timedelta(days=7),  # a large model takes as long as it takes; `read_timeout` finds the stall
         }
         if ca_bundle_file:
             options["root_certificate"] = _read_bundle(Path(ca_bundle_file))
-        retries: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
+        # A silent connection is renewed twice before the stall is called one: retries must last longer than the stall.
+        retries: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=3 * stall)}
         try:
             self._store = S3Store(
                 location.bucket, config=_config(settings), client_options=options, retry_config=retries
