@@ -1,0 +1,155 @@
+"""Starts the real `modelward` command on loopback ports, for the rings that look at it from outside."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMMAND = Path(sys.executable).with_name("modelward")
+POLICY = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "000000000001"}
+
+
+@dataclass
+class Process:
+    """A running command, where it listens and where it leaves its last words."""
+
+    child: "subprocess.Popen[str]"
+    ports: tuple[int, int, int]  # REST, gRPC, admin
+    folder: Path
+
+    def get(self, path: str, *, admin: bool = True) -> tuple[int, str]:
+        """Status and body of a GET on the admin port, or on the REST port."""
+        status, _, body = call(self.ports[2 if admin else 0], "GET", path)
+        return status, body
+
+    def infer(self, name: str, rows: list[list[float]]) -> tuple[int, Mapping[str, str], Any]:
+        """Status, headers and JSON of one prediction for input x."""
+        tensor = {"name": "x", "datatype": "FP32", "shape": [len(rows), len(rows[0])], "data": rows}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        status, headers, answer = call(self.ports[0], "POST", f"/v2/models/{name}/infer", body)
+        return status, headers, json.loads(answer)
+
+    def report(self) -> Any:
+        """GET /report."""
+        return json.loads(self.get("/report")[1])
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal."""
+        self.child.send_signal(number)
+
+    def exit_code(self, seconds: float = 60) -> int:
+        """Wait for the end."""
+        return self.child.wait(seconds)
+
+    def termination(self) -> Any:
+        """The JSON in the termination log."""
+        return json.loads((self.folder / "termination-log").read_text())
+
+    def log(self) -> str:
+        """Everything on stderr so far."""
+        return (self.folder / "stderr").read_text()
+
+    def until_ready(self, seconds: float = 60) -> None:
+        """Wait for /readyz; AssertionError with the log when the process ends instead."""
+        self.until(lambda: self.get("/readyz")[0] == 200, seconds)
+
+    def until(self, condition: Any, seconds: float = 60) -> None:
+        """Wait until a condition on the running process holds; a closed port counts as not yet."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.child.poll() is None, f"ended with {self.child.poll()}: {self.log()}"
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"not within {seconds} s: {self.log()}")
+
+
+def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, Mapping[str, str], str]:
+    """One HTTP request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def free_ports(count: int = 3) -> tuple[int, ...]:
+    """Ports that nobody listens on just now."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = tuple(probe.getsockname()[1] for probe in probes)
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@contextmanager
+def command(
+    folder: Path, arguments: list[str], ports: tuple[int, ...], environment: Mapping[str, str]
+) -> Iterator[Process]:
+    """The command, ended when the test ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "stderr").open("w") as stderr:
+        child = subprocess.Popen(
+            [str(COMMAND), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, "MODELWARD_CACHE_DIR": str(folder / "cache"), **environment},
+        )
+    try:
+        yield Process(child, (ports[0], ports[1], ports[2]), folder)
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@contextmanager
+def serve(path: Path, folder: Path, *options: str) -> Iterator[Process]:
+    """`modelward serve PATH`."""
+    http_port, grpc_port, admin_port = ports = free_ports()
+    arguments = ["serve", str(path), "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
+    with command(folder, [*arguments, "--admin-port", str(admin_port), *options], ports, {}) as process:
+        yield process
+
+
+@contextmanager
+def run(
+    folder: Path,
+    source: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    policy: str | None = None,
+    **parts: Mapping[str, Any],
+) -> Iterator[Process]:
+    """`modelward run` with a boot.json of this model and these other parts, and a policy.json."""
+    http_port, grpc_port, admin_port = ports = free_ports()
+    folder.mkdir(parents=True, exist_ok=True)
+    server = {"httpPort": http_port, "grpcPort": grpc_port, "adminPort": admin_port, "drainSeconds": 0}
+    boot = {
+        "apiVersion": "runtime/v1",
+        "kind": "Boot",
+        "model": {"name": "m", "version": "7", "uri": "pvc://claim/m", **source},
+        **parts,
+        "server": {**server, **parts.get("server", {})},
+    }
+    (folder / "boot.json").write_text(json.dumps(boot))
+    (folder / "policy.json").write_text(json.dumps(POLICY) if policy is None else policy)
+    (folder / "termination-log").touch()
+    arguments = ["run", "--boot", str(folder / "boot.json"), "--policy", str(folder / "policy.json")]
+    arguments += ["--termination-log", str(folder / "termination-log")]
+    with command(folder, arguments, ports, environment or {}) as process:
+        yield process

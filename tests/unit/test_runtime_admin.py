@@ -1,0 +1,199 @@
+"""What the admin port answers in each state, the report, the live policy and the log's schema."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelward_runtime import admin
+from modelward_runtime.config import Boot, ModelSource
+from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.exits import write_termination_log
+from modelward_runtime.log import JsonFormatter, PlainFormatter, timestamp
+from modelward_runtime.policy import PolicyFile
+from modelward_runtime.report import Report, State
+
+BOOT = Boot(api_version="runtime/v1", kind="Boot", model=ModelSource(name="m", version="7", uri="s3://b/m.onnx"))
+REFUSED = LoadError(LoadReason.SOURCE_UNREACHABLE, "connection refused", "fetch", permanent=False)
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def report(clock: Clock) -> Report:
+    return Report(BOOT, "0123456789ab", wall=clock, clock=clock)
+
+
+PROBES = [
+    (State.FETCHING, 503, 503),
+    (State.VERIFYING, 503, 503),
+    (State.LOADING, 503, 503),
+    (State.WARMING_UP, 503, 503),
+    (State.READY, 200, 200),
+    (State.DRAINING, 200, 503),
+    (State.FAILED, 503, 503),
+]
+
+
+@pytest.mark.parametrize(("state", "startup", "ready"), PROBES)
+def test_probes_follow_the_state(report: Report, state: State, startup: int, ready: int) -> None:
+    report.enter(state)
+    app = admin.App(report, bytes)
+    answers = [app.answer("GET", path)[0] for path in ("/livez", "/startupz", "/readyz")]
+    assert [200, startup, ready] == answers
+
+
+def test_an_unready_probe_says_why(report: Report) -> None:
+    app = admin.App(report, bytes)
+    assert app.answer("GET", "/readyz")[2] == b"Fetching\n"
+    report.fail(REFUSED)
+    assert app.answer("GET", "/readyz")[2] == b"Fetching: SourceUnreachable: connection refused\n"
+
+
+async def test_a_head_request_has_no_body(report: Report) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("no body is read")
+
+    await admin.App(report, bytes)({"type": "http", "method": "HEAD", "path": "/livez"}, receive, send)
+    assert (200, b"") == (sent[0]["status"], sent[1]["body"])
+    assert (b"content-length", b"6") in sent[0]["headers"]
+
+
+def test_report_before_anything_is_known(report: Report) -> None:
+    told = json.loads(report.to_json())
+    assert told == {
+        "apiVersion": "runtime/v1",
+        "kind": "Report",
+        "boot": "0123456789ab",
+        "state": "Fetching",
+        "model": {"name": "m", "version": "7", "uri": "s3://b/m.onnx", "verified": False},
+        "executionProvider": "",
+        "policyGeneration": "",
+        "policyFailure": None,
+        "startedAt": "1970-01-01T00:16:40.000Z",
+        "stageSeconds": {},
+        "failure": None,
+    }
+
+
+def test_stages_are_timed_and_a_failure_is_gone_once_ready(report: Report, clock: Clock) -> None:
+    for state, seconds in [(State.VERIFYING, 2.0), (State.LOADING, 0.5), (State.WARMING_UP, 3.0), (State.READY, 0.25)]:
+        clock.now += seconds
+        report.enter(state)
+        if state is State.LOADING:
+            report.fail(REFUSED)
+            assert report.failure is not None
+    assert {"fetch": 2.0, "verify": 0.5, "load": 3.0, "warmUp": 0.25} == report.stage_seconds
+    assert report.failure is None
+
+
+def test_a_long_message_is_cut_so_that_the_kubelet_keeps_it_whole(report: Report, tmp_path: Path) -> None:
+    report.fail(LoadError(LoadReason.INVALID_MODEL, "é" * 10_000, "load", permanent=True))
+    file = tmp_path / "termination-log"
+    file.touch()
+    write_termination_log(file, report.failure or {}, "s3://b/m.onnx")
+    content = file.read_bytes()
+    assert len(content) <= 4096
+    assert json.loads(content)["reason"] == "InvalidModel"
+
+
+def test_the_termination_log_is_never_created(tmp_path: Path) -> None:
+    write_termination_log(tmp_path / "termination-log", {}, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def policy(generation: str, **more: Any) -> str:
+    return json.dumps({"apiVersion": "runtime/v1", "kind": "Policy", "generation": generation, **more})
+
+
+def test_policy_follows_the_symlink_swap_of_a_mounted_config_map(report: Report, tmp_path: Path) -> None:
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "policy.json").write_text(policy(f"generation-{number}"))
+    (tmp_path / "..data").symlink_to("1")
+    (tmp_path / "policy.json").symlink_to("..data/policy.json")
+    file = PolicyFile(tmp_path / "policy.json", report)
+    assert report.policy_generation == "generation-1"
+    (tmp_path / "new").symlink_to("2")
+    (tmp_path / "new").rename(tmp_path / "..data")
+    file.refresh()
+    assert (report.policy_generation, file.policy.generation) == ("generation-2", "generation-2")
+
+
+@pytest.mark.parametrize(
+    ("reason", "content", "text"),
+    [
+        ("unknown field", policy("2", redact=[]), "unknown field `redact`"),
+        ("no JSON", "{", "truncated"),
+        ("empty", "", "truncated"),
+        ("gone", None, "No such file"),
+    ],
+)
+def test_a_bad_policy_is_reported_and_the_last_good_one_holds(
+    report: Report, tmp_path: Path, caplog: pytest.LogCaptureFixture, reason: str, content: str | None, text: str
+) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(policy("1"))
+    file = PolicyFile(path, report)
+    path.unlink() if content is None else path.write_text(content)
+    for _ in range(3):
+        file.refresh()
+    assert (report.policy_generation, file.policy.generation) == ("1", "1"), reason
+    assert text in report.policy_failure
+    assert len(caplog.records) == 1, "said once, not every second"
+    path.write_text(policy("3"))
+    file.refresh()
+    assert (report.policy_generation, report.policy_failure) == ("3", "")
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", policy("")])
+def test_without_a_good_policy_at_the_start_there_is_no_service(
+    report: Report, tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "policy.json").write_text(content)
+    with pytest.raises(LoadError, match=r"policy\.json: ") as caught:
+        PolicyFile(tmp_path / "policy.json", report)
+    assert (LoadReason.CONFIG_INVALID, True) == (caught.value.reason, caught.value.permanent)
+
+
+def record(**extra: Any) -> logging.LogRecord:
+    made = logging.makeLogRecord(
+        {"name": "a.b", "levelno": 30, "levelname": "WARNING", "msg": "it %s", "args": ("is",)}
+    )
+    vars(made).update(created=0.5, **extra)
+    return made
+
+
+def test_a_log_line_is_one_json_object_of_the_documented_schema() -> None:
+    line = JsonFormatter().format(record(seconds=1.5, path=Path("/x")))
+    expected = {"time": "1970-01-01T00:00:00.500Z", "level": "warning", "logger": "a.b", "message": "it is"}
+    assert {**expected, "seconds": 1.5, "path": "/x"} == json.loads(line)
+    assert "\n" not in JsonFormatter().format(record(text="a\nb"))
+
+
+def test_a_log_line_for_a_person() -> None:
+    assert PlainFormatter().format(record(seconds=1.5)).endswith(" warning: it is seconds=1.5")
+
+
+def test_timestamps_are_rfc_3339_in_utc() -> None:
+    assert timestamp(1_700_000_000.1239) == "2023-11-14T22:13:20.123Z"

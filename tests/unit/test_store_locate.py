@@ -1,0 +1,68 @@
+"""What a URI means, and which file of a folder is the model."""
+
+import pytest
+
+from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.store.locate import S3Location, choose_model_file, parse_s3
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://models/fraud/7/", S3Location("models", "fraud/7", single=False)),
+        ("s3://models/fraud/7", S3Location("models", "fraud/7", single=False)),
+        ("s3://models/fraud/7/model.onnx", S3Location("models", "fraud/7/model.onnx", single=True)),
+        ("s3://models/folder.onnx/", S3Location("models", "folder.onnx", single=False)),
+        ("s3://models/", S3Location("models", "", single=False)),
+        ("s3://models", S3Location("models", "", single=False)),
+    ],
+)
+def test_s3_uris(uri: str, expected: S3Location) -> None:
+    assert expected == parse_s3(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason", "text"),
+    [
+        ("gs://bucket/m.onnx", LoadReason.UNSUPPORTED_SCHEME, "the scheme 'gs' is not supported, use s3://BUCKET/PATH"),
+        ("S3://bucket/m.onnx", LoadReason.UNSUPPORTED_SCHEME, "the scheme 'S3' is not supported"),
+        ("ftp://x", LoadReason.UNSUPPORTED_SCHEME, "the scheme 'ftp' is not supported"),
+        ("/models/m.onnx", LoadReason.UNSUPPORTED_SCHEME, "this is no URI"),
+        ("s3:///m.onnx", LoadReason.BUCKET_NOT_FOUND, "the URI names no bucket"),
+    ],
+)
+def test_other_uris_are_refused(uri: str, reason: LoadReason, text: str) -> None:
+    with pytest.raises(LoadError, match=text) as caught:
+        parse_s3(uri)
+    assert (reason, "fetch", True) == (caught.value.reason, caught.value.stage, caught.value.permanent)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["model.onnx", "other.onnx", "weights.bin"], "model.onnx"),
+        (["fraud.onnx", "weights.bin", "sub/model.onnx"], "fraud.onnx"),
+    ],
+)
+def test_the_model_file_of_a_folder(names: list[str], expected: str) -> None:
+    assert expected == choose_model_file(names, "s3://b/p/")
+
+
+@pytest.mark.parametrize(
+    ("names", "reason", "text"),
+    [
+        (
+            ["a.onnx", "b.onnx"],
+            LoadReason.AMBIGUOUS_MODEL_FILE,
+            r"s3://b/p/ holds 2 \.onnx files \(a\.onnx, b\.onnx\) and none",
+        ),
+        (["README.md"], LoadReason.NO_MODEL_FILE, "holds no model.onnx and no other .onnx; found README.md"),
+        (["1/model.onnx"], LoadReason.NO_MODEL_FILE, "there is 1/model.onnx further down"),
+        ([], LoadReason.NO_MODEL_FILE, "it is empty"),
+        ([f"f{i}" for i in range(9)], LoadReason.NO_MODEL_FILE, "found f0, f1, f2, f3, f4 and 4 more"),
+    ],
+)
+def test_no_model_file_says_what_is_there_instead(names: list[str], reason: LoadReason, text: str) -> None:
+    with pytest.raises(LoadError, match=text) as caught:
+        choose_model_file(names, "s3://b/p/")
+    assert reason is caught.value.reason
