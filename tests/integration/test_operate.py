@@ -14,12 +14,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from modelward_operator.cluster.client import Client, NotFound
-from modelward_operator.cluster.kinds import BY_KIND, LEASE, MODEL
-from tests.integration.apiserver import ApiServer
+from modelward_operator.cluster.kinds import BY_KIND, LEASE, MODEL, POD, Resource
+from modelward_operator.plan.names import selector
+from tests.integration.apiserver import TOKEN, ApiServer
 
 Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+RBAC = "rbac.authorization.k8s.io"
 
 
 @dataclass
@@ -45,17 +49,24 @@ class Running:
         async with asyncio.timeout(10):
             return await self.process.wait()
 
+    def peak_memory(self) -> int:
+        """Return the most memory that the process ever held, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
     def lines(self) -> list[Json]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @asynccontextmanager
-async def running(server: ApiServer, folder: Path, namespace: str, name: str = "one") -> AsyncIterator[Running]:
+async def running(
+    server: ApiServer, folder: Path, namespace: str, name: str = "one", kubeconfig: Path | None = None
+) -> AsyncIterator[Running]:
     log = folder / f"{name}.log"
     ports = [_free_port(), _free_port()]
     environment = {
         "PATH": os.environ["PATH"],
-        "KUBECONFIG": str(server.kubeconfig),
+        "KUBECONFIG": str(kubeconfig or server.kubeconfig),
         "RUNTIME_IMAGE": "registry.example/runtime:1",
         "POD_NAMESPACE": namespace,
         "POD_NAME": name,
@@ -192,6 +203,83 @@ async def test_a_leader_whose_lease_was_taken_ends(operator: Running, client: Cl
     async with asyncio.timeout(10):
         assert await operator.process.wait() == 1
     assert "lease" in operator.lines()[-1]["message"]
+
+
+async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, client: Client, namespace: str) -> None:
+    """With the operator's own service account and the chart's rules, nothing is forbidden: make, repair, prune, tell, lead."""
+    kubeconfig = await _with_the_charts_rights(server, tmp_path, client, namespace)
+    async with running(server, tmp_path, namespace, kubeconfig=kubeconfig) as operator:
+        await create(client, namespace, "fraud", {"scaling": {"replicas": 2}})
+        await until(exists(client, "PodDisruptionBudget", namespace, "fraud"))
+        await until(exists(client, "Deployment", namespace, "fraud"))
+        theirs = {"spec": {"selector": {"app": "other"}}}
+        await client.patch(BY_KIND["Service"], namespace, "fraud", theirs, manager="somebody")
+        await client.patch(MODEL, namespace, "fraud", {"spec": {"scaling": {"replicas": 1}}}, manager="user")
+
+        async def pruned() -> bool:
+            return not await exists(client, "PodDisruptionBudget", namespace, "fraud")()
+
+        async def repaired() -> bool:
+            live = await client.get(BY_KIND["Service"], namespace, "fraud")
+            return bool(live["spec"]["selector"].get("modelward.dev/model") == "fraud")
+
+        await until(pruned)
+        await until(repaired)
+        await _stuck_pod(client, namespace)
+        await until(lambda: _at_least(operator, 'modelward_api_requests_total{code="200",kind="Event",verb="list"}', 1))
+        await _quiet(operator)
+        _, text = await operator.http(operator.metrics, "/metrics")
+        assert [line for line in text.splitlines() if 'code="403"' in line] == []
+        await operator.stop()
+        assert [line for line in operator.lines() if line["level"] in {"WARNING", "ERROR"}] == []
+
+
+async def _stuck_pod(client: Client, namespace: str) -> None:
+    """Make a pod that no kubelet ever takes: it waits in silence, so that its Events are read."""
+    meta = {"name": "fraud-x", "namespace": namespace, "labels": selector("fraud")}
+    spec = {"containers": [{"name": "runtime", "image": "x"}]}
+    await client.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, manager="test")
+
+
+async def _with_the_charts_rights(server: ApiServer, folder: Path, client: Client, namespace: str) -> Path:
+    """Grant the chart's rules for the namespace to a service account there, and return its kubeconfig."""
+    meta = {"name": "modelward-operator", "namespace": namespace}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    await client.create(BY_KIND["ServiceAccount"], account, manager="test")
+    rendered = yaml.safe_load_all((ROOT / "helm/manifests/modelward.yaml").read_text())
+    names = {("ClusterRole", "modelward-operator"), ("Role", "modelward-operator-lease")}
+    for item in (one for one in rendered if one and (one["kind"], one["metadata"]["name"]) in names):
+        role = {**item, "kind": "Role", "metadata": {"name": item["metadata"]["name"], "namespace": namespace}}
+        await client.create(Resource("Role", RBAC, "v1", "roles"), role, manager="test")
+        binding = {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": role["metadata"],
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": item["metadata"]["name"]},
+            "subjects": [{"kind": "ServiceAccount", **meta}],
+        }
+        await client.create(Resource("RoleBinding", RBAC, "v1", "rolebindings"), binding, manager="test")
+    token = await _token(server, namespace)
+    config = yaml.safe_load(server.kubeconfig.read_text())
+    config["users"][0]["user"]["token"] = token
+    path = folder / "operator.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+async def _token(server: ApiServer, namespace: str) -> str:
+    url = f"{server.url}/api/v1/namespaces/{namespace}/serviceaccounts/modelward-operator/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers, ssl=False) as answer:
+        return str((await answer.json())["status"]["token"])
+
+
+async def test_a_hundred_models_fit_in_150_megabytes(operator: Running, client: Client, namespace: str) -> None:
+    await asyncio.gather(*(create(client, namespace, f"model-{number}") for number in range(100)))
+    await until(lambda: _at_least(operator, 'modelward_api_writes_total{kind="ModelDeployment"', 100), 120)
+    await _quiet(operator)
+    assert operator.peak_memory() < 150 * 2**20
 
 
 async def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
