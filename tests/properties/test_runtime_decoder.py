@@ -69,6 +69,7 @@ def sound_or_sorry(call: RestCall | GrpcCall, model: Double) -> None:
 headers = st.none() | st.text(max_size=6) | st.integers(-2, 400).map(str)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), headers)
 @example(b"", "0")
 @example(b"{}", "2")
@@ -91,7 +92,7 @@ request = record(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(request, st.binary(max_size=40), st.none() | st.integers(-20, 20))
 def test_almost_requests(body: dict[str, Any], blob: bytes, lie: int | None) -> None:
     head = json.dumps(body).encode("utf-8", "surrogatepass")
@@ -99,7 +100,7 @@ def test_almost_requests(body: dict[str, Any], blob: bytes, lie: int | None) -> 
     sound_or_sorry(RestCall("tiny", "", head + blob, header), ONE)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(DATATYPES),
     shapes,
@@ -114,6 +115,7 @@ def test_one_tensors_data(datatype: str, shape: list[int], data: object) -> None
     sound_or_sorry(RestCall("tiny", "", body, None), model)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(DATATYPES), st.lists(st.integers(0, 4), min_size=1, max_size=3), st.data())
 def test_what_fits_is_decoded_to_the_very_same_numbers(datatype: str, shape: list[int], data: st.DataObject) -> None:
     spec = TensorSpec("x", datatype, (-1,) * len(shape))
@@ -166,7 +168,7 @@ def messages(draw: st.DrawFn) -> Any:
     return message
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(messages())
 def test_grpc_messages(message: Any) -> None:
     sound_or_sorry(GrpcCall(message, message.ByteSize()), ONE)

@@ -197,6 +197,10 @@ async def test_the_repository_holds_the_one_model(client: Client, loading: Clien
     assert [entry] == json.loads((await client.send("POST", "/v2/repository/index"))[2])
     index = json.loads((await loading.send("POST", "/v2/repository/index"))[2])
     assert "UNAVAILABLE" == index[0]["state"]
+    assert b"[]" == (await loading.send("POST", "/v2/repository/index", b'{"ready":true}'))[2]
+    answer = await loading.send("POST", "/v2/repository/index", b'{"ready":1}')
+    assert 400 == answer[0]
+    assert "not a request for an index: Expected `bool`, got `int`" in error(answer)
 
 
 async def test_before_the_model_is_loaded_names_are_known_and_the_rest_is_503(loading: Client) -> None:

@@ -50,6 +50,12 @@ class InferRequest(msgspec.Struct, gc=False):
     parameters: Parameters = {}
 
 
+class IndexRequest(msgspec.Struct, gc=False):
+    """The JSON of a request for the repository's index."""
+
+    ready: bool = False
+
+
 class OutputTensor(msgspec.Struct, omit_defaults=True, gc=False):
     """One element of a response's `outputs`."""
 
@@ -234,6 +240,14 @@ def _wishes(request: InferRequest, outputs: tuple[str, ...]) -> dict[str, bool]:
     for wish in request.outputs:
         refuse_parameters(wish.parameters, f"output '{wish.name}'")
     return {wish.name: wish.parameters.get("binary_data", default) is True for wish in request.outputs}
+
+
+def parse_index(body: bytes) -> bool:
+    """Whether only models that are ready are asked for."""
+    try:
+        return msgspec.json.decode(body, type=IndexRequest).ready if body else False
+    except (msgspec.MsgspecError, RecursionError, ValueError) as bad:
+        raise BadRequest(f"not a request for an index: {bad}") from None
 
 
 def encode_error(error: ApiError) -> bytes:

@@ -14,19 +14,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from modelward_runtime import access
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
-from modelward_runtime.codec import RestCall, encode_error
+from modelward_runtime.codec import RestCall, encode_error, parse_index
 from modelward_runtime.errors import ApiError, Forbidden, MethodNotAllowed, NotFound, QueueFull
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
 from modelward_runtime.watch import Watch
 
 Scope = MutableMapping[str, Any]
+ResultT = TypeVar("ResultT")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CLIENT_GONE = 499
@@ -97,6 +98,8 @@ class App:
             _check_method(route, scope["method"])
             if route.action == "infer":
                 return await self._infer(route, headers, receive)
+            if route.action == "index":
+                return await self._index(headers, receive)
             return self._inform(route)
         except ApiError as error:
             return error_response(error)
@@ -108,21 +111,40 @@ class App:
 
     async def _infer(self, route: Route, headers: Headers, receive: Receive) -> Response:
         self._exchange.check_name(route.name, route.version)
+        answer = await self._attend(
+            headers,
+            receive,
+            lambda body, deadline: self._exchange.infer(
+                RestCall(route.name, route.version, body, headers.header_length), deadline
+            ),
+        )
+        if answer.header_length is None:
+            return Response(200, answer.body, [_JSON])
+        length = (b"inference-header-content-length", b"%d" % answer.header_length)
+        return Response(200, answer.body, [_OCTETS, length])
+
+    async def _index(self, headers: Headers, receive: Receive) -> Response:
+        async def list_models(body: bytes, _deadline: float) -> Response:
+            return _json(self._exchange.index(only_ready=parse_index(body)))
+
+        if not headers.length and not headers.chunked:
+            return await list_models(b"", 0)
+        return await self._attend(headers, receive, list_models)
+
+    async def _attend(
+        self, headers: Headers, receive: Receive, use: Callable[[bytes, float], Awaitable[ResultT]]
+    ) -> ResultT:
+        """Read the body and use it, unless the caller leaves or the deadline passes meanwhile."""
         deadline = asyncio.get_running_loop().time() + self._exchange.limits.request_timeout
         with Watch(receive, deadline) as watch:
             try:
                 body = await read_body(headers, receive, self._max_body_bytes)
                 watch.body_arrived()
-                call = RestCall(route.name, route.version, body, headers.header_length)
-                answer = await self._exchange.infer(call, deadline)
+                return await use(body, deadline)
             except asyncio.CancelledError:
                 if (reason := watch.explain()) is None:
                     raise
                 raise reason from None
-        if answer.header_length is None:
-            return Response(200, answer.body, [_JSON])
-        length = (b"inference-header-content-length", b"%d" % answer.header_length)
-        return Response(200, answer.body, [_OCTETS, length])
 
     def _inform(self, route: Route) -> Response:
         """Everything but inference: cheap, and from memory."""
@@ -136,18 +158,10 @@ class App:
                 return Response(200 if self._exchange.ready else 503, b"", [])
             case "model":
                 return _json(self._model_metadata(route))
-            case "index":
-                return _json(self._exchange.index(only_ready=False))
             case "load" | "unload":
                 raise Forbidden(f"{route.action}: the model of this server is fixed by its manifest")
             case _:
-                return _json(
-                    {
-                        "name": SERVER_NAME,
-                        "version": SERVER_VERSION,
-                        "extensions": EXTENSIONS,
-                    }
-                )
+                return _json({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
 
     def _model_metadata(self, route: Route) -> object:
         model = self._exchange.describe(route.name, route.version)
