@@ -28,7 +28,7 @@ from e2e.models.builder import BUILD, ensure_models
 from e2e.models.rows import Array, Rows, read_rows, run_onnxruntime
 
 NAMESPACE = "demo"
-READY_LIMIT = 300.0
+READY_LIMIT = 180.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _fail(message: str, names: list[str]) -> int:
     """Say what went wrong, and for each model named what explains it."""
     print(paint(f"\ndemo: {message}", "red"))
     for name in names:
-        print("\n".join((f"\n{name}", *diagnose(NAMESPACE, name))))
+        print("\n".join(diagnose(NAMESPACE, name)))
     return 1
 
 

@@ -88,30 +88,43 @@ def _start_watch(namespace: str, resource: str, seen: queue.Queue[Seen]) -> subp
 
 
 def _pump(process: subprocess.Popen[str], seen: queue.Queue[Seen]) -> None:
-    """kubectl prints indented documents one after the other; each ends with a brace in the first column."""
+    """kubectl prints a document to a line, or indented ones that each end with a brace in the first column."""
     lines: list[str] = []
     for line in process.stdout or ():
         lines.append(line)
-        if line.rstrip() == "}":
+        if line.rstrip() == "}" or (line.startswith("{") and line.rstrip().endswith("}")):
             document = json.loads("".join(lines))
             lines.clear()
             seen.put(Seen(time.monotonic(), document["type"], document["object"]))
 
 
 def diagnose(namespace: str, name: str) -> Iterator[str]:
-    """What explains a ModelDeployment that does not become ready: conditions, pods, events, the end of the log."""
+    """What explains a ModelDeployment that does not become ready: conditions, pods, events, logs; the operator if it is mute."""
+    yield f"\n{name}, conditions:"
+    conditions = _tail("get", "mdep", name, "-n", namespace, "-o", _CONDITIONS)
+    yield from conditions or ["  | none: the operator has not looked at it"]
     selector = f"modelward.dev/model={name}"
-    for title, arguments in (
-        ("conditions", ("get", "mdep", name, "-n", namespace, "-o", _CONDITIONS)),
-        ("pods", ("get", "pods", "-n", namespace, "-l", selector, "-o", "wide")),
-        ("events", ("get", "events", "-n", namespace, "--sort-by=.lastTimestamp")),
-        ("log", ("logs", "-n", namespace, "-l", selector, "--tail=20", "--prefix")),
-    ):
-        yield f"{title}:"
-        try:
-            yield from (f"  | {line[:300]}" for line in kubectl(*arguments).splitlines()[-20:])
-        except (KubectlError, subprocess.TimeoutExpired) as error:
-            yield f"  | {error}"
+    yield "pods:"
+    yield from _tail("get", "pods", "-n", namespace, "-l", selector, "-o", "wide")
+    yield "events:"
+    events = _tail("get", "events", "-n", namespace, "--sort-by=.lastTimestamp", lines=200)
+    yield from [line for line in events if f"/{name}" in line][-12:]
+    yield "log:"
+    yield from _tail("logs", "-n", namespace, "-l", selector, "--tail=20", "--prefix")
+    if not conditions:
+        yield "operator:"
+        yield from _tail("get", "pods", "-n", _OPERATOR_NAMESPACE, "-o", "wide")
+        yield from _tail("logs", "-n", _OPERATOR_NAMESPACE, "deployment/modelward-operator", "--tail=20")
 
 
+def _tail(*arguments: str, lines: int = 20) -> list[str]:
+    """The end of kubectl's answer, or of its complaint, ready to print."""
+    try:
+        text = kubectl(*arguments)
+    except (KubectlError, subprocess.TimeoutExpired) as error:
+        text = str(error)
+    return [f"  | {line[:300]}" for line in text.splitlines()[-lines:]]
+
+
+_OPERATOR_NAMESPACE = "modelward-system"
 _CONDITIONS = r'jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}'
