@@ -331,21 +331,22 @@ def raw_exchange(process: Process, sent: bytes) -> bytes:
 
 
 HEAD = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\n"
+LAST = HEAD + b"Connection: close\r\n"
 
 
 @pytest.mark.parametrize(
     ("reason", "sent", "status"),
     [
         ("not HTTP", b"\x16\x03\x01\x02\x00 hello\r\n\r\n", b"400"),
-        ("negative length", HEAD + b"Content-Length: -5\r\n\r\n", b"400"),
-        ("two lengths", HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", b"400"),
-        ("length and chunks", HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
-        ("a lie in a chunk", HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", b"400"),
-        ("neither length nor chunks", HEAD + b"\r\n", b"411"),
-        ("a length over the limit", HEAD + b"Content-Length: 99999999999\r\n\r\n", b"413"),
-        ("deep JSON", HEAD + b"Content-Length: 500000\r\n\r\n" + b'{"z":' + b"[" * 499_995, b"400"),
+        ("negative length", LAST + b"Content-Length: -5\r\n\r\n", b"400"),
+        ("two lengths", LAST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", b"400"),
+        ("length and chunks", LAST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        ("a lie in a chunk", LAST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", b"400"),
+        ("neither length nor chunks", LAST + b"\r\n", b"411"),
+        ("a length over the limit", LAST + b"Content-Length: 99999999999\r\n\r\n", b"413"),
+        ("deep JSON", LAST + b"Content-Length: 500000\r\n\r\n" + b'{"z":' + b"[" * 499_995, b"400"),
         ("a head without end", b"GET /v2 HTTP/1.1\r\nX: " + b"a" * 70_000, b"431"),
-        ("a lying binary header", HEAD + b"Inference-Header-Content-Length: 99\r\nContent-Length: 2\r\n\r\n{}", b"400"),
+        ("a lying binary header", LAST + b"Inference-Header-Content-Length: 99\r\nContent-Length: 2\r\n\r\n{}", b"400"),
     ],
 )
 def test_hostile_bytes_get_a_4xx_and_the_next_caller_an_answer(
@@ -363,7 +364,7 @@ def test_pipelined_requests_are_answered_in_order(one: Process) -> None:
     for number in range(3):
         tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [number, 0, 0, 0]}
         body = json.dumps({"id": str(number), "inputs": [tensor]}).encode()
-        sent += HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        sent += (LAST if number == 2 else HEAD) + b"Content-Length: %d\r\n\r\n" % len(body) + body
     answer = raw_exchange(one, sent)
     assert [b"0", b"1", b"2"] == [part[:1] for part in answer.split(b'"id":"')[1:]]
 

@@ -92,7 +92,7 @@ request = record(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(request, st.binary(max_size=40), st.none() | st.integers(-20, 20))
 def test_almost_requests(body: dict[str, Any], blob: bytes, lie: int | None) -> None:
     head = json.dumps(body).encode("utf-8", "surrogatepass")
@@ -100,7 +100,7 @@ def test_almost_requests(body: dict[str, Any], blob: bytes, lie: int | None) -> 
     sound_or_sorry(RestCall("tiny", "", head + blob, header), ONE)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(DATATYPES),
     shapes,
@@ -168,7 +168,7 @@ def messages(draw: st.DrawFn) -> Any:
     return message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages())
 def test_grpc_messages(message: Any) -> None:
     sound_or_sorry(GrpcCall(message, message.ByteSize()), ONE)
