@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from e2e.cluster import addons, binaries, certificates, chart, components, configuration, images, packages, processes
+from e2e.cluster import addons, binaries, buildah, certificates, chart, components, configuration, packages, processes
 from e2e.cluster.alone import alone
 from e2e.cluster.components import Component
 from e2e.cluster.failures import ClusterError, StepFailed
@@ -20,7 +20,7 @@ def up(screen: Screen) -> None:
     _check_machine()
     packages.install(screen)  # 1. what the machine must have
     binaries.build(binaries.PROGRAMS, screen)  # 2. Kubernetes and its company, from Go modules
-    built = {image.name: image for image in images.build(screen, for_cluster=True)}  # 3. the images
+    built = {image.name: image for image in buildah.build(screen, for_cluster=True)}  # 3. the images
     with alone("up", screen):
         _begin(built, screen)  # 4. namespaces, certificates, configuration
         for wave in components.waves():  # 5. the processes
@@ -62,9 +62,9 @@ def build_images(screen: Screen) -> list[Image]:
     """Build the images alone, with what that needs; push them where a cluster is up."""
     _check_machine()
     packages.install(screen)
-    built = images.build(screen, for_cluster=False)
+    built = buildah.build(screen, for_cluster=False)
     if processes.init_pid() and processes.running("registry"):
-        images.push(built, screen)
+        buildah.push(built, screen)
     return built
 
 
@@ -149,7 +149,7 @@ def _await(component: Component, screen: Screen) -> None:
 
 
 def _fill(built: dict[str, Image], screen: Screen) -> None:
-    images.push(list(built.values()), screen)
+    buildah.push(list(built.values()), screen)
     addons.write_environment(built)
     if not addons.in_place(built):
         with screen.step("bucket for models"):

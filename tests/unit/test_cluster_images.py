@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster import images
+from e2e.cluster import buildah, images
 
 
 @pytest.fixture
@@ -64,5 +64,5 @@ def test_sources_leave_out_caches_and_virtual_environments(tmp_path: Path) -> No
 def test_pruning_keeps_the_newest_tags_the_wanted_one_and_what_is_not_ours() -> None:
     ours = [f"2026-01-0{day}|localhost/modelward/operator:t{day}" for day in range(1, 7)]
     lines = [*ours, *(f"2026-01-0{day}|elsewhere/x:t{day}" for day in range(1, 7))]
-    old = images.superfluous(lines, keep={"localhost/modelward/operator:t1"})
+    old = buildah.superfluous(lines, keep={"localhost/modelward/operator:t1"})
     assert old == ["localhost/modelward/operator:t3", "localhost/modelward/operator:t2"]
