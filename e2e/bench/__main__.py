@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+import httpx
+
 from e2e.bench import apply
 from e2e.demo.inside import enter_cluster
 from e2e.demo.kube import KubectlError
@@ -26,7 +28,7 @@ def main() -> int:
     enter_cluster("e2e.bench")
     try:
         return 0 if SUITES[arguments.suite](arguments.rounds) else 1
-    except (KubectlError, TimeoutError) as error:
+    except (KubectlError, TimeoutError, httpx.HTTPError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 

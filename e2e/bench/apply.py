@@ -40,6 +40,7 @@ WATCHED = ("modeldeployments", "deployments", "pods", "services", "events")
 
 def run(rounds: int) -> bool:
     """Runs all three parts, prints and writes the results; whether every bar was held."""
+    print(results.busy())
     ensure_models(print)
     put_models(Screen())
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")

@@ -14,6 +14,16 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
+def busy() -> str:
+    """A warning when the machine has more to do than we asked of it, else nothing."""
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    return (
+        f"the machine is busy (load {load:.1f} on {cpus} processors): times are worse than they would be"
+        if load > cpus
+        else ""
+    )
+
+
 def summary(values: list[float]) -> dict[str, float]:
     """Median and extremes: with a handful of rounds, anything finer would be invented."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}

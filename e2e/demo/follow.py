@@ -47,12 +47,12 @@ def follow(seen: queue.Queue[Seen], generations: dict[str, int], since: float, l
             continue
         if event.name not in generations or event.type == "DELETED":
             continue
-        for line in changes(event, told, event.at - since):
+        for line in changes(event, told, max(event.at - since, 0.0)):
             _erase()
             print(line, flush=True)
             spoken = time.monotonic()
         if is_ready(event.object, generations[event.name]):
-            ready.setdefault(event.name, event.at - since)
+            ready.setdefault(event.name, max(event.at - since, 0.0))
     return ready
 
 

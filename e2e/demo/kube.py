@@ -52,8 +52,18 @@ def read(*arguments: str) -> Json:
 
 def apply(*documents: Json) -> None:
     """Server-side, as the field manager of a user."""
+    if not documents:
+        return
     listed = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
     kubectl("apply", "--server-side", "--field-manager=modelward-demo", "-f", "-", stdin=json.dumps(listed))
+
+
+def put_back(document: Json) -> None:
+    """Make the spec exactly the document's again, whoever has added fields to it since."""
+    metadata = document["metadata"]
+    patch = json.dumps([{"op": "replace", "path": "/spec", "value": document["spec"]}])
+    target = (document["kind"].lower(), metadata["name"], "-n", metadata["namespace"])
+    kubectl("patch", *target, "--type=json", "-p", patch)
 
 
 def condition(item: Json, kind: str) -> Json:
