@@ -16,7 +16,7 @@ from e2e.cluster.processes import entering
 from e2e.cluster.progress import Screen, Step
 
 KEPT_TAGS = 3
-KEPT_LAYERS = 60
+KEPT_LAYERS = 300  # of all builds; pruning them costs the next build its cache
 
 
 def build(screen: Screen, *, for_cluster: bool) -> list[Image]:
