@@ -254,9 +254,9 @@ async def _wind_down(parts: Parts, life: asyncio.Task[None], stopper: asyncio.Ta
     while parts.queue.processing and not life.done() and time.monotonic() < limit:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     broken = life.done()
+    await parts.lease.release()
     life.cancel()
     await asyncio.wait({life}, timeout=GRACE)
-    await parts.lease.release()
     logger.info("stopped")
     if broken and not life.cancelled():
         _raise_first(life.exception())

@@ -17,7 +17,7 @@ Called by adapter.py, once a pass. It decides nothing about the content of objec
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from modelward_operator.cluster.client import Client, NotFound, Rejected
@@ -48,12 +48,12 @@ class Applier:
         """Apply the plan; raises Conflict when the ModelDeployment itself is gone or another one."""
         first = [planned for planned in plan.objects if planned["kind"] != "Deployment"]
         confirmed = _Once(self._confirm_owner, given)
-        done = [*await asyncio.gather(*(self._settle(planned, given, confirmed) for planned in first))]
+        done = await _all(self._settle(planned, given, confirmed) for planned in first)
         blocked = [one for one in done if isinstance(one, Refusal) and one.kind in NEEDED_BY_PODS]
         workload = plan.find("Deployment")
         if workload and not blocked:
             done += [await self._settle(workload, given, confirmed, plan.handover_replicas)]
-        done += await asyncio.gather(*(self._prune(child) for child in superfluous(plan, given)))
+        done += await _all(self._prune(child) for child in superfluous(plan, given))
         return Applied(
             writes=sum(one for one in done if isinstance(one, int)),
             refusals=tuple(one for one in done if isinstance(one, Refusal)),
@@ -163,6 +163,15 @@ class Applier:
             raise Conflict(f"{given.key} was replaced")
 
 
+async def _all(writes: Iterable[Coroutine[Any, Any, int | Refusal]]) -> list[int | Refusal]:
+    """Run writes side by side and wait for every one, also when one fails: none may go on after the pass has ended."""
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
 class _Once:
     """Awaits a check at most once a pass, however many children ask for it."""
 
@@ -182,6 +191,8 @@ class _NotOwned(Rejected):
     def __init__(self, live: Json) -> None:
         owner = _controller(live)
         whose = f"{owner['kind']} {owner['name']}" if owner else "nobody that ModelWard knows"
+        if owner.get("kind") == MODEL.kind:
+            whose = f"another or an earlier {whose} (then garbage collection will remove it)"
         super().__init__(f"exists and belongs to {whose}; delete or rename it, or choose another name")
 
 

@@ -19,7 +19,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -164,7 +164,7 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE)
         path = resource.path(namespace)
         response = await self._send("watch", resource, path, {k: v for k, v in query.items() if v}, timeout=timeout)
-        with contextlib.closing(response), _answers(f"watch {resource.kind}"):
+        with _aborting(response), _answers(f"watch {resource.kind}"):
             async for line in _lines(response.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -266,12 +266,23 @@ METHODS: Final = {
 
 
 @contextlib.contextmanager
-def _answers(what: str) -> Any:  # noqa: ANN401  -- contextmanager's own type hides nothing here
+def _answers(what: str) -> Iterator[None]:
     """Turn the connection's failures into Unreadable."""
     try:
         yield
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
         raise Unreadable(f"{what}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _aborting(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Leave a stream at once: who stops listening in the middle need not say goodbye in TLS, and would wait for the answer."""
+    try:
+        yield
+    finally:
+        if response.connection is not None and response.connection.transport is not None:
+            response.connection.transport.abort()
+        response.close()
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -59,6 +59,7 @@ class Lease:
         self._record: dict[str, Any] = {}
         self._changed_at = float("-inf")
         self._renewed_at = float("-inf")
+        self._released = False
 
     @property
     def held(self) -> bool:
@@ -85,8 +86,12 @@ class Lease:
             self.check()
 
     async def release(self) -> None:
-        """Give the lease back, so that the next one need not wait for it to run out. Never raises: it would run out anyway."""
-        if not self.held:
+        """Give the lease back for good, so that the next one need not wait for it to run out.
+
+        Never raises: it would run out anyway. No write passes the fence from here.
+        """
+        held, self._released = self.held, True
+        if not held:
             return
         self._renewed_at = float("-inf")
         spec = {**self._record["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
@@ -98,6 +103,8 @@ class Lease:
 
     async def _try(self) -> bool:
         """Take or renew the lease once, if it may be taken; True when this process leads."""
+        if self._released:
+            return False
         begun = self._clock()
         try:
             async with asyncio.timeout(self._terms.deadline / 2):
