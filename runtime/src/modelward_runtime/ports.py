@@ -64,9 +64,11 @@ class ModelPorts:
         """Say goodbye while serving on for `seconds`, then accept no more and let requests in flight end within `grace`."""
         self.exchange.retire()
         await asyncio.sleep(seconds)
+        ending = asyncio.get_running_loop().time() + grace
         await asyncio.gather(self._http.stop(grace), self._grpc.stop(grace))
         try:
-            await asyncio.wait_for(self.exchange.drain(), grace)
+            async with asyncio.timeout_at(ending):
+                await self.exchange.drain()
         except TimeoutError:
             log.warning("requests in flight were given up after %g s", grace)
         self.exchange.close()

@@ -27,6 +27,7 @@ from modelward_runtime.load import Patience, load
 from modelward_runtime.policy import PolicyFile
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.cache import Cache
+from modelward_runtime.threads import in_thread
 
 if TYPE_CHECKING:
     from modelward_runtime.engine import OnnxModel
@@ -95,7 +96,6 @@ class Service:
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.sleep(0)  # the fetch is under way while the transports are imported
             ports = await self._open_model_ports()
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not loading.done():
@@ -119,9 +119,8 @@ class Service:
         return asyncio.ensure_future(load(self._boot, cache, self._report, self._hardware, patience))
 
     async def _open_model_ports(self) -> "ModelPorts":
-        from modelward_runtime.ports import ModelPorts  # noqa: PLC0415  start-up: imported beside the fetch
-
-        ports = ModelPorts(self._boot, self._metrics, self._surroundings.host)
+        """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
+        ports = (await in_thread(_import_ports, "imports"))(self._boot, self._metrics, self._surroundings.host)
         await ports.start()
         return ports
 
@@ -148,6 +147,13 @@ class Service:
         server = self._boot.server
         await ports.drain(server.drain_seconds, server.request_timeout_seconds)
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
+
+
+def _import_ports() -> "type[ModelPorts]":
+    from modelward_runtime import grpc_server, web  # noqa: F401, PLC0415  what ModelPorts will import itself
+    from modelward_runtime.ports import ModelPorts  # noqa: PLC0415
+
+    return ModelPorts
 
 
 def stop_on_signals() -> asyncio.Event:
