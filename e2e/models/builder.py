@@ -22,6 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
+KEPT_BUILDS = 3
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "safetensors", "scikit-learn", "skl2onnx", "tokenizers")
 
 
@@ -38,6 +39,7 @@ def ensure_models(say: Callable[[str], None] = lambda line: print(line, file=sys
     with _locked(cached.parent):
         if not cached.is_dir():
             _build_into(cached, say)
+            _forget_old(cached.parent)
         _lay(cached, BUILD)
         stamp.write_text(key)
     return BUILD
@@ -77,6 +79,13 @@ def _build_into(cached: Path, say: Callable[[str], None]) -> None:
             build(folder)
             say(f"  {title}: {time.monotonic() - begun:.1f} s")
         folder.rename(cached)
+
+
+def _forget_old(folder: Path) -> None:
+    """Older builds than the last few are for clones that nobody has touched since; they build anew in seconds."""
+    builds = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for old in builds[:-KEPT_BUILDS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _lay(cached: Path, target: Path) -> None:
