@@ -267,7 +267,7 @@ def test_a_transient_failure_is_shown_and_tried_again(tmp_path: Path) -> None:
         for path in ("/startupz", "/readyz"):
             status, text = process.get(path)
             assert (503, True) == (status, text.startswith("Fetching: SourceUnreachable: "))
-        assert process.infer("m", ROWS)[0] == 503
+        process.until(lambda: process.infer("m", ROWS)[0] == 503)
         process.signal()
         assert process.exit_code(10) == 0, "nothing is in flight: a signal ends a load at once"
 
