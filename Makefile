@@ -8,7 +8,7 @@ PYTEST := uv run pytest
 REPORTS := .reports
 SUITE ?= core
 
-.PHONY: help setup lock check unit test integration e2e up down demo bench generate golden images clean-reports
+.PHONY: help setup lock check test integration e2e up down demo bench generate golden images
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ integration: setup ## A real API server and etcd, and a real object store: schem
 test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster
 	$(MAKE) e2e SUITE=core
 
-e2e: up ## The cases on the embedded cluster: SUITE=core|all
+e2e: up ## End to end on the embedded cluster: SUITE=core|cases|machine|all
 	.ci/e2e $(SUITE)
 
 up: setup ## The embedded Kubernetes cluster with the operator installed (CLUSTER=current: your own cluster)
