@@ -61,7 +61,12 @@ async def client(server: ApiServer) -> AsyncIterator[Client]:
     """An administrator's client."""
     made = Client(await load_configuration({"KUBECONFIG": str(server.kubeconfig)}))
     yield made
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
     await made.close()
+    await asyncio.sleep(0.1)  # connections that were cut off in the middle of a request say goodbye in TLS
 
 
 @pytest.fixture
