@@ -9,7 +9,7 @@ from e2e.cases.case import Case
 from e2e.cases.manifests import NAME, storage
 
 pytestmark = pytest.mark.core
-TINY = {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "48Mi"}}
+SMALL = {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "144Mi"}}
 HUGE = {"requests": {"cpu": "4000"}, "limits": {"cpu": "4000"}}
 GPU = {"resourceName": "nvidia.com/gpu", "count": 1}
 
@@ -19,13 +19,20 @@ GPU = {"resourceName": "nvidia.com/gpu", "count": 1}
     [
         pytest.param({"accelerator": GPU}, "InsufficientGPU", "Insufficient nvidia.com/gpu", id="gpu-that-no-node-has"),
         pytest.param({"resources": HUGE}, "Unschedulable", "Insufficient cpu", id="more-cpu-than-a-node-has"),
-        pytest.param({"resources": TINY}, "OutOfMemory", "killed at its memory limit (48Mi)", id="killed-for-memory"),
     ],
 )
 def test_a_pod_that_cannot_run_is_explained(case: Case, spec: dict[str, Any], reason: str, text: str) -> None:
     case.apply(case.model_service(**spec))
     case.wait_condition(NAME, "WorkloadAvailable", "False", reason, text)
     case.wait_condition(NAME, "Ready", "False", reason, text)
+
+
+def test_a_pod_killed_for_memory_is_told_with_its_limit(case: Case) -> None:
+    case.apply(case.model_service("hungry/", resources=SMALL))
+    case.wait_condition(NAME, "WorkloadAvailable", "False", "OutOfMemory", "killed at its memory limit (144Mi)")
+    case.wait_condition(NAME, "Ready", "False", "OutOfMemory", "raise spec.resources.limits.memory")
+    case.change({"resources": {"limits": {"memory": "1Gi"}}})
+    case.wait_ready()
 
 
 def test_an_image_that_cannot_be_pulled_is_named(case: Case) -> None:

@@ -13,10 +13,11 @@ CHILDREN = ("Deployment", "Service", "ServiceAccount", "NetworkPolicy", "ConfigM
 
 
 @pytest.fixture
-def operator_down(kube: Kube) -> Iterator[None]:
-    """Entered after the models are ready: call `next` through the `down` fixture."""
-    yield
-    _scale_operator(kube, 1)
+def operator_replicas(kube: Kube) -> Iterator[int]:
+    """How many operator pods there are, and will be again."""
+    replicas = int(kube.find("Deployment", OPERATOR, OPERATOR_NAMESPACE)["spec"]["replicas"])
+    yield replicas
+    _scale_operator(kube, replicas)
 
 
 def _scale_operator(kube: Kube, replicas: int) -> None:
@@ -30,7 +31,7 @@ def _scale_operator(kube: Kube, replicas: int) -> None:
     wait(f"{replicas} operator pods", settled, within=PATIENCE)
 
 
-@pytest.mark.usefixtures("operator_down")
+@pytest.mark.usefixtures("operator_replicas")
 def test_models_and_namespaces_go_at_once_while_the_operator_is_down(case: Case, kube: Kube) -> None:
     case.serve()
     case.apply(case.model_service(name="second"))

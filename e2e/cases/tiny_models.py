@@ -3,11 +3,12 @@
 The sound one computes y = x + version, so that a prediction tells which version answered.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 OPSET, IR = 17, 8
 
@@ -17,10 +18,20 @@ def adder(addend: float) -> onnx.ModelProto:
     return _model(numpy_helper.from_array(np.array([addend], np.float32), "addend"))
 
 
-def _model(initialiser: TensorProto, opset: int = OPSET) -> onnx.ModelProto:
+def hungry(mebibytes: int) -> onnx.ModelProto:
+    """A model of some bytes that fills this much memory as soon as it runs: y = x + the sum of a tensor of zeros."""
+    length = numpy_helper.from_array(np.array([mebibytes * 2**20 // 4], np.int64), "length")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["length"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["addend"], keepdims=0),
+    ]
+    return _model(length, nodes_before=nodes)
+
+
+def _model(initialiser: TensorProto, opset: int = OPSET, nodes_before: Sequence[NodeProto] = ()) -> onnx.ModelProto:
     shape: list[str | int | None] = ["rows", 4]
     graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "addend"], ["y"])],
+        [*nodes_before, helper.make_node("Add", ["x", "addend"], ["y"])],
         "adder",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
@@ -45,6 +56,7 @@ def write_all(folder: Path) -> None:
         "adder/1/model.onnx": sound,
         "adder/2/model.onnx": adder(2).SerializeToString(),
         "single/adder.onnx": sound,
+        "hungry/model.onnx": hungry(160).SerializeToString(),
         "truncated/model.onnx": sound[: len(sound) // 2],
         "no-model/README.txt": b"The model was never uploaded.\n",
         "new-opset/model.onnx": _model(
