@@ -151,7 +151,7 @@ def test_cuda_falls_back_to_the_cpu_with_a_warning(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         model = load(linear(), tmp_path, accelerator="CUDA")
     assert model.execution_provider == "CPUExecutionProvider"
-    assert "no CUDA provider: serving on the CPU" in caplog.text
+    assert "CUDA is asked for and cannot be used here: serving on CPUExecutionProvider" in caplog.text
 
 
 @pytest.mark.parametrize(

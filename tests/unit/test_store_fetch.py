@@ -245,6 +245,15 @@ def test_a_useless_ca_bundle_is_named(tmp_path: Path, content: bytes | None, tex
     assert caught.value.reason is LoadReason.CERTIFICATE_INVALID
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_a_line_end_in_a_credential_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "sesame\n")
+    with pytest.raises(LoadError, match=f"{name} begins or ends with white space") as caught:
+        s3.Bucket(HERE, S3(endpoint="http://store"), None, 60)
+    assert caught.value.reason is LoadReason.ACCESS_DENIED
+    assert "sesame" not in caught.value.message
+
+
 def test_record_knows_what_it_is_of(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     (cache.begin() / "model.onnx").write_bytes(b"x")

@@ -5,8 +5,9 @@ only file that imports onnxruntime, and it does so late, with telemetry switched
 writes a device id below $HOME and, seconds later, opens connections, unless ORT_DISABLE_TELEMETRY stands in the environment
 by then. It must not know where the file came from, nor about requests.
 
-Memory: initializers are not kept in the arena, the arena grows by what is asked and not by doubling, and pages freed
-after loading go back to the system (`malloc_trim`), because loading touches the weights twice.
+Memory: initializers are kept out of the arena, which otherwise rounds them up to powers of two; on a GPU the arena grows by what
+is asked and not by doubling; pages freed after loading go back to the system (`malloc_trim`), because loading touches the
+weights twice.
 """
 
 import ctypes
@@ -115,12 +116,15 @@ def load(
         )
     except Exception as error:  # ORT has a class per status, and none above them
         raise explain(error, contents) from error
+    provider = session.get_providers()[0]
+    if accelerator == "CUDA" and provider != CUDA:
+        log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
     return OnnxModel(
         name=name,
         version=version,
         inputs=_specs(session.get_inputs(), "input"),
         outputs=_specs(session.get_outputs(), "output"),
-        execution_provider=session.get_providers()[0],
+        execution_provider=provider,
         threads=wanted,
         session=session,
     )
@@ -179,7 +183,6 @@ def _providers(ort: ModuleType, accelerator: str) -> list[Any]:
     if accelerator != "CUDA":
         return [CPU]
     if CUDA not in ort.get_available_providers():
-        log.warning("CUDA is asked for and this image's ONNX Runtime has no CUDA provider: serving on the CPU")
         return [CPU]
     ort.preload_dlls()
     return [(CUDA, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}), CPU]

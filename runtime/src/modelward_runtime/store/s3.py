@@ -50,6 +50,7 @@ class Bucket:
     def __init__(self, location: S3Location, settings: S3, ca_bundle_file: str | None, stall: float) -> None:
         self.location = location
         self._endpoint = settings.endpoint or "AWS"
+        _check_credentials()
         options: ClientConfig = {
             "allow_http": bool(settings.endpoint and settings.endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=10),
@@ -113,6 +114,16 @@ class Bucket:
 
     def _explain(self, error: Exception, doing: str) -> LoadError:
         return explain(error, f"{doing} at {self._endpoint}", self.location)
+
+
+def _check_credentials() -> None:
+    """A line end in a secret, the gift of `echo`, would show up as a wrong signature and cost an hour."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        content = os.environ.get(name, "")
+        if content != content.strip():
+            raise fetch_error(
+                LoadReason.ACCESS_DENIED, f"{name} begins or ends with white space: make the secret anew without it"
+            )
 
 
 def _config(settings: S3) -> "S3Config":
