@@ -25,7 +25,11 @@ def main() -> int:
     if arguments.suite not in SUITES:
         print(f"bench: unknown SUITE '{arguments.suite}'; there are: {', '.join(SUITES)}", file=sys.stderr)
         return 2
-    enter_cluster("e2e.bench")
+    try:
+        enter_cluster("e2e.bench")
+    except (RuntimeError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     try:
         return 0 if SUITES[arguments.suite](arguments.rounds) else 1
     except (KubectlError, TimeoutError, httpx.HTTPError) as error:

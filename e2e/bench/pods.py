@@ -6,13 +6,18 @@ what is read is the kernel's own word on them, and nothing is installed in the p
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import httpx
 
+from e2e.cluster.paths import AUDIT_LOG
 from e2e.demo.kube import Json, read
+
+WRITES = ("create", "update", "patch", "delete")
+OPERATOR_USER = "system:serviceaccount:modelward-system:modelward-operator"
 
 
 def pods_of(namespace: str, selector: str) -> list[Json]:
@@ -55,8 +60,26 @@ def admin(pod: Json, path: str, port: int = 8082) -> httpx.Response:
     return httpx.get(f"http://{address}:{port}{path}", timeout=10, trust_env=False).raise_for_status()
 
 
-def counter(text: str, name: str, **excluded: str) -> float:
-    """The sum of a Prometheus counter over all its labels, without the series that carry an excluded label value."""
-    unwanted = [f'{label}="{value}"' for label, value in excluded.items()]
+def counter(text: str, name: str) -> float:
+    """The sum of a Prometheus counter over all its labels."""
     samples = (line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} ")))
-    return sum(float(line.rsplit(" ", 1)[1]) for line in samples if not any(label in line for label in unwanted))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in samples)
+
+
+def audited() -> int:
+    """Where the API server's audit log ends now: what `operator_writes` counts from."""
+    return AUDIT_LOG.stat().st_size
+
+
+def operator_writes(namespace: str, start: int) -> list[str]:
+    """What the operator wrote in a namespace since `start`, as "patch services": the API server's word, not ours."""
+    with AUDIT_LOG.open("rb") as log:
+        log.seek(start)
+        entries = [json.loads(line) for line in log if line.endswith(b"\n")]
+    return [
+        f"{entry['verb']} {entry['objectRef']['resource']}"
+        for entry in entries
+        if entry["verb"] in WRITES
+        and entry["user"]["username"] == OPERATOR_USER
+        and entry.get("objectRef", {}).get("namespace") == namespace
+    ]

@@ -20,11 +20,11 @@ from e2e.cluster.progress import Screen
 from e2e.demo import show
 from e2e.demo.ask import FAILURES, TOLERANCE, WAYS, largest_difference
 from e2e.demo.follow import NotReady, follow
-from e2e.demo.inside import endpoint, enter_cluster
+from e2e.demo.inside import endpoint, enter_cluster, is_inside
 from e2e.demo.kube import KubectlError, apply, diagnose, kubectl, put_back, read, watching
 from e2e.demo.paint import paint
 from e2e.demo.place import example, manifest, namespace, put_models, secret
-from e2e.models.builder import BUILD, ensure_models
+from e2e.models.builder import BUILD
 from e2e.models.rows import Array, Rows, read_rows, run_onnxruntime
 
 NAMESPACE = "demo"
@@ -69,10 +69,13 @@ class Stages:
 
 
 def main() -> int:
-    enter_cluster("e2e.demo")
     stages, screen = Stages(), Screen()
+    if not is_inside():
+        _title("Models: trained and built here, from data and weights that come with Python packages")
     try:
-        _prepare(stages, screen)
+        stages.seconds["build the models (once per machine)"] = enter_cluster("e2e.demo")
+        with stages.stage("upload to the object store"):
+            put_models(screen)
         ready = _deploy(stages)
         for story in STORIES:
             with stages.stage(f"{story.name}: predictions in three ways"):
@@ -93,14 +96,6 @@ def _fail(message: str, names: list[str]) -> int:
     for name in names:
         print("\n".join(diagnose(NAMESPACE, name)))
     return 1
-
-
-def _prepare(stages: Stages, screen: Screen) -> None:
-    _title("Models: trained and built here, from data and weights that come with Python packages")
-    with stages.stage("build the models (once per machine)"):
-        ensure_models(print)
-    with stages.stage("upload to the object store"):
-        put_models(screen)
 
 
 def _deploy(stages: Stages) -> dict[str, float]:

@@ -10,15 +10,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.demo.kube import read
+from e2e.models.builder import ensure_models
 
 SHELL = Path(__file__).resolve().parents[1] / "cluster" / "shell"
-_MARK = "MODELWARD_INSIDE"
+_MARK = "MODELWARD_INSIDE"  # seconds that the models took
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,31 @@ class Endpoint:
     grpc: str
 
 
+def is_inside() -> bool:
+    """This process was started by `enter_cluster`."""
+    return _MARK in os.environ
+
+
 def is_foreign() -> bool:
     """The user's own cluster: its Service addresses are out of reach from here."""
     return os.environ.get("CLUSTER") == "current"
 
 
-def enter_cluster(module: str) -> None:
-    """Replaces this process by `python -m module` inside the cluster's network, once. PATH keeps this environment's tools."""
-    if is_foreign() or os.environ.get(_MARK):
-        return
-    os.environ[_MARK] = "1"
-    sys.stdout.flush()
-    os.execv(SHELL, [str(SHELL), sys.executable, "-m", module, *sys.argv[1:]])
+def enter_cluster(module: str) -> float:
+    """Replaces this process by `python -m module` inside the cluster's network, once; there, returns how long models took.
+
+    The models are made first, out here: inside there is no way to the package index.
+    """
+    if is_inside():
+        return float(os.environ[_MARK])
+    begun = time.monotonic()
+    ensure_models(print)
+    seconds = time.monotonic() - begun
+    if not is_foreign():
+        os.environ[_MARK] = str(seconds)
+        sys.stdout.flush()
+        os.execv(SHELL, [str(SHELL), sys.executable, "-m", module, *sys.argv[1:]])
+    return seconds
 
 
 @contextmanager
