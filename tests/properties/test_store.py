@@ -64,7 +64,7 @@ def check(store: Store, expected: dict[str, Json]) -> None:
 
 
 @given(histories(), st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_order_and_duplicates_end_in_the_newest_state(changes: list[Change], random: Any) -> None:
     shuffled = changes * 2
     random.shuffle(shuffled)
@@ -75,7 +75,7 @@ def test_any_order_and_duplicates_end_in_the_newest_state(changes: list[Change],
 
 
 @given(histories(), st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_dropped_events_are_made_up_for_by_a_listing(changes: list[Change], random: Any) -> None:
     store = Store()
     for change in random.sample(changes, random.randint(0, len(changes))):

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
 from modelward_operator.workqueue import Pace, Priority, WorkQueue
 
 KEYS = st.integers(min_value=0, max_value=5)
@@ -49,7 +51,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.owed.add(key)
 
     @rule(target=working, wait=st.floats(min_value=0.0, max_value=20.0))
-    def take(self, wait: float) -> object:
+    def take(self, wait: float) -> Any:
         self.clock.now += wait
         key = self.queue.poll()
         if key is None:
@@ -84,18 +86,19 @@ class QueueMachine(RuleBasedStateMachine):
             if count:
                 self.queue.done(key)
         came: list[int] = []
+        late: int | None
         for _ in range(3):
             self.clock.now += 1000.0
-            while (key := self.queue.poll()) is not None:
-                came.append(key)
-                self.queue.done(key)
+            while (late := self.queue.poll()) is not None:
+                came.append(late)
+                self.queue.done(late)
         assert set(came) == self.owed
         assert len(came) == len(set(came)), "no key waits in two places"
         assert self.queue.depth == 0
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestQueueMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
 def make() -> tuple[Clock, WorkQueue[str]]:

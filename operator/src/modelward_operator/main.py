@@ -16,37 +16,21 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-import aiohttp
-
 from modelward_operator import log
-from modelward_operator.cluster.adapter import KubernetesCluster
-from modelward_operator.cluster.apply import Applier
-from modelward_operator.cluster.client import Client, NotFound, TokenBucket, load_configuration
-from modelward_operator.cluster.events import Teller
-from modelward_operator.cluster.gather import Gatherer
-from modelward_operator.cluster.kinds import CHILDREN, MODEL, OBSERVED, Resource
-from modelward_operator.cluster.lease import Lease, LeaseLost
-from modelward_operator.cluster.status import StatusWriter
-from modelward_operator.cluster.store import Store, key_of
+from modelward_operator.cluster.client import NotFound
+from modelward_operator.cluster.lease import LeaseLost
 from modelward_operator.cluster.watch import Stream
 from modelward_operator.errors import Conflict, OperatorError, Unreadable
-from modelward_operator.facts import Installation, Json, Key
+from modelward_operator.facts import Key
 from modelward_operator.handlers import listen, registry
-from modelward_operator.metrics import Metrics
-from modelward_operator.plan.names import MANAGED_BY, MANAGER
+from modelward_operator.parts import RELIST, Parts, make_parts
 from modelward_operator.probes import serve
-from modelward_operator.reconcile import Cluster, reconcile
+from modelward_operator.reconcile import reconcile
 from modelward_operator.settings import BadSettings, Settings, read_settings
-from modelward_operator.workqueue import Priority, WorkQueue
 
-RELIST: Final = 300.0
-"""Seconds between listings of the ModelDeployments, which find what kopf's watch may have missed."""
-SILENT: Final = 240.0
-"""Seconds without a word from a watch, which should speak every 60, after which the process counts as sick."""
 PASS_LIMIT: Final = 120.0
 GRACE: Final = 2.0
 """Seconds that passes in flight have to finish on SIGTERM."""
@@ -74,49 +58,10 @@ def run() -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts of a running operator."""
-
-    settings: Settings
-    metrics: Metrics
-    store: Store
-    queue: WorkQueue[Key]
-    client: Client
-    lease: Lease
-    models: tuple[Stream, ...]
-    streams: tuple[Stream, ...]
-    cluster: Cluster
-
-    def doorbell(self, event: str | None, obj: Json) -> None:
-        """Take an event about a ModelDeployment from kopf."""
-        news = self.store.drop(obj) if event == "DELETED" else self.store.feed(obj)
-        if news:
-            self.queue.add(key_of(obj), Priority.ROUTINE if event is None else Priority.LIVE)
-
-    def unready(self) -> str:
-        """Say what is still to be listed; an empty string once everything was."""
-        return "" if self.store.complete else f"to be listed: {', '.join(self.store.missing)}"
-
-    def sick(self) -> str:
-        """Say which watch has been silent for too long, an empty string when all speak."""
-        now = time.monotonic()
-        silent = {stream.kind for stream in self.streams if now - stream.heard > SILENT}
-        silent |= {stream.kind for stream in self.models if now - stream.heard > SILENT + RELIST}
-        return f"not heard of for long: {', '.join(sorted(silent))}" if silent else ""
-
-    def last_heard(self) -> dict[str, float]:
-        """Return per kind when its most silent stream was heard, on the monotonic clock."""
-        heard: dict[str, float] = {}
-        for stream in (*self.streams, *self.models):
-            heard[stream.kind] = min(stream.heard, heard.get(stream.kind, stream.heard))
-        return heard
-
-
 async def operate(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set or a signal comes; raises when any part ends otherwise."""
     async with (
-        _parts(settings) as parts,
+        make_parts(settings) as parts,
         serve(
             settings.health_port,
             settings.metrics_port,
@@ -268,59 +213,3 @@ def _raise_first(error: BaseException | None) -> None:
         error = error.exceptions[0]
     if error is not None:
         raise error
-
-
-@contextlib.asynccontextmanager
-async def _parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Make the parts, and close what needs closing. The Lease has a client of its own, so that no load delays its renewal."""
-    configuration = await load_configuration()
-    metrics, store = Metrics(), Store()
-    queue: WorkQueue[Key] = WorkQueue(waited=metrics.queue_wait.observe)
-    bucket = TokenBucket(settings.writes_per_second, 2 * settings.writes_per_second)
-    client = Client(configuration, bucket=bucket, count=metrics.count_request)
-    lease_client = Client(configuration, count=metrics.count_request)
-    lease = Lease(lease_client, settings.namespace, settings.identity)
-    if settings.leader_election:
-        client.fence = lease.check
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(client.close)
-        stack.push_async_callback(lease_client.close)
-        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-
-        def follow(resources: Iterable[Resource], labels: str = "") -> tuple[Stream, ...]:
-            def ring(key: Key, live: bool) -> None:
-                queue.add(key, Priority.LIVE if live else Priority.ROUTINE)
-
-            def failed() -> None:
-                metrics.errors.labels("watch").inc()
-
-            return tuple(
-                Stream(client, store, resource, ring, namespace=namespace, labels=labels, failed=failed)
-                for resource in resources
-                for namespace in settings.watch_namespaces or ("",)
-            )
-
-        parts = Parts(
-            settings=settings,
-            metrics=metrics,
-            store=store,
-            queue=queue,
-            client=client,
-            lease=lease,
-            models=follow([MODEL]),
-            streams=follow([*CHILDREN, *OBSERVED], labels=f"{MANAGED_BY}={MANAGER}"),
-            cluster=_cluster(client, store, settings, session),
-        )
-        metrics.watch_queue(lambda: queue.depth, lambda: queue.oldest_age)
-        metrics.watch_streams(parts.last_heard)
-        yield parts
-
-
-def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.ClientSession) -> Cluster:
-    installation = Installation(settings.namespace, settings.runtime_image)
-    return KubernetesCluster(
-        Gatherer(client, store, installation, session),
-        Applier(client, store),
-        StatusWriter(client, store),
-        Teller(client, settings.identity),
-    )
