@@ -1,1 +1,1 @@
-"""The Kubernetes operator of ModelWard."""
+"""The Kubernetes operator of ModelWard: ModelDeployments in, governed serving pods out."""
