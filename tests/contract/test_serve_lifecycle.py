@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from modelward_runtime.config import boot_id
+from modelward_runtime.proto import inference_pb2, inference_pb2_grpc
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import WEIGHTS, linear, save, slow
 from tests.processes import COMMAND, POLICY, Process, call, free_ports, run, serve
@@ -203,6 +205,48 @@ def test_a_drain_serves_on_unready_and_asks_clients_to_leave(model: Path, tmp_pa
         assert process.get("/v2/health/ready", admin=False)[0] == 503
         assert process.exit_code() == 0
         assert time.monotonic() - began >= 2
+
+
+def test_a_drain_fails_no_request_of_clients_that_heed_it(model: Path, tmp_path: Path) -> None:
+    """Clients with connections kept open send without a pause and leave when an answer says so: no request is lost."""
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 4], "data": ROWS}]})
+    with run(tmp_path / "p", {"directory": str(model)}, server={"drainSeconds": 1}) as process:
+        process.until_ready()
+
+        def client() -> list[int]:
+            answers, told = [], False
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", process.ports[0])) as connection:
+                while not told:
+                    connection.request("POST", "/v2/models/m/infer", body)
+                    answer = connection.getresponse()
+                    answer.read()
+                    answers.append(answer.status)
+                    told = answer.getheader("connection") == "close"
+            return answers
+
+        clients = [in_background(client) for _ in range(4)]
+        time.sleep(0.3)
+        process.signal()
+        for thread, _ in clients:
+            thread.join(30)
+        assert process.exit_code() == 0
+    assert all(answers and {200} == set(answers[0]) for _, answers in clients)
+
+
+def test_a_grpc_call_in_flight_ends_well(tmp_path: Path) -> None:
+    tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend([300.0, 2.0, 3.0, 4.0])
+    request = inference_pb2.ModelInferRequest(model_name="slow", inputs=[tensor])
+    with serve(save(slow(), tmp_path / "slow.onnx"), tmp_path / "p") as process:
+        process.until_ready()
+        with grpc.insecure_channel(f"127.0.0.1:{process.ports[1]}") as channel:
+            stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+            thread, answers = in_background(lambda: stub.ModelInfer(request, timeout=30))
+            process.until(lambda: busy(process))
+            process.signal()
+            assert process.exit_code() == 0
+            thread.join()
+    assert answers[0].outputs[0].name == "y"
 
 
 def test_a_drain_does_not_wait_for_idle_connections(model: Path, tmp_path: Path) -> None:
