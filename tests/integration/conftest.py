@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modelward_operator.cluster.client import Client, NotFound, load_configuration
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.kinds import MODEL, Resource
 from modelward_operator.errors import OperatorError
 from tests.integration.apiserver import TOKEN, ApiServer, api_server

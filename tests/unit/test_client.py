@@ -15,10 +15,10 @@ from modelward_operator.cluster.client import (
     Expired,
     NotFound,
     Rejected,
-    TokenBucket,
-    load_configuration,
 )
+from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.kinds import DEPLOYMENT, POD
+from modelward_operator.cluster.tokenbucket import TokenBucket
 from modelward_operator.errors import Conflict, OperatorError, Unreadable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -13,13 +13,15 @@ import aiohttp
 
 from modelward_operator.cluster.adapter import KubernetesCluster
 from modelward_operator.cluster.apply import Applier
-from modelward_operator.cluster.client import Client, TokenBucket, load_configuration
+from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.kinds import CHILDREN, MODEL, OBSERVED, Resource
 from modelward_operator.cluster.lease import Lease
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.cluster.store import Store, key_of
+from modelward_operator.cluster.tokenbucket import TokenBucket
 from modelward_operator.cluster.watch import Stream
 from modelward_operator.facts import Installation, Json, Key
 from modelward_operator.metrics import Metrics

@@ -14,29 +14,25 @@ Called by everything else in cluster/. It keeps no objects, and does not retry: 
 Tokens of service accounts are re-read from their file once a minute by kubernetes.aio's loader.
 """
 
-import asyncio
 import contextlib
 import json
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException
 
 from modelward_operator.cluster.kinds import Resource
+from modelward_operator.cluster.tokenbucket import TokenBucket
 from modelward_operator.errors import Conflict, OperatorError, Unreadable
 from modelward_operator.facts import Json
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 SILENCE: Final = 70.0
 """Seconds without a byte after which a watch counts as dead; the server sends a bookmark about every 60."""
-HOME_CONFIG: Final = str(Path("~/.kube/config").expanduser())
 SERVER_TIMEOUT: Final = 300
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
@@ -53,28 +49,6 @@ class Expired(OperatorError):
 
 class Rejected(OperatorError):
     """The API server refuses what was sent; trying the same again is of no use."""
-
-
-class TokenBucket:
-    """At most `rate` writes a second, after a burst of `burst`; waiting writers go in order of arrival."""
-
-    def __init__(
-        self,
-        rate: float,
-        burst: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._rate, self._burst, self._clock, self._sleep = rate, burst, clock, sleep
-        self._tokens, self._at = burst, clock()
-
-    async def take(self) -> None:
-        """Take one token, waiting for it if need be. The debt of those who wait puts later ones behind them."""
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1.0
-        self._at = now
-        if self._tokens < 0:
-            await self._sleep(-self._tokens / self._rate)
 
 
 def _no_fence() -> None:
@@ -314,18 +288,3 @@ def _error(code: int, status: Json, verb: str, resource: Resource) -> OperatorEr
     if code >= 500 or code in {401, 408, 429} or (code == 403 and verb in READS):
         return Unreadable(message)
     return Rejected(str(status.get("message") or message))
-
-
-async def load_configuration(environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Find the API server: KUBECONFIG, else the pod's service account, else ~/.kube/config. Raises Unreadable."""
-    configuration = Configuration()
-    try:
-        if environ.get("KUBECONFIG"):
-            await load_kube_config(config_file=environ["KUBECONFIG"], client_configuration=configuration)
-        elif environ.get("KUBERNETES_SERVICE_HOST"):
-            load_incluster_config(client_configuration=configuration)
-        else:
-            await load_kube_config(config_file=HOME_CONFIG, client_configuration=configuration)
-    except (ConfigException, OSError, AttributeError) as error:  # a missing file is an AttributeError inside the loader
-        raise Unreadable(f"no way to reach a Kubernetes API server: {error}") from error
-    return configuration
