@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
 import re
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_UP
 from typing import Final
 
 from modelward_operator.api.quantity import BINARY, amount
