@@ -115,11 +115,12 @@ def connect() -> Iterator[Kube]:
 
 def wait(what: str, probe: Callable[[], T | None], *, within: float, last: Callable[[], str] = str) -> T:
     """Poll until `probe` gives something true; else fail with what was awaited and what `last` saw."""
-    deadline = time.monotonic() + within
+    begun = time.monotonic()
     while True:
         found = probe()
         if found:
+            print(f"{time.monotonic() - begun:5.1f} s: {what}")
             return found
-        if time.monotonic() > deadline:
+        if time.monotonic() > begun + within:
             raise AssertionError(f"not within {within:g} s: {what}. Last seen: {last() or 'nothing'}")
         time.sleep(0.1)

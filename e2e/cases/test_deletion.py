@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cases.case import OPERATOR, OPERATOR_NAMESPACE, PATIENCE, Case
-from e2e.cases.kube import Kube, wait
+from e2e.cases.kube import Kube, Object, wait
 from e2e.cases.manifests import NAME
 
 pytestmark = pytest.mark.core
@@ -44,12 +44,16 @@ def test_models_and_namespaces_go_at_once_while_the_operator_is_down(case: Case,
     assert {kind for kind, _ in _left(case, "second")} == set(CHILDREN), "the other model's children stay"
 
     case.kube.delete("Namespace", case.namespace)
+    wait("the other one's too", lambda: not _left(case, "second"), within=30, last=lambda: str(_left(case, "second")))
+    assert not case.model("second")
+    # Kubernetes' namespace controller looks again only after half of the pods' grace period.
     wait(
-        "the namespace is gone",
-        lambda: not case.kube.find("Namespace", case.namespace),
-        within=60,
-        last=lambda: str(case.kube.find("Namespace", case.namespace).get("status")),
+        "the namespace is gone", lambda: not _namespace(case), within=120, last=lambda: str(_namespace(case)["status"])
     )
+
+
+def _namespace(case: Case) -> Object:
+    return case.kube.find("Namespace", case.namespace)
 
 
 def _left(case: Case, model: str) -> list[tuple[str, str]]:
