@@ -26,7 +26,7 @@ check: setup ## The quick ring: format, lint, types, walls, unit, properties, go
 	uv run ruff check .
 	uv run mypy operator/src runtime/src e2e helm tests
 	uv run lint-imports
-	$(PYTEST) tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
+	$(PYTEST) -q -n 2 --dist loadfile tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
 
 integration: setup ## A real API server and etcd, and a real object store: schema, apply, prune, drift, lease, fetch
 	$(CLUSTER) build etcd kube-apiserver helm versitygw
