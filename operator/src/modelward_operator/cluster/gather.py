@@ -93,7 +93,7 @@ class Gatherer:
             ):
                 if response.status != 200:
                     return {}
-                return _parse(await response.content.read(REPORT_LIMIT))
+                return _parse(await _read(response.content))
         except (aiohttp.ClientError, OSError):
             return {}
 
@@ -142,11 +142,21 @@ def _runs(pod: Json) -> bool:
     return any(c["name"] == names.CONTAINER and "running" in c.get("state", {}) for c in containers)
 
 
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """Read to the end, however many pieces it comes in; what is longer than a report can be is cut off, and so no report."""
+    text = b""
+    async for piece in content.iter_any():
+        text += piece
+        if len(text) > REPORT_LIMIT:
+            break
+    return text[:REPORT_LIMIT]
+
+
 def _parse(text: bytes) -> Json:
     """A report that is not the object it should be counts as none."""
     try:
         report = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return report if isinstance(report, dict) and isinstance(report.get("model", {}), dict) else {}
 
