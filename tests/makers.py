@@ -1,5 +1,6 @@
 """Values for tests: a ModelDeployment with nothing special about it, its pods in the states that a kubelet reports."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,6 +88,19 @@ def make_pod(
         "status": {"phase": "Running", "conditions": [ready, *conditions], "containerStatuses": [container], **status},
     }
     return Pod(raw, report or {}, warning)
+
+
+def no_longer_ready(pod: Pod) -> Pod:
+    """Return the running pod as one that was ready until a minute ago."""
+    status = pod.raw["status"]
+    (container,) = status["containerStatuses"]
+    running = {"startedAt": (NOW - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    since = (NOW - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    conditions = [{**c, "lastTransitionTime": since} for c in status["conditions"]]
+    containers = [{**container, "state": {"running": running}}]
+    return replace(
+        pod, raw={**pod.raw, "status": {**status, "conditions": conditions, "containerStatuses": containers}}
+    )
 
 
 def current_revision(given: Given) -> str:

@@ -8,7 +8,7 @@ import pytest
 from modelward_operator.facts import Pod
 from modelward_operator.status.conditions import LOAD_FAILURES, REASONS, TYPES, Reason, Type
 from modelward_operator.status.diagnose import diagnose, ready
-from tests.makers import failing, make_pod
+from tests.makers import failing, make_pod, no_longer_ready
 
 
 def unscheduled(message: str) -> dict[str, Any]:
@@ -143,3 +143,24 @@ def test_every_reason_and_type_is_documented() -> None:
     assert set(Reason) == set(REASONS)
     assert set(Type) == set(TYPES)
     assert all(text.endswith(".") for text in (*REASONS.values(), *LOAD_FAILURES.values()))
+
+
+@pytest.mark.parametrize(
+    ("reason", "pod"),
+    [
+        ("a state that is a list", make_pod(report={"state": ["Loading"]})),
+        ("a reason that is a map", make_pod(report={"failure": {"reason": {"a": "b"}}})),
+        (
+            "last words nested deeper than a parser goes",
+            make_pod(last_state={"terminated": {"exitCode": 1, "message": "[" * 4096}}),
+        ),
+    ],
+)
+def test_no_form_of_a_report_stops_the_diagnosis(reason: str, pod: Pod) -> None:
+    assert diagnose(pod).type is Type.WORKLOAD_AVAILABLE, reason
+
+
+def test_how_it_ended_before_is_past_once_it_was_ready_again() -> None:
+    pod = make_pod(last_state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+    assert diagnose(pod).reason == Reason.OUT_OF_MEMORY
+    assert diagnose(no_longer_ready(pod)).reason == Reason.PODS_NOT_READY

@@ -1,5 +1,6 @@
 """What gather asks pods and events, and what it makes of no answer or a strange one."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -127,6 +128,7 @@ REPORTS: list[tuple[str, int, bytes, Json]] = [
     ("not an object", 200, b"[1]", {}),
     ("a model that is none", 200, b'{"model": "x"}', {}),
     ("an endless answer", 200, json.dumps({"x": "y" * 100_000}).encode(), {}),
+    ("nested deeper than a parser goes", 200, b"[" * 60_000, {}),
     ("a redirect to somewhere else", 302, b"", {}),
 ]
 
@@ -146,6 +148,27 @@ async def test_reports(reason: str, status: int, body: bytes, expected: Json, se
     await runner.cleanup()
     assert given is not None
     assert given.pods[0].report == expected, reason
+
+
+async def test_a_report_that_comes_in_pieces_is_read_to_its_end(session: aiohttp.ClientSession) -> None:
+    async def report(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b'{"state": ', b'"Ready"}'):
+            await response.write(piece)
+            await asyncio.sleep(0.05)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/report", report)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    running = pod(phase="Running", podIP="127.0.0.1", containerStatuses=container({"running": {}}))
+    given = await gatherer(filled(running), session, Events(), runner.addresses[0][1]).gather(KEY)
+    await runner.cleanup()
+    assert given is not None
+    assert given.pods[0].report == {"state": "Ready"}
 
 
 async def test_a_pod_that_does_not_answer_reports_nothing(session: aiohttp.ClientSession, unused_tcp_port: int) -> None:

@@ -100,6 +100,12 @@ def test_strategy(reason: str, spec: Json, pods: list[int | None], strategy: Str
     assert strategy_in_use(given, parsed(given)) is strategy, reason
 
 
+def test_a_pod_that_is_over_holds_no_accelerator() -> None:
+    waiting = make_pod("p0", state={}, conditions=(waiting_for_gpu(300),))
+    given = make_given(GPU, pods=(waiting, make_pod("p1", state={}, phase="Failed", reason="Evicted")))
+    assert strategy_in_use(given, parsed(given)) is Strategy.SURGE
+
+
 def test_in_place_stays_until_the_rollout_is_complete() -> None:
     in_place = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     done = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}

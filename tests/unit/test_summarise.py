@@ -1,6 +1,9 @@
 """What `kubectl get mdep` says, situation by situation."""
 
+from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from modelward_operator.api.parse import Invalid, parse
 from modelward_operator.facts import Applied, Given, Json, Refusal
@@ -8,7 +11,17 @@ from modelward_operator.policies.rooms import rule
 from modelward_operator.status.conditions import Type
 from modelward_operator.status.news import news
 from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid
-from tests.makers import READY_REPORT, current_revision, drawn, failing, live_deployment, make_given, make_pod, parsed
+from tests.makers import (
+    READY_REPORT,
+    current_revision,
+    drawn,
+    failing,
+    live_deployment,
+    make_given,
+    make_pod,
+    no_longer_ready,
+    parsed,
+)
 
 NOTHING_WRITTEN = Applied()
 DIGEST = "sha256:" + "ab" * 32
@@ -110,6 +123,42 @@ def test_one_of_two_pods_is_enough_to_be_ready() -> None:
     assert "1 of 2" in condition(status, "WorkloadAvailable")["message"]
 
 
+EVICTED: dict[str, Any] = {
+    "state": {},
+    "phase": "Failed",
+    "reason": "Evicted",
+    "message": "The node was low on resource: memory.",
+    "age": timedelta(hours=1),
+}
+
+
+@pytest.mark.parametrize("which", ["current", "old"])
+def test_an_evicted_pod_that_was_left_behind_no_longer_counts_once_another_serves(which: str) -> None:
+    given = with_pods(None, (which, EVICTED), SERVES)
+    status = status_of(given)
+    assert says(status, "Ready") == ("True", "Serving")
+    assert says(status, "RolloutComplete") == ("True", "Complete")
+    assert condition(status, "WorkloadAvailable")["message"] == "1 of 1 pods are ready"
+    assert (status["replicas"], status["readyReplicas"]) == (1, 1)
+    assert "lastFailure" not in status["model"]
+    assert look_again_after(given, status, Applied()) is None
+
+
+def test_an_eviction_is_the_reason_while_nothing_serves() -> None:
+    status = status_of(with_pods(None, ("current", EVICTED)))
+    assert says(status, "Ready") == ("False", "PodEvicted")
+    assert status["replicas"] == 0
+
+
+def test_a_pod_that_went_silent_after_it_had_started_is_not_starting() -> None:
+    """A node that was lost, a process that hangs: the kubelet or the node controller takes Ready away, and no report comes."""
+    hung = make_pod("fraud-0", revision=current_revision(make_given()), age=timedelta(days=1))
+    assert says(status_of(make_given(pods=(hung,))), "Ready") == ("Unknown", "Starting")
+    status = status_of(make_given(pods=(no_longer_ready(hung),)))
+    assert says(status, "Ready") == ("False", "PodsNotReady")
+    assert "fraud-0" in condition(status, "Ready")["message"]
+
+
 def test_suspended_says_so_and_claims_no_model() -> None:
     status = status_of(make_given({"suspend": True}))
     assert says(status, "Ready") == ("False", "Suspended")
@@ -169,6 +218,29 @@ def test_a_pod_cannot_write_what_the_schema_refuses() -> None:
     status = status_of(with_pods(None, ("current", {"is_ready": True, "report": liar})))
     assert len(status["model"]["digest"]) == 512
     assert "sizeBytes" not in status["model"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "report"),
+    [
+        ("a truth is no number", {"model": {"sizeBytes": True}}),
+        ("less than nothing", {"model": {"sizeBytes": -1}}),
+        ("more than 64 bits", {"model": {"sizeBytes": 2**63}}),
+    ],
+)
+def test_a_size_that_the_schema_refuses_is_left_out(reason: str, report: Json) -> None:
+    status = status_of(with_pods(None, ("current", {"is_ready": True, "report": report})))
+    assert "sizeBytes" not in status.get("model", {}), reason
+
+
+def test_half_a_character_is_replaced() -> None:
+    """The API server would replace it, so that what is read back is never what was written, and every pass would write."""
+    report = {"model": {"version": "\ud800x"}, "executionProvider": "\udfff"}
+    status = status_of(with_pods(None, ("current", {"is_ready": True, "report": report})))
+    assert (status["model"]["version"], status["model"]["executionProvider"]) == ("?x", "?")
+    lost = failing("SourceUnreachable", "\ud83d", permanent=False)
+    status = status_of(with_pods(None, ("current", {"report": {"failure": lost}})))
+    assert condition(status, "Ready")["message"].endswith("fraud-0: ? (retrying)")
 
 
 def test_a_stored_spec_that_cannot_be_read_lists_every_error_and_keeps_the_rest() -> None:

@@ -44,6 +44,11 @@ class Pod:
     warning: str = ""
     """Message of the newest Warning event, read only for pods that wait without a telling reason."""
 
+    @property
+    def over(self) -> bool:
+        """True when the pod ended for good (evicted, refused by its node): its ReplicaSet made another, and it may lie there for days."""
+        return self.raw.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
 
 @dataclass(frozen=True, slots=True)
 class Given:

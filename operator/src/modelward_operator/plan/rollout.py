@@ -56,8 +56,9 @@ def rollout_complete(deployment: Json) -> bool:
 
 def _accelerator_lacking(given: Given, resource_name: str) -> bool:
     """True when old pods hold devices while a pod has waited for one longer than patience allows."""
-    waiting = [pod for pod in given.pods if _waits_for(pod.raw, resource_name, given.now)]
-    return bool(waiting) and len(waiting) < len(given.pods)
+    pods = [pod for pod in given.pods if not pod.over]
+    waiting = [pod for pod in pods if _waits_for(pod.raw, resource_name, given.now)]
+    return bool(waiting) and len(waiting) < len(pods)
 
 
 def _waits_for(pod: Json, resource_name: str, now: datetime) -> bool:

@@ -2,7 +2,8 @@
 
 The first of these that applies:
 
-    not scheduled ─ waiting with a reason ─ ended or killed ─ load failure reported ─ volume not mounted ─ on the way ─ ready
+    not scheduled ─ waiting with a reason ─ ended or killed ─ load failure reported ─ volume not mounted ─ no longer ready
+    ─ on the way ─ ready
 """
 
 import json
@@ -53,10 +54,17 @@ def ending(pod: Pod) -> bool:
     return "deletionTimestamp" in pod.raw["metadata"]
 
 
+def text(value: object, limit: int) -> str:
+    """Return what a pod says as text that the API server keeps as it is: no half characters, and no more than `limit`."""
+    return str(value)[:limit].encode("utf-8", "replace").decode()
+
+
 def diagnose(pod: Pod) -> Diagnosis:
     """Return what is the matter with a pod that is not ready."""
     status, name = pod.raw.get("status", {}), pod.raw["metadata"]["name"]
     container = _container_status(status)
+    if _was_ready(status, container):
+        container = {**container, "lastState": {}}  # how it ended before is past
     return (
         _evicted(status, name)
         or _unscheduled(status, name)
@@ -64,12 +72,20 @@ def diagnose(pod: Pod) -> Diagnosis:
         or _ended(container, name)
         or _load_failure(pod.report.get("failure"), name)
         or _warned(pod.warning, name)
+        or _no_longer_ready(pod, container, name)
         or _on_the_way(pod, name)
     )
 
 
 def _container_status(status: Json) -> Json:
     return next((c for c in status.get("containerStatuses", ()) if c["name"] == names.CONTAINER), {})
+
+
+def _was_ready(status: Json, container: Json) -> bool:
+    """True when readiness was lost after the container had started: by a node that is lost, or a process that hangs."""
+    lost: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Ready" and c["status"] != "True"), {})
+    started = container.get("state", {}).get("running", {}).get("startedAt")
+    return bool(started and started < (lost.get("lastTransitionTime") or ""))
 
 
 def _evicted(status: Json, name: str) -> Diagnosis | None:
@@ -128,12 +144,12 @@ def _ended(container: Json, name: str) -> Diagnosis | None:
 
 def _load_failure(failure: object, name: str) -> Diagnosis | None:
     """`failure` comes from the pod, by report or termination message: believed only as far as its form goes."""
-    if not isinstance(failure, dict) or failure.get("reason") not in LOAD_FAILURES:
+    if not isinstance(failure, dict) or str(failure.get("reason")) not in LOAD_FAILURES:
         return None
     reason = str(failure["reason"])
     aspect = Type.MODEL_VERIFIED if reason in VERIFY_FAILURES else Type.MODEL_AVAILABLE
     retry = "" if failure.get("permanent") else " (retrying)"
-    return Diagnosis(aspect, reason, f"pod {name}: {failure.get('message', '')}{retry}"[:1024], failed=True)
+    return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 
 
 def _warned(warning: str, name: str) -> Diagnosis | None:
@@ -143,8 +159,18 @@ def _warned(warning: str, name: str) -> Diagnosis | None:
     return _workload(reason, f"pod {name}: {warning}"[:1024])
 
 
+def _no_longer_ready(pod: Pod, container: Json, name: str) -> Diagnosis | None:
+    if not _was_ready(pod.raw.get("status", {}), container) or str(pod.report.get("state")) in _IN_PROGRESS:
+        return None
+    silent = "" if pod.report else " and does not report"
+    return _workload(
+        Reason.PODS_NOT_READY,
+        f"pod {name}: was ready and no longer is{silent}; its node may be lost, or its process hangs",
+    )
+
+
 def _on_the_way(pod: Pod, name: str) -> Diagnosis:
-    state = pod.report.get("state", "")
+    state = str(pod.report.get("state", ""))
     aspect, reason = _IN_PROGRESS.get(state, (Type.WORKLOAD_AVAILABLE, Reason.STARTING))
     return Diagnosis(aspect, reason, f"pod {name}: {reason.lower() if state else 'starting'}", failed=False)
 
@@ -156,6 +182,6 @@ def _workload(reason: Reason, message: str) -> Diagnosis:
 def _json(text: str) -> object:
     try:
         found: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found

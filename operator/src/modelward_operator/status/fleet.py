@@ -11,10 +11,12 @@ from modelward_operator.status.diagnose import Diagnosis, diagnose, ending, read
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The pods that count, sorted by revision and readiness; ending pods are left out."""
+    """The pods that count, sorted by revision and readiness; pods that end or are over are left out."""
 
     current: Sequence[Pod]
     old: Sequence[Pod]
+    failed: Sequence[Pod]
+    """Pods of the current revision that are over: they explain why nothing serves, and mean nothing once something does."""
     complete_before: bool
     """True when the Deployment's controller has called the planned revision complete once."""
     creation_failure: str
@@ -34,17 +36,16 @@ class Fleet:
         """Return what keeps the current revision's pods from being ready: the worst, of the newest pod."""
         if self.creation_failure:
             return Diagnosis(Type.WORKLOAD_AVAILABLE, Reason.POD_CREATION_FAILED, self.creation_failure, failed=True)
-        newest_first = sorted(
-            self.current, key=lambda p: str(p.raw["metadata"].get("creationTimestamp", "")), reverse=True
-        )
-        found = [diagnose(pod) for pod in newest_first if not ready(pod)]
+        found = [diagnose(pod) for pod in _newest_first(self.current) if not ready(pod)]
+        if not self.serving_current:
+            found += map(diagnose, _newest_first(self.failed))
         return next((d for d in found if d.failed), found[0] if found else None)
 
 
 def fleet_of(given: Given, workload: Json) -> Fleet:
     """Return the pods that count, against the planned Deployment."""
     wanted = revision(workload["spec"]["template"])
-    pods = [pod for pod in given.pods if not ending(pod) and pod.raw.get("status", {}).get("phase") != "Succeeded"]
+    pods = [pod for pod in given.pods if not ending(pod) and not pod.over]
     live = given.child("Deployment", given.key.name)
     conditions = {c["type"]: c for c in live.get("status", {}).get("conditions", ())}
     same = revision(live.get("spec", {}).get("template", {})) == wanted
@@ -52,6 +53,11 @@ def fleet_of(given: Given, workload: Json) -> Fleet:
     return Fleet(
         current=[pod for pod in pods if revision(pod.raw) == wanted],
         old=[pod for pod in pods if revision(pod.raw) != wanted],
+        failed=[pod for pod in given.pods if pod.over and not ending(pod) and revision(pod.raw) == wanted],
         complete_before=same and conditions.get("Progressing", {}).get("reason") == "NewReplicaSetAvailable",
         creation_failure=str(failure.get("message", "")) if same and failure.get("status") == "True" else "",
     )
+
+
+def _newest_first(pods: Sequence[Pod]) -> list[Pod]:
+    return sorted(pods, key=lambda pod: str(pod.raw["metadata"].get("creationTimestamp", "")), reverse=True)

@@ -16,7 +16,7 @@ from modelward_operator.plan.rollout import strategy_in_use
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.aspects import Aspects, Finding
 from modelward_operator.status.conditions import Reason, Type
-from modelward_operator.status.diagnose import ending, ready
+from modelward_operator.status.diagnose import ending, ready, text
 from modelward_operator.status.fleet import Fleet, fleet_of
 
 MESSAGE_LIMIT: Final = 2048
@@ -62,7 +62,7 @@ def look_again_after(given: Given, status: Json, applied: Applied) -> float | No
     """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports."""
     if applied.refusals:
         return 15.0
-    waits = [_wait(pod, given.now) for pod in given.pods if not ending(pod)]
+    waits = [_wait(pod, given.now) for pod in given.pods if not ending(pod) and not pod.over]
     return min((w for w in waits if w is not None), default=None)
 
 
@@ -135,19 +135,18 @@ def _model(given: Given, fleet: Fleet, wanted: int) -> Json:
 
 
 def _loaded(report: Json) -> Json:
-    """The report comes from a pod: texts are cut to what the schema takes, and numbers must be numbers."""
+    """The report comes from a pod: texts are cut to what the schema takes, and numbers must be numbers that it takes."""
     model = report.get("model", {})
     size = model.get("sizeBytes")
-    digest = str(model.get("digest", ""))
+    digest = text(model.get("digest", ""), 512)
     found = {
-        "digest": digest[:512],
+        "digest": digest,
         "shortDigest": digest.removeprefix("sha256:")[:12],
-        "version": str(model.get("version", ""))[:512],
-        "executionProvider": str(report.get("executionProvider", ""))[:512],
+        "version": text(model.get("version", ""), 512),
+        "executionProvider": text(report.get("executionProvider", ""), 512),
     }
-    return {key: value for key, value in found.items() if value} | (
-        {"sizeBytes": size} if isinstance(size, int) else {}
-    )
+    fits = isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**63
+    return {key: value for key, value in found.items() if value} | ({"sizeBytes": size} if fits else {})
 
 
 def _host(given: Given) -> str:
