@@ -54,6 +54,7 @@ def split(marks: dict[str, float], report: Json, wall_minus_monotonic: float) ->
 
     `report` is the pod's GET /report: when its process was up, and how long fetch, verify, load and warm-up took.
     """
+    marks = marks | {"pulled": min(marks["pulled"], marks["started"])}  # the kubelet's events come a little late
     ends = ["applied", *MARKS.values()]
     stages = dict(zip(MARKS, (marks[end] - marks[begin] for begin, end in pairwise(ends)), strict=True))
     up = datetime.fromisoformat(report["startedAt"]).timestamp() - wall_minus_monotonic
