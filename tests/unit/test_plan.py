@@ -8,7 +8,7 @@ from modelward_operator.facts import Json
 from modelward_operator.plan import names
 from modelward_operator.plan.deployment import image_of
 from modelward_operator.plan.rollout import Strategy, strategy_in_use
-from tests.makers import NOW, drawn, live_deployment, make_given, make_pod, parsed
+from tests.makers import INSTALLATION, NOW, drawn, live_deployment, make_given, make_pod, parsed
 
 GPU = {"accelerator": {"resourceName": "nvidia.com/gpu", "count": 1}}
 EXTERNAL = {"scaling": {"autoscaler": "External"}}
@@ -56,11 +56,19 @@ def test_a_disruption_budget_exists_from_two_replicas_on(count: int, budgets: in
 
 
 def test_upgrading_the_operator_keeps_the_image_until_the_spec_changes() -> None:
-    before = live_deployment(make_given())
-    before["spec"]["template"]["spec"]["containers"][0]["image"] = "runtime:old"
-    assert image_of(drawn(make_given(children=(before,))).find("Deployment")) == "runtime:old"
-    changed = {"runtime": {"threads": 2}}
-    assert image_of(drawn(make_given(changed, children=(before,))).find("Deployment")) != "runtime:old"
+    live, status = live_deployment(make_given()), {"effective": {"image": "runtime:old"}}
+    given = make_given(children=(live,), status=status)
+    assert image_of(drawn(given).find("Deployment")) == "runtime:old"
+    changed = make_given({"runtime": {"threads": 2}}, children=(live,), status=status)
+    assert image_of(drawn(changed).find("Deployment")) == INSTALLATION.runtime_image
+
+
+def test_an_image_set_by_hand_is_put_back_but_believed_when_the_status_is_lost() -> None:
+    live = live_deployment(make_given())
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = "runtime:by-hand"
+    known = make_given(children=(live,), status={"effective": {"image": "runtime:old"}})
+    assert image_of(drawn(known).find("Deployment")) == "runtime:old"
+    assert image_of(drawn(make_given(children=(live,))).find("Deployment")) == "runtime:by-hand"
 
 
 def test_scaling_and_opening_the_endpoint_roll_nothing() -> None:

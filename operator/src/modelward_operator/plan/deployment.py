@@ -40,7 +40,12 @@ def _template_inputs(spec: ModelDeploymentSpec) -> str:
 
 
 def _kept_image(given: Given, inputs: str) -> str:
-    """Return the live image while the spec is the one it was chosen for: upgrading the operator restarts no model."""
+    """Return the image in use while the spec is the one it was chosen for: upgrading the operator restarts no model.
+
+    The status knows which one was chosen. The live Deployment may have been edited by hand; it is asked only when the status
+    is lost, as after a restore.
+    """
     live = given.child("Deployment", given.key.name)
-    unchanged = live.get("metadata", {}).get("annotations", {}).get(names.TEMPLATE_INPUTS) == inputs
-    return image_of(live) if unchanged else ""
+    if live.get("metadata", {}).get("annotations", {}).get(names.TEMPLATE_INPUTS) != inputs:
+        return ""
+    return str(given.raw.get("status", {}).get("effective", {}).get("image", "")) or image_of(live)
