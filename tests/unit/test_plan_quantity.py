@@ -23,6 +23,7 @@ from modelward_operator.plan.quantity import canonical
         ("an exponent stays one", "1500E3", "1500e3"),
         ("an exponent that says nothing goes", "7e0", "7"),
         ("less than a thousandth rounds up", "1u", "1m"),
+        ("no more than 64 bits hold", "100Ei", "9223372036854775807"),
         ("nothing is nothing", "0.0Gi", "0"),
     ],
 )

@@ -166,6 +166,13 @@ def test_suspended_says_so_and_claims_no_model() -> None:
     assert status["effective"]["replicas"] == 0
 
 
+def test_suspended_does_not_hide_that_the_pods_could_not_be_taken_away() -> None:
+    refusal = Refusal("Deployment", "fraud", "Rejected", "admission webhook says no")
+    ready = condition(status_of(make_given({"suspend": True}), Applied(0, (refusal,))), "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Suspended")
+    assert "Deployment fraud: admission webhook says no" in ready["message"]
+
+
 def test_zero_replicas_on_purpose_is_healthy() -> None:
     assert says(status_of(make_given({"scaling": {"replicas": 0}})), "Ready") == ("True", "ScaledToZero")
 

@@ -10,7 +10,7 @@
     then delete what carries our owner UID and is not planned
 
 Server-side apply throughout, so that fields of others stay. A 4xx or a lost connection becomes a `Refusal` and the other children
-go on, but a Deployment does not change before what its pods need is in place.
+go on, but a Deployment that is to have pods does not change before what they need is in place.
 Called by adapter.py, once a pass. It decides nothing about the content of objects.
 """
 
@@ -51,7 +51,9 @@ class Applier:
         done = await _all(self._settle(planned, given, confirmed) for planned in first)
         blocked = [one for one in done if isinstance(one, Refusal) and one.kind in NEEDED_BY_PODS]
         workload = plan.find("Deployment")
-        if workload and not blocked:
+        if workload and (
+            not blocked or workload["spec"].get("replicas") == 0
+        ):  # to take pods away nothing must be in place
             done += [await self._settle(workload, given, confirmed, plan.handover_replicas)]
         done += await _all(self._prune(child) for child in superfluous(plan, given))
         return Applied(

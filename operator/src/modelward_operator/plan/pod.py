@@ -47,7 +47,11 @@ def _pod(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: 
 
 
 def _scheduling(spec: ModelDeploymentSpec) -> dict[str, Any]:
-    return spec.scheduling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    fields = spec.scheduling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    for toleration in fields.get("tolerations", ()):
+        if not toleration.get("value", "absent"):
+            del toleration["value"]  # an empty one is not kept
+    return fields
 
 
 def _container(spec: ModelDeploymentSpec, image: str) -> dict[str, Any]:

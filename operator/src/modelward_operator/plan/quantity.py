@@ -12,6 +12,8 @@ from typing import Final
 
 from modelward_operator.api.quantity import BINARY, amount
 
+_MOST: Final = 2**63 - 1
+"""What the API server makes of a binary quantity above it."""
 _EXPONENT: Final = re.compile(r"[eE][+-]?[0-9]")
 _DECIMAL: Final = {"E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "": 0, "m": -3}
 
@@ -20,7 +22,7 @@ def canonical(quantity: str) -> str:
     """Return a valid `quantity` in canonical form: `1000m` is `1`, `0.5Gi` is `512Mi`, `1024Mi` is `1Gi`."""
     value = amount(quantity)
     if quantity[-2:] in BINARY and value == value.to_integral_value() and value >= BINARY["Ki"]:
-        return _binary(int(value))
+        return _binary(min(int(value), _MOST))
     thousandths = int(value.scaleb(3).to_integral_value(rounding=ROUND_UP))
     if thousandths == 0:
         return "0"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.parse import Invalid
-from modelward_operator.facts import Applied, Given, Json, Plan, Pod
+from modelward_operator.facts import Applied, Given, Json, Plan, Pod, Refusal
 from modelward_operator.plan import names
 from modelward_operator.plan.deployment import image_of
 from modelward_operator.plan.rollout import strategy_in_use
@@ -82,11 +82,12 @@ def _ready(
 ) -> Finding:
     if ruling.denied:
         verdicts = sorted(ruling.verdicts)
-        return Finding(Type.READY, "False", verdicts[0].reason, "; ".join(v.message for v in verdicts))
+        undone = [_refused(refusal) for refusal in applied.refusals if refusal.kind == "Deployment"]
+        return Finding(Type.READY, "False", verdicts[0].reason, "; ".join([*(v.message for v in verdicts), *undone]))
     if applied.refusals:
         refusal = applied.refusals[0]
         reason = Reason.CHILD_NOT_OWNED if refusal.reason == "NotOwned" else Reason.CHILD_REJECTED
-        return Finding(Type.READY, "False", reason, f"{refusal.kind} {refusal.name}: {refusal.message}")
+        return Finding(Type.READY, "False", reason, _refused(refusal))
     if wanted == 0:
         return Finding(Type.READY, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted; scale up to serve")
     for status in ("False", "Unknown"):
@@ -96,6 +97,10 @@ def _ready(
                 known = serves if serves not in finding.message else ""
                 return Finding(Type.READY, status, finding.reason, finding.message + known)
     return Finding(Type.READY, "True", Reason.SERVING, f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}")
+
+
+def _refused(refusal: Refusal) -> str:
+    return f"{refusal.kind} {refusal.name}: {refusal.message}"
 
 
 def _conditions(given: Given, findings: Iterable[Finding]) -> list[Json]:
