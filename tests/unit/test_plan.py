@@ -42,6 +42,12 @@ def test_suspending_remembers_an_external_autoscalers_number_and_gives_it_back()
     assert names.HELD_REPLICAS not in resumed.find("Deployment")["metadata"]["annotations"]
 
 
+@pytest.mark.parametrize("edited", ["many", "", "-3", "1e9", "99999999999"])
+def test_a_remembered_number_that_is_none_counts_as_one(edited: str) -> None:
+    held = live_deployment(make_given(EXTERNAL), replicas=0, annotations={names.HELD_REPLICAS: edited})
+    assert drawn(make_given(EXTERNAL, children=(held,))).handover_replicas == 1
+
+
 def test_staying_suspended_does_not_forget_the_number() -> None:
     suspended = {**EXTERNAL, "suspend": True}
     held = live_deployment(make_given(suspended), replicas=0, annotations={names.HELD_REPLICAS: "7"})

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,12 +13,14 @@ from typing import Any
 
 import yaml
 
-from modelward_operator.api.modeldeployment import KIND
+from modelward_operator.api.crd import NAME_RULE
+from modelward_operator.api.modeldeployment import KIND, NAME_MAX_LENGTH
 from modelward_operator.api.parse import Invalid, parse
 from modelward_operator.facts import Given, Installation, Json, Key
 from modelward_operator.plan.draw import draw
 from modelward_operator.policies.rooms import rule
 
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 OFFLINE_UID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -46,18 +49,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    text = sys.stdin.read() if options.filename == "-" else Path(options.filename).read_text(encoding="utf-8")
-    manifests = [m for m in yaml.safe_load_all(text) if isinstance(m, dict) and m.get("kind") == KIND]
+    try:
+        text = sys.stdin.read() if options.filename == "-" else Path(options.filename).read_text(encoding="utf-8")
+        manifests = [m for m in yaml.safe_load_all(text) if isinstance(m, dict) and m.get("kind") == KIND]
+    except OSError as error:
+        return _wrong(options.filename, error.strerror, status=2)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        return _wrong(options.filename, f"not YAML: {error}")
     if not manifests:
-        print(f"{options.filename}: no {KIND} in it", file=sys.stderr)
-        return 1
+        return _wrong(options.filename, f"no {KIND} in it")
     status = 0
     for manifest in manifests:
         status |= _print_plan(manifest, options)
     return status
 
 
+def _wrong(what: str, message: object, status: int = 1) -> int:
+    print(f"{what}: {message}", file=sys.stderr)
+    return status
+
+
 def _print_plan(manifest: dict[str, Any], options: argparse.Namespace) -> int:
+    metadata = manifest.get("metadata")
+    name, namespace = (metadata.get("name"), metadata.get("namespace", "")) if isinstance(metadata, dict) else ("", "")
+    if not isinstance(name, str) or len(name) > NAME_MAX_LENGTH or not NAME.fullmatch(name):
+        return _wrong(options.filename, f"{NAME_RULE['message']}; it is {name!r}")
+    if not isinstance(namespace, str):
+        return _wrong(name, f"metadata.namespace must be text; it is {namespace!r}")
     given = offline(manifest, options.namespace, Installation(options.operator_namespace, options.runtime_image))
     spec = parse(manifest)
     if isinstance(spec, Invalid):

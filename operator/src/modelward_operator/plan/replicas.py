@@ -5,6 +5,7 @@ operator owns it ──External, replicas absent──▶ left out of the apply:
        └──────────── 0, and the number is remembered ◀────────┘ given back when the denial ends
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -31,7 +32,12 @@ def replicas_for(given: Given, ruling: Ruling) -> Replicas:
         return Replicas(number, number, {names.REPLICAS_OWNER: "operator"})
     live = given.child("Deployment", given.key.name)
     held = live.get("metadata", {}).get("annotations", {}).get(names.HELD_REPLICAS)
-    standing = int(held if held is not None else live.get("spec", {}).get("replicas", 1))
+    standing = int(live.get("spec", {}).get("replicas", 1)) if held is None else _remembered(held)
     if ruling.denied:
         return Replicas(0, 0, {names.REPLICAS_OWNER: "operator", names.HELD_REPLICAS: str(standing)})
     return Replicas(None, standing, {names.REPLICAS_OWNER: "external"})
+
+
+def _remembered(held: str) -> int:
+    """Read the annotation, which a hand may have edited: what is no number of replicas counts as one."""
+    return int(held) if re.fullmatch("[0-9]{1,9}", held) else 1

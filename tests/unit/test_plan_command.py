@@ -1,0 +1,77 @@
+"""`modelward-operator plan`: what it prints, and what a clumsy user reads instead of a traceback."""
+
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+
+from modelward_operator.cli import main
+
+GOOD = """
+apiVersion: modelward.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: fraud}
+spec: {model: {uri: "s3://models/fraud/7/"}}
+"""
+LONG = "f" * 51
+
+
+def test_every_model_of_several_documents_is_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "all.yaml"
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s3}\n"
+    file.write_text("---\n".join(["", GOOD, secret, GOOD.replace("fraud", "spam"), "[a, list]\n"]))
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
+    made = [planned for planned in yaml.safe_load_all(capsys.readouterr().out) if planned]
+    assert {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in made if o["kind"] == "Deployment"} == {
+        ("risk", "fraud"),
+        ("risk", "spam"),
+    }
+
+
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(GOOD))
+    assert main(["plan", "-f", "-"]) == 0
+    assert "kind: Deployment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "says"),
+    [
+        ("nothing in it", "", "no ModelDeployment in it"),
+        ("a list", "- a\n- b\n", "no ModelDeployment in it"),
+        ("a word", "hello", "no ModelDeployment in it"),
+        ("another kind", "kind: Service", "no ModelDeployment in it"),
+        ("not YAML", "a: [b\n", "not YAML"),
+        ("a day that the calendar lacks", "a: 2026-13-45\n", "not YAML"),
+        ("nested without end", "[" * 5000, "not YAML"),
+        ("a template that was never rendered", "{{- if .Values.x }}\nkind: ModelDeployment\n", "not YAML"),
+        ("no metadata", "kind: ModelDeployment\nspec: {}\n", "metadata.name"),
+        ("metadata that is nothing", "kind: ModelDeployment\nmetadata:\n", "metadata.name"),
+        ("metadata that is a word", "kind: ModelDeployment\nmetadata: fraud\n", "metadata.name"),
+        ("a name that is a number", GOOD.replace("name: fraud", "name: 7"), "metadata.name"),
+        ("a name that is too long", GOOD.replace("name: fraud", f"name: {LONG}"), "metadata.name"),
+        ("a namespace that is none", GOOD.replace("name: fraud", "name: fraud, namespace: [a]"), "metadata.namespace"),
+        ("no spec", GOOD.replace("spec:", "specs:"), "spec.model: is required"),
+        ("a spec that is a word", GOOD.split("spec:", maxsplit=1)[0] + "spec: serve\n", "spec: "),
+        ("a field that is wrong", GOOD.replace("s3:", "ftp:"), "spec.model.uri: uri must be s3://"),
+    ],
+)
+def test_a_wrong_manifest_is_explained(
+    reason: str, text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(text)
+    assert main(["plan", "-f", str(file)]) == 1, reason
+    out, err = capsys.readouterr()
+    assert says in err
+    assert out == ""
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, says in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+        assert main(["plan", "-f", str(path)]) == 2
+        assert f"{path}: {says}" in capsys.readouterr().err
+    (tmp_path / "binary").write_bytes(b"\xff\x00\x89PNG")
+    assert main(["plan", "-f", str(tmp_path / "binary")]) == 1
+    assert "not YAML" in capsys.readouterr().err
