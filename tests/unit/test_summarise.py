@@ -192,6 +192,36 @@ def test_a_child_of_somebody_else_is_named() -> None:
     assert condition(status, "Ready")["message"].startswith("Service fraud: ")
 
 
+REJECTED = Refusal("Service", "fraud", "Rejected", "quota")
+UNWRITTEN = Refusal("ConfigMap", "fraud-policy", "Unwritten", "apply ConfigMap: 500 failed calling webhook")
+
+
+@pytest.mark.parametrize(
+    ("reason", "refusals", "pods", "expected"),
+    [
+        ("no answer is no refusal", [UNWRITTEN], [SERVES], ("Unknown", "ChildUnwritten")),
+        ("a refusal is", [UNWRITTEN, REJECTED], [SERVES], ("False", "ChildRejected")),
+        ("what is known to be wrong stays known", [UNWRITTEN], [WRONG], ("False", "PodsNotReady")),
+    ],
+)
+def test_a_child_that_could_not_be_written(
+    reason: str, refusals: list[Refusal], pods: list[Any], expected: tuple[str, str]
+) -> None:
+    status = status_of(with_pods(None, *pods), Applied(0, tuple(refusals)))
+    assert says(status, "Ready") == expected, reason
+
+
+def test_zero_is_not_claimed_while_it_could_not_be_written() -> None:
+    status = status_of(make_given({"scaling": {"replicas": 0}}), Applied(0, (UNWRITTEN,)))
+    assert says(status, "Ready") == ("Unknown", "ChildUnwritten")
+
+
+@pytest.mark.parametrize(("refusal", "seconds"), [(UNWRITTEN, 5.0), (REJECTED, 15.0)])
+def test_what_was_not_written_is_tried_again_and_pods_are_asked_meanwhile(refusal: Refusal, seconds: float) -> None:
+    for given, expected in ((with_pods(None, SERVES), seconds), (with_pods(None, ("current", {})), 1.0)):
+        assert look_again_after(given, status_of(given), Applied(0, (refusal,))) == expected
+
+
 def test_the_transition_time_stands_while_the_status_stands() -> None:
     first = status_of(with_pods(None, SERVES))
     old = [{**c, "lastTransitionTime": "2026-01-01T00:00:00Z"} for c in first["conditions"]]

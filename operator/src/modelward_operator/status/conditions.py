@@ -45,6 +45,7 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp"
     DRAINING = "Draining"
     ROLLING_OUT = "RollingOut"
+    CHILD_UNWRITTEN = "ChildUnwritten"
     # Not healthy
     SUSPENDED = "Suspended"
     INVALID_SPEC = "InvalidSpec"
@@ -81,6 +82,7 @@ REASONS: Final = {
     Reason.WARMING_UP: "The first inference is under way.",
     Reason.DRAINING: "The pod ends; requests in flight are being answered.",
     Reason.ROLLING_OUT: "Pods of the new revision replace those of the old one, which serves until then.",
+    Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
     Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running.",
     Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",

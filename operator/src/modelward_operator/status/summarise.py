@@ -60,9 +60,8 @@ def summarise_invalid(given: Given, invalid: Invalid) -> Json:
 
 def look_again_after(given: Given, status: Json, applied: Applied) -> float | None:
     """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports."""
-    if applied.refusals:
-        return 15.0
     waits = [_wait(pod, given.now) for pod in given.pods if not ending(pod) and not pod.over]
+    waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
     return min((w for w in waits if w is not None), default=None)
 
 
@@ -84,14 +83,15 @@ def _ready(
         verdicts = sorted(ruling.verdicts)
         undone = [_refused(refusal) for refusal in applied.refusals if refusal.kind == "Deployment"]
         return Finding(Type.READY, "False", verdicts[0].reason, "; ".join([*(v.message for v in verdicts), *undone]))
-    if applied.refusals:
-        refusal = applied.refusals[0]
-        reason = Reason.CHILD_NOT_OWNED if refusal.reason == "NotOwned" else Reason.CHILD_REJECTED
-        return Finding(Type.READY, "False", reason, _refused(refusal))
-    if wanted == 0:
+    for refusal in applied.refusals:
+        if refusal.reason != "Unwritten":
+            reason = Reason.CHILD_NOT_OWNED if refusal.reason == "NotOwned" else Reason.CHILD_REJECTED
+            return Finding(Type.READY, "False", reason, _refused(refusal))
+    unwritten = [Finding(Type.READY, "Unknown", Reason.CHILD_UNWRITTEN, _refused(r)) for r in applied.refusals]
+    if wanted == 0 and not unwritten:
         return Finding(Type.READY, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted; scale up to serve")
     for status in ("False", "Unknown"):
-        for finding in findings:
+        for finding in (*unwritten, *findings):
             if finding.status == status:
                 serves = "; the previous revision serves on" if fleet.serving and not fleet.serving_current else ""
                 known = serves if serves not in finding.message else ""
