@@ -114,10 +114,17 @@ def connect() -> Iterator[Kube]:
 
 
 def wait(what: str, probe: Callable[[], T | None], *, within: float, last: Callable[[], str] = str) -> T:
-    """Poll until `probe` gives something true; else fail with what was awaited and what `last` saw."""
+    """Poll until `probe` gives something true; else fail with what was awaited and what `last` saw.
+
+    An API server that does not answer for a moment is no answer yet.
+    """
     begun = time.monotonic()
     while True:
-        found = probe()
+        try:
+            found = probe()
+        except httpx.HTTPError as error:
+            print(f"{what}: {error}")
+            found = None
         if found:
             print(f"{time.monotonic() - begun:5.1f} s: {what}")
             return found

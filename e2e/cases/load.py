@@ -1,8 +1,20 @@
-"""The script of a client pod that calls a model without pause and counts: what a rolling update must not disturb.
+"""Callers without pause that count: what a rolling update must not disturb.
 
-Half of its threads keep their connection, half open one for each request. Twice a second it prints one JSON line with all
-counts so far. It runs in the pod by itself, so it imports nothing of ours.
+`SCRIPT` runs in a client pod over REST: half of its threads keep their connection, half open one for each request. Twice a
+second it prints one JSON line with all counts so far. It runs by itself, so it imports nothing of ours. `GrpcLoad` calls from
+the node over one lasting gRPC connection, as tritonclient makes it.
 """
+
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+
+import numpy as np
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+from e2e.cases.clients import GRPC
 
 SCRIPT = r"""
 import collections, http.client, json, sys, threading, time
@@ -48,3 +60,37 @@ while True:
     with lock:
         print(json.dumps({"counts": counts, "failures": failures[-5:]}), flush=True)
 """
+
+
+class GrpcLoad:
+    """Calls an adder in a thread while the `with` block runs; `answers` counts by what was added."""
+
+    def __init__(self, host: str, model: str) -> None:
+        self.answers: Counter[float] = Counter()
+        self.failures: list[str] = []
+        self._host, self._model = host, model
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._call)
+
+    def __enter__(self) -> "GrpcLoad":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _call(self) -> None:
+        zeros = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
+        zeros.set_data_from_numpy(np.zeros((1, 4), np.float32))
+        client = tritonclient.grpc.InferenceServerClient(f"{self._host}:{GRPC}")
+        while not self._ended.is_set():
+            try:
+                answer = client.infer(self._model, [zeros], client_timeout=10)
+                self.answers[float(answer.as_numpy("y")[0, 0])] += 1
+            except InferenceServerException as failure:
+                self.failures.append(f"{time.strftime('%H:%M:%S')} {failure}")
+            time.sleep(0.01)
+        client.close()

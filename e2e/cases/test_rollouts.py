@@ -9,7 +9,7 @@ import pytest
 from e2e.cases.case import PATIENCE, Case, Client, pod_ready
 from e2e.cases.clients import add
 from e2e.cases.kube import Kube, wait
-from e2e.cases.load import SCRIPT
+from e2e.cases.load import SCRIPT, GrpcLoad
 from e2e.cases.manifests import NAME
 
 pytestmark = pytest.mark.core
@@ -40,16 +40,20 @@ def test_a_new_version_under_constant_load_fails_no_request(case: Case) -> None:
     load = case.start_client("load", SCRIPT, f"{NAME}.{case.namespace}.svc", NAME)
     _await_answers(load, "1:1", 50)
 
-    case.change(_version(case, 2))
-    _await_answers(load, "2:2", 50)
-    case.wait_condition(NAME, "RolloutComplete", "True")
-    case.wait_ready()
-    case.wait_pods(1)
-    _await_answers(load, "2:2", 50)
+    with GrpcLoad(case.service_address(), NAME) as lasting:
+        wait("50 answers over gRPC", lambda: lasting.answers[1] >= 50, within=PATIENCE)
+        case.change(_version(case, 2))
+        _await_answers(load, "2:2", 50)
+        case.wait_condition(NAME, "RolloutComplete", "True")
+        case.wait_ready()
+        case.wait_pods(1)
+        _await_answers(load, "2:2", 50)
+        wait("50 new answers over gRPC", lambda: lasting.answers[2] >= 50, within=PATIENCE)
 
     told = _counts(load)
-    print(told["counts"])
+    print(told["counts"], lasting.answers)
     assert told["failures"] == []
+    assert lasting.failures == []
     assert set(told["counts"]) == {"answered", "1:1", "2:2"}, "each answer came whole from one version"
 
 
