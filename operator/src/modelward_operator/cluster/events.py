@@ -44,7 +44,11 @@ class Teller:
             try:
                 await self._client.create(EVENT, self._event(given, item, mark), manager=FIELD_MANAGER)
             except OperatorError as error:
-                logger.warning("event not posted", extra={"reason": item.reason, "error": str(error)})
+                ending = "being terminated" in str(
+                    error
+                )  # a namespace that ends takes no Events, and nobody would read them
+                level = logging.DEBUG if ending else logging.WARNING
+                logger.log(level, "event not posted", extra={"reason": item.reason, "error": str(error)})
 
     def _remember(self, mark: str) -> None:
         if len(self._posted) > 10_000:
