@@ -279,7 +279,10 @@ async def test_a_denial_takes_the_pods_away_though_a_child_is_refused(rig: Rig) 
     await rig.unknown("NetworkPolicy")
     await rig.change({"runtime": {"threads": 2}})
     await rig.reconcile()
-    assert (await rig.get("Deployment"))["spec"]["replicas"] == 1, "the revision that serves behind its door serves on"
+    workload = await rig.get("Deployment")
+    assert workload["spec"]["replicas"] == 1, "the revision that serves behind its door serves on"
+    mounted = [v["configMap"]["name"] for v in workload["spec"]["template"]["spec"]["volumes"] if "configMap" in v]
+    assert {("ConfigMap", name) for name in mounted} <= set(await rig.children()), "what it mounts stays"
     await rig.change({"suspend": True})
     await rig.reconcile()
     assert (await rig.get("Deployment"))["spec"]["replicas"] == 0

@@ -114,6 +114,14 @@ def test_strategy(reason: str, spec: Json, pods: list[int | None], strategy: Str
     assert strategy_in_use(given, parsed(given)) is strategy, reason
 
 
+def test_a_pod_behind_a_scheduling_gate_waits_for_no_accelerator() -> None:
+    """The API server gives that condition no time."""
+    gate = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": None}
+    for condition in (gate, {**waiting_for_gpu(300), "lastTransitionTime": None}):
+        given = make_given(GPU, pods=(make_pod("p0", state={}, conditions=(condition,)), make_pod("p1", is_ready=True)))
+        assert strategy_in_use(given, parsed(given)) is Strategy.SURGE
+
+
 def test_a_pod_that_is_over_holds_no_accelerator() -> None:
     waiting = make_pod("p0", state={}, conditions=(waiting_for_gpu(300),))
     given = make_given(GPU, pods=(waiting, make_pod("p1", state={}, phase="Failed", reason="Evicted")))

@@ -108,6 +108,33 @@ def test_a_rollout_in_progress_is_unknown_not_false() -> None:
     assert says(status, "ModelAvailable") == ("True", "Loaded")
 
 
+def test_a_rollout_that_is_stuck_halfway_says_what_keeps_it() -> None:
+    killed = ("current", {"last_state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}})
+    status = status_of(with_pods({"scaling": {"replicas": 3}}, SERVES, killed, OLD_SERVES))
+    assert says(status, "Ready") == ("Unknown", "RollingOut")
+    assert (
+        "1 of an older one are left: pod fraud-1: killed at its memory limit" in condition(status, "Ready")["message"]
+    )
+
+
+def test_a_rollout_that_somebody_paused_says_so() -> None:
+    spec = {"runtime": {"threads": 2}}
+    paused = live_deployment(make_given(), paused=True)
+    status = status_of(with_pods(spec, OLD_SERVES, children=(paused,)))
+    assert says(status, "Ready") == ("Unknown", "RollingOut")
+    assert "kubectl rollout resume deployment/fraud -n risk" in condition(status, "Ready")["message"]
+
+
+def test_a_model_that_is_loaded_does_not_step_back_while_the_readiness_probe_is_due() -> None:
+    status = status_of(
+        with_pods({"model": {"uri": "s3://m/x/", "digest": DIGEST}}, ("current", {"report": READY_REPORT}))
+    )
+    assert says(status, "ModelAvailable") == ("True", "Loaded")
+    assert says(status, "ModelVerified") == ("True", "DigestMatches")
+    assert says(status, "Ready") == ("Unknown", "Starting")
+    assert "readiness probe comes next" in condition(status, "Ready")["message"]
+
+
 def test_a_killed_pod_takes_ready_away_but_not_the_rollout() -> None:
     dead = ("current", {"last_state": {"terminated": {"exitCode": 137, "reason": "Error"}}})
     bare = make_given()

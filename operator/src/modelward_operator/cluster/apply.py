@@ -225,7 +225,7 @@ def up_to_date(live: Json, planned: Json) -> bool:
 
 
 def superfluous(plan: Plan, given: Given) -> list[Json]:
-    """Return the live children that carry our owner UID and are not planned; a boot file that a revision uses stays."""
+    """Return the live children that carry our owner UID and are not planned; a boot file that is in use stays."""
     planned = {(o["kind"], o["metadata"]["name"]) for o in plan.objects}
     used = set(_mounted_config_maps(given))
     return [
@@ -239,7 +239,8 @@ def superfluous(plan: Plan, given: Given) -> list[Json]:
 
 
 def _mounted_config_maps(given: Given) -> Iterable[str]:
-    specs = [rs.get("spec", {}).get("template", {}).get("spec", {}) for rs in given.replica_sets]
+    templated = (given.child("Deployment", given.key.name), *given.replica_sets)
+    specs = [owner.get("spec", {}).get("template", {}).get("spec", {}) for owner in templated]
     for spec in (*specs, *(pod.raw.get("spec", {}) for pod in given.pods)):
         for volume in spec.get("volumes", ()):
             if name := volume.get("configMap", {}).get("name"):

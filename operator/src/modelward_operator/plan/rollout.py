@@ -64,6 +64,7 @@ def _accelerator_lacking(given: Given, resource_name: str) -> bool:
 def _waits_for(pod: Json, resource_name: str, now: datetime) -> bool:
     for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            since = datetime.fromisoformat(condition["lastTransitionTime"])
-            return f"Insufficient {resource_name}" in condition.get("message", "") and now - since >= PATIENCE
+            since = condition.get("lastTransitionTime")  # none while the pod is behind a scheduling gate
+            lacking = f"Insufficient {resource_name}" in condition.get("message", "")
+            return bool(lacking and since and now - datetime.fromisoformat(since) >= PATIENCE)
     return False

@@ -43,7 +43,7 @@ class Aspects:
         return [*verified, self._available(diagnosis), self._workload(diagnosis), self._rollout(diagnosis)]
 
     def _verified(self, diagnosis: Diagnosis | None) -> Finding:
-        if self.fleet.serving_current:
+        if self.fleet.loaded:
             return Finding(
                 Type.MODEL_VERIFIED, "True", Reason.DIGEST_MATCHES, f"the stored model is {self.spec.model.digest}"
             )
@@ -52,9 +52,15 @@ class Aspects:
         return Finding(Type.MODEL_VERIFIED, "Unknown", Reason.STARTING, "no pod has checked the digest yet")
 
     def _available(self, diagnosis: Diagnosis | None) -> Finding:
+        if loaded := self.fleet.loaded:
+            return Finding(
+                Type.MODEL_AVAILABLE,
+                "True",
+                Reason.LOADED,
+                f"{len(loaded)} of {self.wanted} pods have loaded the model",
+            )
         if serving := self.fleet.serving:
-            which = "" if self.fleet.serving_current else ", of the previous revision"
-            message = f"{len(serving)} ready pods have loaded the model{which}"
+            message = f"{len(serving)} pods of the previous revision have loaded its model"
             return Finding(Type.MODEL_AVAILABLE, "True", Reason.LOADED, message)
         if diagnosis and diagnosis.type is Type.MODEL_AVAILABLE:
             return Finding(Type.MODEL_AVAILABLE, _answer(diagnosis), diagnosis.reason, diagnosis.message)
@@ -80,7 +86,14 @@ class Aspects:
             return Finding(Type.ROLLOUT_COMPLETE, "False", diagnosis.reason, diagnosis.message + serves)
         counted = f"{sum(map(ready, fleet.current))} of {self.wanted} pods of the current revision are ready"
         left = f", {len(fleet.old)} of an older one are left" if fleet.old else ""
-        return Finding(Type.ROLLOUT_COMPLETE, "Unknown", Reason.ROLLING_OUT, counted + left)
+        because = f": {diagnosis.message}" if diagnosis and diagnosis.failed else ""
+        return Finding(Type.ROLLOUT_COMPLETE, "Unknown", Reason.ROLLING_OUT, counted + left + because + self._paused())
+
+    def _paused(self) -> str:
+        key = self.given.key
+        if not self.given.child("Deployment", key.name).get("spec", {}).get("paused"):
+            return ""
+        return f"; the Deployment is paused: kubectl rollout resume deployment/{key.name} -n {key.namespace}"
 
 
 def _answer(diagnosis: Diagnosis) -> str:
