@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_operator import log
-from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.client import Client, Rejected
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.status import _replacing
 from modelward_operator.errors import Unreadable
@@ -154,3 +154,18 @@ async def test_the_same_event_is_not_posted_again_within_a_minute() -> None:
 
 async def test_an_event_that_cannot_be_posted_fails_nothing() -> None:
     await Teller(cast("Client", Posts(broken=True)), "pod-1").tell(make_given(), [News("Normal", "Serving", "ok")])
+
+
+@pytest.mark.parametrize(
+    ("refusal", "warnings"),
+    [("because it is being terminated", 0), ("events is forbidden: no such right", 1)],
+)
+async def test_a_namespace_that_ends_is_no_warning(
+    refusal: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing:
+        async def create(self, *_: object, **__: object) -> None:
+            raise Rejected(refusal)
+
+    await Teller(cast("Client", Refusing()), "pod-1").tell(make_given(), [News("Normal", "Serving", "ok")])
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == warnings
