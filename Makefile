@@ -3,7 +3,7 @@ SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
 export PYTHONPYCACHEPREFIX ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modelward/pycache
 
-CLUSTER := python3 e2e/cluster
+EMBEDDED := python3 e2e/cluster
 PYTEST := uv run pytest
 REPORTS := .reports
 SUITE ?= core
@@ -29,7 +29,7 @@ check: setup ## The quick ring: format, lint, types, walls, unit, properties, go
 	$(PYTEST) -q -n 2 --dist loadfile tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
 
 integration: setup ## A real API server and etcd, and a real object store: schema, apply, prune, drift, lease, fetch
-	$(CLUSTER) build etcd kube-apiserver helm versitygw
+	$(EMBEDDED) build etcd kube-apiserver helm versitygw
 	$(PYTEST) tests/integration --junitxml=$(REPORTS)/integration.xml
 
 test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster
@@ -39,10 +39,10 @@ e2e: up ## End to end on the embedded cluster: SUITE=core|cases|machine|all
 	.ci/e2e $(SUITE)
 
 up: setup ## The embedded Kubernetes cluster with the operator installed (CLUSTER=current: your own cluster)
-	$(CLUSTER) up
+	$(EMBEDDED) up
 
 down: ## The embedded cluster away again, without a trace
-	$(CLUSTER) down
+	$(EMBEDDED) down
 
 demo: up ## From a bare machine to predictions from a ModelDeployment on a real cluster
 	uv run python -m e2e.demo
@@ -57,4 +57,4 @@ golden: setup ## Rewrite the golden files; read the diff
 	$(PYTEST) tests/golden --golden=write
 
 images: setup ## Build the operator's and the runtime's image with buildah
-	$(CLUSTER) images
+	$(EMBEDDED) images

@@ -21,6 +21,7 @@ import pytest
 
 from modelward_runtime.config import boot_id
 from modelward_runtime.proto import inference_pb2, inference_pb2_grpc
+from modelward_runtime.serve import ECHO
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import WEIGHTS, linear, save, slow
 from tests.processes import COMMAND, POLICY, Process, call, free_ports, run, serve
@@ -90,9 +91,19 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         process.until(lambda: busy(process))
         process.signal()
         process.until(lambda: process.get("/readyz")[0] == 503)
+        time.sleep(ECHO)
         process.signal(signal.SIGINT)
         assert process.exit_code(5) == 143
         thread.join()
+
+
+def test_one_wish_delivered_twice_drains(model: Path, tmp_path: Path) -> None:
+    """`timeout` and `uv run` each pass a SIGTERM on."""
+    with serve(model, tmp_path / "p") as process:
+        process.until_ready()
+        process.signal()
+        process.signal()
+        assert process.exit_code() == 0
 
 
 def test_a_taken_port_is_named(model: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 what blocks (fetching, making the session, running it) has threads of its own. It must not hold logic of any part.
 
     admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
-         ▶ no new connections ▶ requests in flight end ▶ exit 0            a second SIGTERM: exit 143 at once
+         ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
 """
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from modelward_runtime.ports import ModelPorts
 
 log = logging.getLogger(__name__)
+
+ECHO = 0.5
+"""Seconds within which a second signal is the first one's echo."""
 
 
 @dataclass(frozen=True)
@@ -157,13 +160,19 @@ def _import_ports() -> "type[ModelPorts]":
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    """Set by the first SIGTERM or SIGINT; the next one ends the process at once.
+
+    Whoever stops a process group behind a wrapper such as `uv run` or `timeout` delivers one wish twice: signals that come
+    within `ECHO` count as one.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    first: list[float] = []
 
     def on_signal() -> None:
-        if stop.is_set():
+        if first and loop.time() - first[0] > ECHO:
             end_at_once()
+        first.append(loop.time())
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

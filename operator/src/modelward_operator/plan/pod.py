@@ -74,7 +74,7 @@ def _container(spec: ModelDeploymentSpec, image: str) -> dict[str, Any]:
         },
         # The ceiling is fixed: it must not depend on the model's size, because changing a probe rolls the pods.
         "startupProbe": _probe("/startupz", period=1, failures=spec.runtime.startup_timeout_seconds),
-        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "readinessProbe": _probe("/readyz", period=1, failures=3),
         "livenessProbe": _probe("/livez", period=10, failures=6),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(spec),

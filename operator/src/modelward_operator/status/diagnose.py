@@ -172,7 +172,8 @@ def _no_longer_ready(pod: Pod, container: Json, name: str) -> Diagnosis | None:
 def _on_the_way(pod: Pod, name: str) -> Diagnosis:
     state = str(pod.report.get("state", ""))
     aspect, reason = _IN_PROGRESS.get(state, (Type.WORKLOAD_AVAILABLE, Reason.STARTING))
-    return Diagnosis(aspect, reason, f"pod {name}: {reason.lower() if state else 'starting'}", failed=False)
+    words = "loaded, its readiness probe comes next" if state == "Ready" else reason.lower()
+    return Diagnosis(aspect, reason, f"pod {name}: {words}", failed=False)
 
 
 def _workload(reason: Reason, message: str) -> Diagnosis:

@@ -32,6 +32,11 @@ class Fleet:
         """True when the current revision takes requests."""
         return any(map(ready, self.current))
 
+    @property
+    def loaded(self) -> list[Pod]:
+        """Pods of the current revision that are ready, or say that they have the model and wait for their readiness probe."""
+        return [pod for pod in self.current if ready(pod) or pod.report.get("state") == "Ready"]
+
     def diagnosis(self) -> Diagnosis | None:
         """Return what keeps the current revision's pods from being ready: the worst, of the newest pod."""
         if self.creation_failure:
