@@ -1,6 +1,7 @@
 """The test enforcer's nftables rules on a real bridge: network namespaces stand in for a node and its pods.
 
-Everything is made inside one "node" namespace and goes with it. Needs root, iproute2 and nft, which `make test` has.
+Everything is made inside one "node" namespace and goes with it. Skipped without root, iproute2 and nft, which `make up` installs;
+the enforcer on real pods is proved by e2e/cases/test_enforcer.py, which nothing skips.
 """
 
 import os
