@@ -56,6 +56,12 @@ EMPTY_WORDS: Json = {
         "tolerations": [{"key": "a", "operator": "Equal", "value": ""}, {"operator": "Exists", "value": ""}],
     },
 }
+EVERY_SIGN: Json = {
+    "model": {"uri": "s3://models/\u00e9\u2028\U0001f600/"},
+    "runtime": {
+        "env": [{"name": "A", "value": "\x01\t\n\x7f\x85\x9f\u2028\ufeff\uffff\U0001f600 \\ud83d \\\\ '\" $(A) {{: #"}]
+    },
+}
 TOO_MUCH: Json = {"resources": {"limits": {"memory": "100Ei", "cpu": "1e30"}, "requests": {"memory": "8Ei"}}}
 
 SPECS = [
@@ -64,6 +70,7 @@ SPECS = [
     pytest.param(PVC, id="volume"),
     pytest.param(RECREATE, id="recreate-none"),
     pytest.param(EMPTY_WORDS, id="empty-words"),
+    pytest.param(EVERY_SIGN, id="every-sign"),
     pytest.param(TOO_MUCH, id="more-than-64-bits"),
     pytest.param({"suspend": True}, id="suspended"),
     pytest.param({"scaling": {"autoscaler": "External"}}, id="external"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import yaml
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
@@ -102,18 +103,18 @@ async def test_an_apply_is_what_the_api_calls_one() -> None:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         seen.append(request)
-        bodies.append(await request.json())
+        bodies.extend((await request.json(), yaml.safe_load(await request.text())))
         return web.json_response({"ok": True})
 
-    body = {"metadata": {"name": "x", "namespace": "n"}}
+    body = {"metadata": {"name": "x", "namespace": "n"}, "data": {"k": "\x7f\u2028\ufeff \U0001f600 \\ud83d"}}
     async with serving(handler) as (client, _):
         await client.apply(DEPLOYMENT, body, manager="modelward", force=True)
     (request,) = seen
     assert request.method == "PATCH"
     assert request.path == "/apis/apps/v1/namespaces/n/deployments/x"
     assert dict(request.query) == {"fieldManager": "modelward", "force": "true"}
-    assert request.headers["Content-Type"] == "application/apply-patch+yaml"
-    assert bodies == [body]
+    assert request.content_type == "application/apply-patch+yaml"
+    assert bodies == [body, body], "JSON and YAML at once"
 
 
 async def test_a_listing_goes_through_all_pages() -> None:

@@ -16,6 +16,7 @@ Tokens of service accounts are re-read from their file once a minute by kubernet
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -34,8 +35,10 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 SILENCE: Final = 70.0
 """Seconds without a byte after which a watch counts as dead; the server sends a bookmark about every 60."""
 SERVER_TIMEOUT: Final = 300
-APPLY: Final = "application/apply-patch+yaml"
+APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
+"""The charset makes kubernetes.aio send our text as it is; the bare type it would write as JSON, whose surrogate pairs YAML refuses."""
 MERGE: Final = "application/merge-patch+json"
+_NOT_IN_YAML: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 READS: Final = frozenset({"get", "list", "watch"})
 
 
@@ -154,7 +157,7 @@ class Client:
         meta = body["metadata"]
         path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
         query = {"fieldManager": manager, "force": "true" if force else "false"}
-        return await self._request("apply", resource, path, query, body=body, content=APPLY)
+        return await self._request("apply", resource, path, query, body=_yaml(body), content=APPLY)
 
     async def create(self, resource: Resource, body: Json, *, manager: str) -> dict[str, Any]:
         """Create an object; raises Conflict when it exists."""
@@ -187,7 +190,7 @@ class Client:
         path: str,
         query: Mapping[str, str] | None = None,
         *,
-        body: Json | None = None,
+        body: Json | str | None = None,
         content: str = "application/json",
     ) -> dict[str, Any]:
         response = await self._send(verb, resource, path, query or {}, body=body, content=content, timeout=TIMEOUT)
@@ -203,7 +206,7 @@ class Client:
         query: Mapping[str, str],
         *,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  -- aiohttp's own, with connect and read parts
-        body: Json | None = None,
+        body: Json | str | None = None,
         content: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send one request and return the response with its body unread; a refusal is raised as a typed error."""
@@ -267,6 +270,11 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         for line in lines:
             if line:
                 yield line
+
+
+def _yaml(body: Json) -> str:
+    """Return JSON that is YAML too: beyond the BMP as it is, and escaped what YAML has no room for."""
+    return _NOT_IN_YAML.sub(lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(body, ensure_ascii=False))
 
 
 def _parse(text: bytes) -> Json:
