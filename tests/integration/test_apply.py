@@ -1,12 +1,13 @@
 """Children on a real API server: made once, repaired, pruned, handed over, and never taken from others."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
 
-from modelward_operator.cluster.client import NotFound
-from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL
+from modelward_operator.cluster.client import NotFound, Rejected
+from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, Resource
 from modelward_operator.facts import Json
 from modelward_operator.plan import names
 from tests.integration.rig import INSTALLATION, Rig, make_rig
@@ -176,6 +177,56 @@ async def test_an_immutable_boot_file_that_somebody_replaced_is_made_anew(rig: R
     await rig.until(lambda: rig.live("ConfigMap", name).get("metadata", {}).get("uid") == made["metadata"]["uid"])
     await rig.reconcile()
     assert (await rig.get("ConfigMap", name))["data"] == before["data"]
+
+
+async def test_what_could_not_be_made_anew_is_not_deleted(rig: Rig) -> None:
+    """A cluster's policy that refuses our Service refuses the next one too: then the one that is there is better than none."""
+    await rig.create()
+    await rig.reconcile()
+    before = await rig.get("Service")
+    await rig.admin.patch(
+        BY_KIND["Service"], rig.namespace, "fraud", {"spec": {"selector": {"app": "x"}}}, manager="somebody"
+    )
+    await rig.heard_all()
+    policies = await _refuse_services(rig)
+    try:
+        await rig.reconcile()
+        assert (await rig.get("Service"))["metadata"]["uid"] == before["metadata"]["uid"]
+        ready = await rig.condition("Ready")
+        assert ready["reason"] == "ChildRejected"
+        assert "no Services here" in ready["message"]
+    finally:
+        for resource, made in policies:
+            await rig.admin.delete(resource, "", made["metadata"]["name"], uid=made["metadata"]["uid"])
+
+
+async def _refuse_services(rig: Rig) -> list[tuple[Resource, Json]]:
+    """Make an admission policy against Services in the namespace, and wait until it is in force."""
+    group, version = "admissionregistration.k8s.io", "v1"
+    policy = Resource("ValidatingAdmissionPolicy", group, version, "validatingadmissionpolicies")
+    binding = Resource("ValidatingAdmissionPolicyBinding", group, version, "validatingadmissionpolicybindings")
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"], "operations": ["CREATE", "UPDATE"]}
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": rig.namespace}}}
+    refuse = {
+        "matchConstraints": {"resourceRules": [rule], **here},
+        "validations": [{"expression": "false", "message": "no Services here"}],
+    }
+    bind = {"policyName": f"no-services-{rig.namespace}", "validationActions": ["Deny"], "matchResources": here}
+    made: list[tuple[Resource, Json]] = []
+    for resource, spec in ((policy, refuse), (binding, bind)):
+        meta = {"name": f"no-services-{rig.namespace}"}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, "spec": spec}
+        made.append((resource, await rig.admin.create(resource, body, manager="test")))
+    async with asyncio.timeout(20):
+        for number in itertools.count():
+            try:
+                theirs = {"metadata": {"annotations": {"try": str(number)}}}
+                await rig.admin.patch(BY_KIND["Service"], rig.namespace, "fraud", theirs, manager="somebody")
+            except Rejected:
+                break
+            await asyncio.sleep(0.1)
+    await rig.heard_all()
+    return made
 
 
 @pytest.mark.parametrize("kind", [resource.kind for resource in CHILDREN])

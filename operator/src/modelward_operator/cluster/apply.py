@@ -6,7 +6,8 @@
         somebody else's ──────────────────▶ refused: NotOwned
         ours, same hash and a superset ───▶ nothing
         ours, or an orphan of ours ───────▶ apply with force, bound to the UID that was seen
-                                          (rejected, as an edited immutable ConfigMap: delete and make anew)
+                                          (rejected, as an edited immutable ConfigMap: delete and make anew,
+                                           if a new one would be admitted)
     then delete what carries our owner UID and is not planned
 
 Server-side apply throughout, so that fields of others stay. A 4xx or a lost connection becomes a `Refusal` and the other children
@@ -87,7 +88,7 @@ class Applier:
         try:
             await self._write(_bound(planned, live), force=True)
         except Rejected:
-            if kind not in REPLACEABLE:
+            if kind not in REPLACEABLE or not await self._would_be_admitted(planned):
                 raise
             return writes + await self._make_anew(planned, live)
         return writes + 1
@@ -98,6 +99,16 @@ class Applier:
         await self._delete_live(live)
         await self._write(planned, force=False)
         return 2
+
+    async def _would_be_admitted(self, planned: Json) -> bool:
+        """True when only the live object stands in the way: the API server asks its policies before it sees that the name is taken."""
+        try:
+            await self._client.create(BY_KIND[planned["kind"]], planned, manager=names.FIELD_MANAGER, dry_run=True)
+        except Conflict:
+            return True
+        except Rejected:
+            return False
+        return True
 
     async def _look(self, planned: Json) -> Json:
         """Ask the API for an object that the store does not have: it may be somebody else's, without our label."""

@@ -159,10 +159,11 @@ class Client:
         query = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._request("apply", resource, path, query, body=_yaml(body), content=APPLY)
 
-    async def create(self, resource: Resource, body: Json, *, manager: str) -> dict[str, Any]:
-        """Create an object; raises Conflict when it exists."""
+    async def create(self, resource: Resource, body: Json, *, manager: str, dry_run: bool = False) -> dict[str, Any]:
+        """Create an object, or only ask whether one could; raises Conflict when it exists."""
         path = resource.path(body["metadata"].get("namespace", ""))
-        return await self._request("create", resource, path, {"fieldManager": manager}, body=body)
+        query = {"fieldManager": manager} | ({"dryRun": "All"} if dry_run else {})
+        return await self._request("create", resource, path, query, body=body)
 
     async def update(self, resource: Resource, body: Json, *, manager: str) -> dict[str, Any]:
         """Replace an object; raises Conflict unless its resourceVersion is the live one."""
