@@ -121,6 +121,13 @@ async def test_the_newest_warning_of_a_stuck_pod_is_read_once_in_a_while(session
     assert events.asked == ["involvedObject.uid=pod-1,type=Warning"]
 
 
+async def test_an_event_that_gives_no_reason_is_read_all_the_same(session: aiohttp.ClientSession) -> None:
+    events = Events({"metadata": {}, "message": "somebody's own"}, {"metadata": {}})
+    given = await gatherer(filled(pod(containerStatuses=WAITING)), session, events).gather(KEY)
+    assert given is not None
+    assert given.pods[0].warning == "Warning: somebody's own"
+
+
 REPORTS: list[tuple[str, int, bytes, Json]] = [
     ("a report", 200, b'{"state": "Ready", "model": {"name": "m"}}', {"state": "Ready", "model": {"name": "m"}}),
     ("not ready to report", 503, b"{}", {}),

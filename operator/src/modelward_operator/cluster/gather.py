@@ -121,7 +121,7 @@ class Gatherer:
         async for page, _ in self._client.pages(EVENT, namespace, fields=fields):
             events += page
         newest = max(events, key=_last_seen, default={})
-        return f"{newest['reason']}: {newest.get('message', '')}" if newest else ""
+        return f"{newest.get('reason', 'Warning')}: {newest.get('message', '')}" if newest else ""
 
 
 def is_stuck(pod: Json, now: datetime) -> bool:
