@@ -29,6 +29,7 @@ check: setup ## The quick ring: format, lint, types, walls, unit, properties, go
 	$(PYTEST) -q -n 2 --dist loadfile tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
 
 integration: setup ## A real API server and etcd, and a real object store: schema, apply, prune, drift, lease, fetch
+	$(EMBEDDED) packages
 	$(EMBEDDED) build etcd kube-apiserver helm versitygw
 	$(PYTEST) tests/integration --junitxml=$(REPORTS)/integration.xml
 

@@ -46,9 +46,7 @@ def test_models_and_namespaces_go_at_once_while_the_operator_is_down(case: Case,
     case.kube.delete("Namespace", case.namespace)
     # Kubernetes takes the pods first, and the rest only when it looks again after half of their grace period.
     wait("its pods are gone", lambda: not case.pods("second"), within=30)
-    wait(
-        "the namespace is gone", lambda: not _namespace(case), within=120, last=lambda: str(_namespace(case)["status"])
-    )
+    wait("the namespace is gone", lambda: not _namespace(case), within=60, last=lambda: str(_namespace(case)["status"]))
 
 
 def _namespace(case: Case) -> Object:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the repository: modules are e2e.cluster.X in every setting
 
-from e2e.cluster import chart, lifecycle, snapshot  # noqa: E402
+from e2e.cluster import chart, lifecycle, packages, snapshot  # noqa: E402
 from e2e.cluster.binaries import PROGRAMS, binary, build  # noqa: E402
 from e2e.cluster.failures import ClusterError, StepFailed  # noqa: E402
 from e2e.cluster.progress import Screen  # noqa: E402
@@ -23,6 +23,10 @@ def _build(arguments: argparse.Namespace, screen: Screen) -> None:
     build(programs, screen)
     for program in programs:
         print(binary(program))
+
+
+def _packages(_: argparse.Namespace, screen: Screen) -> None:
+    packages.install(screen)
 
 
 def _up(_: argparse.Namespace, screen: Screen) -> None:
@@ -64,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("up", _up, "from whatever is there to a running cluster with the operator installed"),
         ("status", _status, "what runs; exit 1 when something does not"),
+        ("packages", _packages, "install the Debian packages that are missing"),
         ("snapshot", _snapshot, "what the machine looks like from outside: to compare before and after"),
         ("images", _images, "build the images and print their references"),
     ):

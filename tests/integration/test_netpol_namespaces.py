@@ -1,11 +1,10 @@
 """The test enforcer's nftables rules on a real bridge: network namespaces stand in for a node and its pods.
 
-Everything is made inside one "node" namespace and goes with it. Skipped without root, iproute2 and nft, which `make up` installs;
-the enforcer on real pods is proved by e2e/cases/test_enforcer.py, which nothing skips.
+Everything is made inside one "node" namespace and goes with it. Needs iproute2 and nft, which
+`make integration` installs, and root; the enforcer on real pods is proved by e2e/cases/test_enforcer.py.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +16,7 @@ import pytest
 from e2e.cluster.netpol_nft import render
 from e2e.cluster.netpol_rules import compile_policies
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("ip"), reason="needs root, iproute2 and nft"
-)
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 NODE, PREFIX = "10.244.0.1", f"mwt{os.getpid()}"
 SERVICE = "10.96.0.50"  # its DNAT leads to `db`, as kube-proxy would write it
 PODS = {"db": "10.244.0.2", "friend": "10.244.0.3", "stranger": "10.244.0.4"}

@@ -42,7 +42,7 @@ CACHE_DIR: Final = "/var/lib/modelward"
 USER_ID: Final = 65532
 
 DRAIN_SECONDS: Final = 5
-REQUEST_TIMEOUT_SECONDS: Final = 60
+REQUEST_TIMEOUT_SECONDS: Final = 30
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 MAX_QUEUE: Final = 1024
 

@@ -33,7 +33,7 @@ def _pod(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: 
         "serviceAccountName": given.key.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": names.DRAIN_SECONDS + names.REQUEST_TIMEOUT_SECONDS + 10,
+        "terminationGracePeriodSeconds": names.DRAIN_SECONDS + names.REQUEST_TIMEOUT_SECONDS + 5,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": names.USER_ID,
