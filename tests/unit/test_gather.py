@@ -190,3 +190,40 @@ async def test_a_pod_whose_runtime_does_not_run_is_not_asked(session: aiohttp.Cl
     given = await gatherer(filled(waiting), session, Events()).gather(KEY)
     assert given is not None
     assert given.pods[0].report == {}
+
+
+async def test_one_missed_answer_does_not_unsay_the_last_one(session: aiohttp.ClientSession) -> None:
+    """The pod speaks once and falls silent: its report stands for a moment, then not, and never for another container."""
+    answers = iter([web.json_response({"state": "Fetching"})])
+    time = 0.0
+
+    async def report(_: web.Request) -> web.Response:
+        return next(answers, web.Response(status=500))
+
+    app = web.Application()
+    app.router.add_get("/report", report)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    store = filled()
+    client = cast("Client", Events())
+    subject = Gatherer(
+        client, store, INSTALLATION, session, now=lambda: NOW, clock=lambda: time, admin_port=runner.addresses[0][1]
+    )
+
+    async def said(container_id: str, version: str) -> Json:
+        one = {**container({"running": {}})[0], "containerID": container_id}
+        raw = pod(phase="Running", podIP="127.0.0.1", containerStatuses=[one])
+        raw["metadata"]["resourceVersion"] = version
+        store.feed(raw)
+        given = await subject.gather(KEY)
+        assert given is not None
+        return given.pods[0].report
+
+    assert await said("c1", "2") == {"state": "Fetching"}
+    time = 5.0
+    assert await said("c1", "3") == {"state": "Fetching"}
+    assert await said("c2", "4") == {}
+    time = 11.0
+    assert await said("c1", "5") == {}
+    await runner.cleanup()

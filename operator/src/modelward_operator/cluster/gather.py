@@ -28,6 +28,10 @@ REPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 REPORT_LIMIT: Final = 64 * 1024
 """Bytes of a report that are read; it comes from a pod that may be anything."""
 REPORTS_AT_ONCE: Final = 64
+REPORT_AGE: Final = 10.0
+"""Seconds for which a container's last report stands in for one that did not come."""
+REMEMBERED: Final = 10_000
+"""Reports and warnings that are kept at most; beyond, all are forgotten and read again."""
 PATIENCE: Final = timedelta(seconds=3)
 WARNING_AGE: Final = 5.0
 """Seconds for which a pod's warning is believed before the events are read again."""
@@ -53,6 +57,7 @@ class Gatherer:
         self._now, self._clock, self._admin_port = now, clock, admin_port
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
+        self._reports: dict[str, tuple[float, Json]] = {}  # by container ID
 
     async def gather(self, key: Key) -> Given | None:
         """Return all facts about `key`; None when the object is gone or going. Raises Unreadable before the first listing."""
@@ -79,6 +84,17 @@ class Gatherer:
         return Pod(raw, report=await self._report(raw), warning=await self._warning(raw, now))
 
     async def _report(self, pod: Json) -> Json:
+        """Return what the pod's runtime says; for a moment without an answer, what the same container said last."""
+        report, container = await self._ask(pod), _container_id(pod)
+        if report and container:
+            if len(self._reports) >= REMEMBERED:
+                self._reports.clear()
+            self._reports[container] = (self._clock(), report)
+            return report
+        told_at, last = self._reports.get(container, (float("-inf"), {}))
+        return last if self._clock() - told_at < REPORT_AGE else {}
+
+    async def _ask(self, pod: Json) -> Json:
         """Ask the pod's runtime what it has loaded; empty when it does not answer as it should."""
         address = pod.get("status", {}).get("podIP", "")
         if not address or not _runs(pod):
@@ -110,7 +126,7 @@ class Gatherer:
             message = await self._newest_warning(pod["metadata"]["namespace"], uid)
         except OperatorError:
             return message  # a nicety: the pass does not fail for it
-        if len(self._warnings) > 10_000:
+        if len(self._warnings) >= REMEMBERED:
             self._warnings.clear()
         self._warnings[uid] = (self._clock(), message)
         return message
@@ -138,8 +154,14 @@ def is_stuck(pod: Json, now: datetime) -> bool:
 
 
 def _runs(pod: Json) -> bool:
-    containers = pod["status"].get("containerStatuses", ())
-    return any(c["name"] == names.CONTAINER and "running" in c.get("state", {}) for c in containers)
+    return bool(_container_id(pod))
+
+
+def _container_id(pod: Json) -> str:
+    """Return the ID of the runtime's running container, or an empty string."""
+    containers = pod.get("status", {}).get("containerStatuses", ())
+    running = (c for c in containers if c["name"] == names.CONTAINER and "running" in c.get("state", {}))
+    return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
