@@ -1,6 +1,18 @@
-"""What every ring shares: the option that rewrites golden files."""
+"""What every ring shares: the option that rewrites golden files, and how properties are tried.
+
+How long an example takes says more about the machine than about the code, so no property has a deadline. Continuous integration
+tries the same examples every time; everywhere else each run tries new ones.
+"""
+
+import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ring", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("ring")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -54,7 +54,7 @@ def serial() -> "itertools.count[int]":
     max_examples=5,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     database=None,
 )
 @given(some=st.lists(quantities, min_size=AT_ONCE, max_size=AT_ONCE))
