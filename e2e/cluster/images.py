@@ -89,7 +89,7 @@ def coredns() -> Image:
 
 def package(name: str) -> Image:
     """The image of one of our two Python packages, by the Dockerfile in its folder."""
-    shared = [REPOSITORY / file for file in ("LICENSE", "pyproject.toml", "requirements.lock", "uv.lock")]
+    shared = [REPOSITORY / file for file in ("LICENSE", "pyproject.toml", "requirements.lock")]
     shared += REPOSITORY.glob("*/pyproject.toml")
     files = [file for file in {*shared, *sources(REPOSITORY / name)} if file.is_file()]
     context = {str(file.relative_to(REPOSITORY)): file for file in files}

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any, cast
 
@@ -90,6 +90,28 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield made
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[[Handler], Awaitable[int]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Serve a pod's /report by a handler; returns the port. Ends with the test."""
+    runners: list[web.AppRunner] = []
+
+    async def start(report: Handler) -> int:
+        app = web.Application()
+        app.router.add_get("/report", report)
+        runners.append(web.AppRunner(app))
+        await runners[-1].setup()
+        await web.TCPSite(runners[-1], "127.0.0.1", 0).start()
+        return int(runners[-1].addresses[0][1])
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
 async def test_nothing_is_concluded_before_everything_was_listed(session: aiohttp.ClientSession) -> None:
     store = filled()
     store.expect("Service", "")
@@ -141,23 +163,25 @@ REPORTS: list[tuple[str, int, bytes, Json]] = [
 
 
 @pytest.mark.parametrize(("reason", "status", "body", "expected"), REPORTS, ids=[case[0] for case in REPORTS])
-async def test_reports(reason: str, status: int, body: bytes, expected: Json, session: aiohttp.ClientSession) -> None:
+async def test_reports(
+    reason: str,
+    status: int,
+    body: bytes,
+    expected: Json,
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
     async def report(_: web.Request) -> web.Response:
         return web.Response(status=status, body=body, headers={"Location": "/elsewhere"} if status == 302 else {})
 
-    app = web.Application()
-    app.router.add_get("/report", report)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = await serve(report)
     running = pod(phase="Running", podIP="127.0.0.1", containerStatuses=container({"running": {}}))
-    given = await gatherer(filled(running), session, Events(), runner.addresses[0][1]).gather(KEY)
-    await runner.cleanup()
+    given = await gatherer(filled(running), session, Events(), port).gather(KEY)
     assert given is not None
     assert given.pods[0].report == expected, reason
 
 
-async def test_a_report_that_comes_in_pieces_is_read_to_its_end(session: aiohttp.ClientSession) -> None:
+async def test_a_report_that_comes_in_pieces_is_read_to_its_end(session: aiohttp.ClientSession, serve: Serve) -> None:
     async def report(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -166,14 +190,9 @@ async def test_a_report_that_comes_in_pieces_is_read_to_its_end(session: aiohttp
             await asyncio.sleep(0.05)
         return response
 
-    app = web.Application()
-    app.router.add_get("/report", report)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = await serve(report)
     running = pod(phase="Running", podIP="127.0.0.1", containerStatuses=container({"running": {}}))
-    given = await gatherer(filled(running), session, Events(), runner.addresses[0][1]).gather(KEY)
-    await runner.cleanup()
+    given = await gatherer(filled(running), session, Events(), port).gather(KEY)
     assert given is not None
     assert given.pods[0].report == {"state": "Ready"}
 
@@ -192,7 +211,7 @@ async def test_a_pod_whose_runtime_does_not_run_is_not_asked(session: aiohttp.Cl
     assert given.pods[0].report == {}
 
 
-async def test_one_missed_answer_does_not_unsay_the_last_one(session: aiohttp.ClientSession) -> None:
+async def test_one_missed_answer_does_not_unsay_the_last_one(session: aiohttp.ClientSession, serve: Serve) -> None:
     """The pod speaks once and falls silent: its report stands for a moment, then not, and never for another container."""
     answers = iter([web.json_response({"state": "Fetching"})])
     time = 0.0
@@ -200,16 +219,10 @@ async def test_one_missed_answer_does_not_unsay_the_last_one(session: aiohttp.Cl
     async def report(_: web.Request) -> web.Response:
         return next(answers, web.Response(status=500))
 
-    app = web.Application()
-    app.router.add_get("/report", report)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = await serve(report)
     store = filled()
     client = cast("Client", Events())
-    subject = Gatherer(
-        client, store, INSTALLATION, session, now=lambda: NOW, clock=lambda: time, admin_port=runner.addresses[0][1]
-    )
+    subject = Gatherer(client, store, INSTALLATION, session, now=lambda: NOW, clock=lambda: time, admin_port=port)
 
     async def said(container_id: str, version: str) -> Json:
         one = {**container({"running": {}})[0], "containerID": container_id}
@@ -226,4 +239,3 @@ async def test_one_missed_answer_does_not_unsay_the_last_one(session: aiohttp.Cl
     assert await said("c2", "4") == {}
     time = 11.0
     assert await said("c1", "5") == {}
-    await runner.cleanup()
