@@ -73,6 +73,7 @@ def make_pod(
     warning: str = "",
     conditions: tuple[Json, ...] = (),
     age: timedelta = timedelta(seconds=20),
+    is_ending: bool = False,
     **status: Any,
 ) -> Pod:
     """Return a pod; running and not ready unless told otherwise."""
@@ -84,6 +85,7 @@ def make_pod(
             "namespace": "risk",
             "annotations": {names.REVISION: revision},
             "creationTimestamp": (NOW - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **({"deletionTimestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ")} if is_ending else {}),
         },
         "status": {"phase": "Running", "conditions": [ready, *conditions], "containerStatuses": [container], **status},
     }

@@ -108,6 +108,21 @@ def test_a_rollout_in_progress_is_unknown_not_false() -> None:
     assert says(status, "ModelAvailable") == ("True", "Loaded")
 
 
+def test_a_rollout_is_complete_once_no_older_pod_can_be_sent_a_request() -> None:
+    """A pod that was told to end answers until its drain takes Ready away: until then, the answer may be the old version's."""
+    status = status_of(with_pods(None, SERVES, ("old", {"is_ready": True, "is_ending": True})))
+    assert says(status, "Ready") == ("Unknown", "RollingOut")
+    assert "1 of an older one are leaving" in condition(status, "Ready")["message"]
+    assert (status["replicas"], status["readyReplicas"]) == (1, 1)
+    status = status_of(with_pods(None, SERVES, ("old", {"is_ready": False, "is_ending": True})))
+    assert says(status, "Ready") == ("True", "Serving")
+
+
+def test_a_pod_of_the_current_revision_that_leaves_does_not_unsay_the_rollout() -> None:
+    status = status_of(with_pods(None, SERVES, ("current", {"is_ready": True, "is_ending": True})))
+    assert says(status, "Ready") == ("True", "Serving")
+
+
 def test_a_rollout_that_is_stuck_halfway_says_what_keeps_it() -> None:
     killed = ("current", {"last_state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}})
     status = status_of(with_pods({"scaling": {"replicas": 3}}, SERVES, killed, OLD_SERVES))

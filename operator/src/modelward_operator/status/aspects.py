@@ -79,13 +79,14 @@ class Aspects:
 
     def _rollout(self, diagnosis: Diagnosis | None) -> Finding:
         fleet = self.fleet
-        if not fleet.old and (fleet.serving_current or fleet.complete_before):
+        if not fleet.old and not fleet.leaving and (fleet.serving_current or fleet.complete_before):
             return Finding(Type.ROLLOUT_COMPLETE, "True", Reason.COMPLETE, "all pods are of the current revision")
         if diagnosis and diagnosis.failed and not fleet.serving_current:
             serves = "; the previous revision serves on" if fleet.serving else ""
             return Finding(Type.ROLLOUT_COMPLETE, "False", diagnosis.reason, diagnosis.message + serves)
         counted = f"{sum(map(ready, fleet.current))} of {self.wanted} pods of the current revision are ready"
         left = f", {len(fleet.old)} of an older one are left" if fleet.old else ""
+        left += f", {len(fleet.leaving)} of an older one are leaving" if fleet.leaving else ""
         because = f": {diagnosis.message}" if diagnosis and diagnosis.failed else ""
         return Finding(Type.ROLLOUT_COMPLETE, "Unknown", Reason.ROLLING_OUT, counted + left + because + self._paused())
 

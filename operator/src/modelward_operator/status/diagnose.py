@@ -45,8 +45,12 @@ class Diagnosis:
 
 def ready(pod: Pod) -> bool:
     """True when the pod takes requests: Ready, and not about to end."""
-    conditions = {c["type"]: c["status"] for c in pod.raw.get("status", {}).get("conditions", ())}
-    return conditions.get("Ready") == "True" and not ending(pod)
+    return _is_ready(pod) and not ending(pod)
+
+
+def leaving(pod: Pod) -> bool:
+    """True when the pod is about to end and may still be sent requests: its drain has not taken Ready away yet."""
+    return _is_ready(pod) and ending(pod)
 
 
 def ending(pod: Pod) -> bool:
@@ -75,6 +79,11 @@ def diagnose(pod: Pod) -> Diagnosis:
         or _no_longer_ready(pod, container, name)
         or _on_the_way(pod, name)
     )
+
+
+def _is_ready(pod: Pod) -> bool:
+    conditions = {c["type"]: c["status"] for c in pod.raw.get("status", {}).get("conditions", ())}
+    return conditions.get("Ready") == "True"
 
 
 def _container_status(status: Json) -> Json:

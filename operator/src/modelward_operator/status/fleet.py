@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from modelward_operator.facts import Given, Json, Pod
 from modelward_operator.plan.pod import revision
 from modelward_operator.status.conditions import Reason, Type
-from modelward_operator.status.diagnose import Diagnosis, diagnose, ending, ready
+from modelward_operator.status.diagnose import Diagnosis, diagnose, ending, leaving, ready
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The pods that count, sorted by revision and readiness; pods that end or are over are left out."""
+    """The pods that count, sorted by revision and readiness; pods that are over are left out, and those that end where not named."""
 
     current: Sequence[Pod]
     old: Sequence[Pod]
+    leaving: Sequence[Pod]
+    """Pods of an older revision that end, and may answer one more request until kube-proxy everywhere knows it."""
     failed: Sequence[Pod]
     """Pods of the current revision that are over: they explain why nothing serves, and mean nothing once something does."""
     complete_before: bool
@@ -58,6 +60,7 @@ def fleet_of(given: Given, workload: Json) -> Fleet:
     return Fleet(
         current=[pod for pod in pods if revision(pod.raw) == wanted],
         old=[pod for pod in pods if revision(pod.raw) != wanted],
+        leaving=[pod for pod in given.pods if leaving(pod) and not pod.over and revision(pod.raw) != wanted],
         failed=[pod for pod in given.pods if pod.over and not ending(pod) and revision(pod.raw) == wanted],
         complete_before=same and conditions.get("Progressing", {}).get("reason") == "NewReplicaSetAvailable",
         creation_failure=str(failure.get("message", "")) if same and failure.get("status") == "True" else "",
