@@ -73,6 +73,55 @@ class Server(_Record, frozen=True):
     max_queue: Positive = 1024
 
 
+class SecretKeys(_Record, frozen=True, tag="Secret", tag_field="provider"):
+    """Key-encryption keys of a mounted Secret: a file per key, named by its id."""
+
+    directory: Name
+
+
+class VaultKeys(_Record, frozen=True, tag="Vault", tag_field="provider"):
+    """Vault's Transit engine, entered with the pod's service-account token by the Kubernetes auth method."""
+
+    address: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")]
+    key: Name
+    role: Name
+    token_file: Name
+    mount: Name = "transit"
+    auth_path: Name = "kubernetes"
+    namespace: Name | None = None
+    ca_bundle_file: Name | None = None
+
+
+class AwsKmsKeys(_Record, frozen=True, tag="AWSKMS", tag_field="provider"):
+    """AWS KMS, with the standard AWS credentials of the environment."""
+
+    key: Name
+    region: Name
+    endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
+
+
+class Encryption(_Record, frozen=True):
+    """The model must be sealed; these keys open it."""
+
+    mode: Literal["Required"]
+    keys: SecretKeys | VaultKeys | AwsKmsKeys
+
+
+class Verification(_Record, frozen=True):
+    """Whose signature counts: `trust_directory` holds a NAME.pem with a P-256 public key per trusted signer, read at each load."""
+
+    mode: Literal["Required", "Warn"]
+    trust_directory: Name
+
+
+class Security(_Record, frozen=True):
+    """What must hold before the model is loaded. `tenant` is the cluster's word, never the model's."""
+
+    tenant: Name
+    encryption: Encryption | None = None
+    verification: Verification | None = None
+
+
 class Boot(_Record, frozen=True):
     """boot.json: what a new pod needs to know; a change means a new pod."""
 
@@ -82,6 +131,7 @@ class Boot(_Record, frozen=True):
     engine: Engine = Engine()
     batching: Batching | None = None
     server: Server = Server()
+    security: Security | None = None
 
 
 class Policy(_Record, frozen=True):

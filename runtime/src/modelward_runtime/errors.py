@@ -23,7 +23,7 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-LoadStage = Literal["fetch", "verify", "load"]
+LoadStage = Literal["fetch", "verify", "decrypt", "load"]
 
 
 class LoadReason(StrEnum):
@@ -47,6 +47,22 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
     CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
+    NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
+    SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
+    SIGNATURE_MISSING = "SignatureMissing"
+    SIGNATURE_INVALID = (
+        "SignatureInvalid"  # the bytes are not those that were signed, or the signature's form is not canonical
+    )
+    SIGNER_UNTRUSTED = "SignerUntrusted"  # signed, by a key that is not in verification.trust
+    SEAL_INVALID = (
+        "SealInvalid"  # manifest.json or keys.json is not of the format, or the set of files is not the manifest's
+    )
+    SEAL_MISMATCH = "SealMismatch"  # sealed for another tenant, model or version
+    KEY_NOT_FOUND = "KeyNotFound"  # none of the keys that the model is wrapped for is at hand
+    KEY_WRONG = "KeyWrong"  # the key at hand has the right id and does not open the model
+    KEY_DENIED = "KeyDenied"  # the key service refuses: no right, revoked, disabled
+    KEY_SERVICE_UNREACHABLE = "KeyServiceUnreachable"  # no name, no connection, a 5xx, sealed: transient, retried
+    DECRYPTION_FAILED = "DecryptionFailed"  # the authenticated encryption does not prove the bytes
 
 
 class RuntimeFault(Exception):

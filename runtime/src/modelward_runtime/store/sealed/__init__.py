@@ -1,0 +1,1 @@
+"""The sealed format of FORMAT.md: written by `modelward seal`, opened by `load.py`."""
