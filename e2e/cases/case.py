@@ -5,12 +5,14 @@ speaks of the present spec (`observedGeneration`).
 """
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from e2e.cases import manifests
+from e2e.cases.clients import HTTP
 from e2e.cases.kube import Kube, Object, wait
 from e2e.cases.manifests import NAME
 from e2e.cases.place import Store
@@ -111,8 +113,11 @@ class Case:
         )
         return self.pods(name)
 
-    def service_address(self, name: str = NAME) -> str:
-        return str(self.kube.find("Service", name, self.namespace)["spec"]["clusterIP"])
+    def service_address(self, name: str = NAME, port: int = HTTP) -> str:
+        """Return the Service's address once it accepts connections: kube-proxy hears of a ready pod when Ready does, and not before."""
+        address = str(self.kube.find("Service", name, self.namespace)["spec"]["clusterIP"])
+        wait(f"{address}:{port} accepts connections", lambda: _accepts(address, port), within=15)
+        return address
 
     def start_client(self, name: str, script: str, *arguments: str) -> "Client":
         """Run a Python script in a pod of this namespace and wait until it runs."""
@@ -161,6 +166,14 @@ class Client:
     def last_line(self) -> str:
         lines = self.kube.logs(self.name, self.namespace, lines=1).strip().splitlines()
         return lines[-1] if lines else ""
+
+
+def _accepts(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), 2).close()
+    except OSError:
+        return False
+    return True
 
 
 def pod_ready(pod: Object) -> bool:

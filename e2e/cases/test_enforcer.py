@@ -42,7 +42,7 @@ def test_pods_are_isolated_as_policies_say_within_a_second(case: Case) -> None:
         case.start_client(name, script) for name, script in (("server", SERVER), ("friend", IDLE), ("stranger", IDLE))
     )
     pod = case.kube.find("Pod", "server", case.namespace)["status"]["podIP"]
-    service = case.service_address("server")
+    service = case.service_address("server", PORT)
     for client in (friend, stranger, server):
         wait("everybody connects at first", partial(client.connects, service, PORT), within=PATIENCE)
 
