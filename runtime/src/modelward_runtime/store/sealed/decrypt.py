@@ -9,33 +9,35 @@ stream has bytes that nobody reads.
 """
 
 import hashlib
-import mmap
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from queue import LifoQueue
 
 from cryptography.exceptions import InvalidTag
 
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.memory import release
 from modelward_runtime.store.sealed import stream
 from modelward_runtime.store.sealed.folder import open_plain
 from modelward_runtime.store.sealed.manifest import Manifest, SealedFile
 from modelward_runtime.store.sealed.refusals import refuse, seal_invalid
 
-_ZEROS = bytes(1 << 20)
+Allocate = Callable[[str, int], memoryview]  # zeroed memory for the plaintext of a path, of a size in bytes
 
 
-def decrypt_files(folder: Path, manifest: Manifest, data_key: bytes, threads: int) -> dict[str, memoryview]:
-    """The plaintext of every file by its path, each in anonymous memory of its own; `wipe` gives it back.
+def decrypt_files(
+    folder: Path, manifest: Manifest, data_key: bytes, threads: int, allocate: Allocate
+) -> dict[str, memoryview]:
+    """The plaintext of every file by its path, each in memory of its own; `wipe` gives it back.
 
     LoadError SealInvalid when a ciphertext is not the one of the manifest, DecryptionFailed when it does not authenticate.
     """
     buffers: dict[str, memoryview] = {}
     try:
         for file in manifest.files:
-            buffers[file.path] = _anonymous(file.plaintext_size)
+            buffers[file.path] = allocate(file.path, file.plaintext_size)
         _Pass(folder, manifest, data_key, buffers).run(threads)
     except BaseException:
         wipe(buffers.values())
@@ -51,22 +53,7 @@ def check_digests(folder: Path, manifest: Manifest, threads: int) -> None:
 def wipe(buffers: Iterable[memoryview]) -> None:
     """Overwrite plaintext and give the memory back."""
     for buffer in buffers:
-        for start in range(0, len(buffer), len(_ZEROS)):
-            with buffer[start : start + len(_ZEROS)] as piece:
-                piece[:] = _ZEROS[: len(piece)]
-        owner = buffer.obj
-        buffer.release()
-        if isinstance(owner, mmap.mmap):
-            owner.close()
-
-
-def _anonymous(size: int) -> memoryview:
-    """Private memory that no file backs and no core dump holds."""
-    if size == 0:
-        return memoryview(bytearray())
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_DONTDUMP)
-    return memoryview(memory)
+        release(buffer)
 
 
 class _Stream:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.memory import anonymous
 from modelward_runtime.store.kek import KeyEncryptionKey, WrappedKey
 from modelward_runtime.store.sealed import folder as folders
 from modelward_runtime.store.sealed import keys, signature
 from modelward_runtime.store.sealed import manifest as manifests
-from modelward_runtime.store.sealed.decrypt import check_digests, decrypt_files
+from modelward_runtime.store.sealed.decrypt import Allocate, check_digests, decrypt_files
 from modelward_runtime.store.sealed.manifest import Manifest
 from modelward_runtime.store.sealed.refusals import refuse, seal_invalid, signature_invalid
 from modelward_runtime.store.sealed.signature import Signer, Trust
@@ -139,13 +140,15 @@ def unwrap(checked: Checked, kek: KeyEncryptionKey) -> Unwrapped:
     raise min(refusals, key=lambda error: _TELLING.index(error.reason) if error.reason in _TELLING else -1)
 
 
-def decrypt(checked: Checked, data_key: bytes, threads: int) -> dict[str, memoryview]:
+def decrypt(
+    checked: Checked, data_key: bytes, threads: int, allocate: Allocate = lambda _, size: anonymous(size)
+) -> dict[str, memoryview]:
     """The plaintext of every file by its path, in anonymous memory; `decrypt.wipe` overwrites and frees it.
 
     Hashing and decryption overlap; nothing is returned before both have ended well. LoadError SealInvalid or DecryptionFailed, and
     then every buffer was overwritten.
     """
-    return decrypt_files(checked.folder, checked.manifest, data_key, threads)
+    return decrypt_files(checked.folder, checked.manifest, data_key, threads, allocate)
 
 
 def verify_data(checked: Checked, threads: int) -> None:
