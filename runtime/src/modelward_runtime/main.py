@@ -40,12 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
         boot = config.parse_boot(content, str(arguments.boot))
     except (LoadError, OSError) as error:
         return _refuse(arguments, error)
+    from modelward_runtime.guard import guard_of  # noqa: PLC0415
     from modelward_runtime.load import Patience  # noqa: PLC0415
     from modelward_runtime.serve import Surroundings  # noqa: PLC0415
     from modelward_runtime.serve import serve as live  # noqa: PLC0415
 
     surroundings = Surroundings(
         cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")),
+        guard=guard_of(boot.security),
         policy_file=arguments.policy,
         termination_log=arguments.termination_log,
         patience=Patience(stall=float(os.environ.get("MODELWARD_FETCH_STALL_SECONDS", "60"))),

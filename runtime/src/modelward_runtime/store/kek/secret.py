@@ -15,6 +15,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from modelward_runtime.config import SecretKeys
 from modelward_runtime.errors import LoadReason
 from modelward_runtime.store.kek import WrappedKey
 from modelward_runtime.store.sealed.refusals import refuse
@@ -24,6 +25,11 @@ KEY_SIZE: Final = 32
 _NONCE = 12
 _MOST_BYTES = 1024  # of a key file
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}\Z")
+
+
+def connect(keys: SecretKeys) -> "SecretDirectory":
+    """The keys of a mounted Secret, as boot.json names it."""
+    return SecretDirectory(Path(keys.directory))
 
 
 class SecretDirectory:
