@@ -2,7 +2,7 @@
 
 `engine.py` calls `check` before it makes a session: ONNX Runtime's own words for a cut file, an LFS pointer or a missing
 weights file do not tell a person what to do. The walk goes over a memory map and skips what it does not need, so a file of
-gigabytes costs as little as its graph. It must not decide what ONNX Runtime supports.
+gigabytes costs as little as its graph; `onnxsplit.py` walks with the same `fields`. It must not decide what ONNX Runtime supports.
 
 Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, functions 25; GraphProto node 1, initializer 5,
 sparse_initializer 15; NodeProto attribute 5; AttributeProto t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23;
@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from modelward_runtime.errors import LoadError, LoadReason
 
-_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 # Where tensors may hide: message kind -> field number -> kind of the message in that field.
 _PATHS: Mapping[str, Mapping[int, str]] = {
@@ -30,7 +30,7 @@ _PATHS: Mapping[str, Mapping[int, str]] = {
 }
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """The bytes are no protobuf of this shape."""
 
 
@@ -71,7 +71,7 @@ def read(file: Path) -> Contents:
         contents = Contents()
         try:
             _walk(content, 0, size, "model", contents)
-        except (_Malformed, UnicodeDecodeError, RecursionError) as error:
+        except (Malformed, UnicodeDecodeError, RecursionError) as error:
             raise _invalid(file, _guess(content[:64]) or f"{error} ({size} bytes)") from None
     if not contents.has_graph:
         raise _invalid(file, "there is no graph in it")
@@ -80,8 +80,8 @@ def read(file: Path) -> Contents:
 
 def _walk(content: mmap.mmap, start: int, end: int, kind: str, into: Contents) -> None:
     paths = _PATHS[kind]
-    for number, wire, value, length in _fields(content, start, end):
-        if wire != _BYTES:
+    for number, wire, value, length, _ in fields(content, start, end):
+        if wire != BYTES:
             continue
         if kind == "model" and number == 8:
             _read_opset(content, value, value + length, into)
@@ -93,27 +93,27 @@ def _walk(content: mmap.mmap, start: int, end: int, kind: str, into: Contents) -
             _walk(content, value, value + length, inner, into)
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, wire type, and the value (varint) or the place and length (bytes) of each field of a message."""
+def fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Number, wire type, the value (varint) or the place and length (bytes), and the end of each field of a message."""
     at = start
     while at < end:
         tag, at = _varint(content, at, end)
         number, wire = tag >> 3, tag & 7
         if number == 0:
-            raise _Malformed("the bytes are not those of an ONNX model")
+            raise Malformed("the bytes are not those of an ONNX model")
         value, length = at, 0
-        if wire == _VARINT:
+        if wire == VARINT:
             value, at = _varint(content, at, end)
-        elif wire == _BYTES:
+        elif wire == BYTES:
             length, value = _varint(content, at, end)
             at = value + length
         elif wire in {_FIXED64, _FIXED32}:
             at += 8 if wire == _FIXED64 else 4
         else:
-            raise _Malformed("the bytes are not those of an ONNX model")
+            raise Malformed("the bytes are not those of an ONNX model")
         if at > end:
-            raise _Malformed("the file ends in the middle of the model: was it cut?")
-        yield number, wire, value, length
+            raise Malformed("the file ends in the middle of the model: was it cut?")
+        yield number, wire, value, length, at
 
 
 def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
@@ -127,30 +127,30 @@ def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise _Malformed("the bytes are not those of an ONNX model")
-    raise _Malformed("the file ends in the middle of the model: was it cut?")
+            raise Malformed("the bytes are not those of an ONNX model")
+    raise Malformed("the file ends in the middle of the model: was it cut?")
 
 
 def _read_opset(content: mmap.mmap, start: int, end: int, into: Contents) -> None:
     domain, version = "", 0
-    for number, wire, value, length in _fields(content, start, end):
-        if number == 1 and wire == _BYTES:
+    for number, wire, value, length, _ in fields(content, start, end):
+        if number == 1 and wire == BYTES:
             domain = content[value : value + length].decode()
-        elif number == 2 and wire == _VARINT:
+        elif number == 2 and wire == VARINT:
             version = value
     into.opsets[domain or "ai.onnx"] = version
 
 
 def _read_tensor(content: mmap.mmap, start: int, end: int, into: Contents) -> None:
     name, entries, external = "", dict[str, str](), False
-    for number, wire, value, length in _fields(content, start, end):
-        if number == 8 and wire == _BYTES:
+    for number, wire, value, length, _ in fields(content, start, end):
+        if number == 8 and wire == BYTES:
             name = content[value : value + length].decode()
-        elif number == 13 and wire == _BYTES:
+        elif number == 13 and wire == BYTES:
             key, text = _read_entry(content, value, value + length)
             entries[key] = text
-        elif number == 14 and wire == _VARINT:
-            external = value == _EXTERNAL
+        elif number == 14 and wire == VARINT:
+            external = value == EXTERNAL
     if external:
         into.external.append(
             ExternalTensor(name, entries.get("location", ""), _number(entries, "offset"), _number(entries, "length"))
@@ -160,8 +160,8 @@ def _read_tensor(content: mmap.mmap, start: int, end: int, into: Contents) -> No
 def _read_entry(content: mmap.mmap, start: int, end: int) -> tuple[str, str]:
     texts = {
         number: content[value : value + length].decode()
-        for number, wire, value, length in _fields(content, start, end)
-        if wire == _BYTES
+        for number, wire, value, length, _ in fields(content, start, end)
+        if wire == BYTES
     }
     return texts.get(1, ""), texts.get(2, "")
 
@@ -169,7 +169,7 @@ def _read_entry(content: mmap.mmap, start: int, end: int) -> tuple[str, str]:
 def _number(entries: Mapping[str, str], key: str) -> int:
     text = entries.get(key, "0")
     if not text.isdecimal():
-        raise _Malformed(f"external data with the {key} {text!r}, which is no number")
+        raise Malformed(f"external data with the {key} {text!r}, which is no number")
     return int(text)
 
 
