@@ -3,6 +3,7 @@
 modelward run     in a pod: boot.json and policy.json say everything
 modelward serve   on a laptop: one path, no cluster
 modelward digest  what to write into spec.model.digest
+modelward keygen, seal, inspect, verify, rewrap   sealed models, see cli_sealing.py
 """
 
 import argparse
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from modelward_runtime import cli_sealing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     digest = commands.add_parser("digest", help="print the digest of a model file or folder, for spec.model.digest")
     digest.add_argument("path", type=Path, metavar="PATH")
+    cli_sealing.add(commands)
     return parser
 
 

@@ -31,6 +31,43 @@ def digest(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def keygen(arguments: argparse.Namespace) -> int:
+    """Make a key file."""
+    from modelward_runtime import keyfiles  # noqa: PLC0415
+
+    return keyfiles.keygen(arguments)
+
+
+def seal(arguments: argparse.Namespace) -> int:
+    """Encrypt and sign a model."""
+    from modelward_runtime import sealing  # noqa: PLC0415
+
+    harden()
+    return sealing.seal(arguments)
+
+
+def rewrap(arguments: argparse.Namespace) -> int:
+    """Give a sealed model another key-encryption key."""
+    from modelward_runtime import sealing  # noqa: PLC0415
+
+    harden()
+    return sealing.rewrap(arguments)
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Check a model's signature and bytes."""
+    from modelward_runtime import inspecting  # noqa: PLC0415
+
+    return inspecting.verify(arguments)
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Show what a sealed model says about itself."""
+    from modelward_runtime import inspecting  # noqa: PLC0415
+
+    return inspecting.inspect(arguments)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Serve in a pod."""
     log.configure(human=False)

@@ -3,7 +3,7 @@
 `engine.py` calls `check`, or `check_in_memory` for a sealed model, before it makes a session: ONNX Runtime's own words for a cut
 file, an LFS pointer or a missing weights file do not tell a person what to do, and a model from memory would have it look for weights
 that nobody gave in whatever directory the process is in. The walk goes over mapped memory and skips what it does not need, so a file
-of gigabytes costs as little as its graph. It must not decide what ONNX Runtime supports.
+of gigabytes costs as little as its graph; `onnxsplit.py` and `weights.py` walk with the same `fields`. It must not decide what ONNX Runtime supports.
 
 Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, functions 25; GraphProto node 1, initializer 5,
 sparse_initializer 15; NodeProto attribute 5; AttributeProto t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23;
@@ -21,7 +21,7 @@ from modelward_runtime.errors import LoadError, LoadReason
 
 Content = mmap.mmap | memoryview
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 
 # Where tensors may hide: message kind -> field number -> kind of the message in that field.
 PATHS: Mapping[str, Mapping[int, str]] = {
@@ -34,7 +34,7 @@ PATHS: Mapping[str, Mapping[int, str]] = {
 }
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """The bytes are no protobuf of this shape."""
 
 
@@ -57,13 +57,12 @@ class ExternalTensor:
 
 
 class Field(NamedTuple):
-    """One field of a protobuf message; places are offsets into the content, `begin` and `end` take in the tag."""
+    """One field of a protobuf message; places are offsets into the content, and `end` is where the next field begins."""
 
     number: int
     wire: int
     value: int  # of a varint; else the place of the bytes
     length: int
-    begin: int
     end: int
 
 
@@ -106,7 +105,7 @@ def _read(content: Content, size: int, name: str) -> Contents:
     contents = Contents()
     try:
         _walk(content, 0, size, "model", contents)
-    except (_Malformed, UnicodeDecodeError, RecursionError) as error:
+    except (Malformed, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(name, _guess(bytes(content[:64])) or f"{error} ({size} bytes)") from None
     if not contents.has_graph:
         raise _invalid(name, "there is no graph in it")
@@ -132,11 +131,10 @@ def fields(content: Content, start: int, end: int) -> Iterator[Field]:
     """Each field of a message: a varint's value, or the place and length of its bytes."""
     at = start
     while at < end:
-        begin = at
         tag, at = _varint(content, at, end)
         number, wire = tag >> 3, tag & 7
         if number == 0:
-            raise _Malformed("the bytes are not those of an ONNX model")
+            raise Malformed("the bytes are not those of an ONNX model")
         value, length = at, 0
         if wire == VARINT:
             value, at = _varint(content, at, end)
@@ -146,10 +144,10 @@ def fields(content: Content, start: int, end: int) -> Iterator[Field]:
         elif wire in {FIXED64, FIXED32}:
             at += 8 if wire == FIXED64 else 4
         else:
-            raise _Malformed("the bytes are not those of an ONNX model")
+            raise Malformed("the bytes are not those of an ONNX model")
         if at > end:
-            raise _Malformed("the file ends in the middle of the model: was it cut?")
-        yield Field(number, wire, value, length, begin, at)
+            raise Malformed("the file ends in the middle of the model: was it cut?")
+        yield Field(number, wire, value, length, at)
 
 
 def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
@@ -163,8 +161,8 @@ def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise _Malformed("the bytes are not those of an ONNX model")
-    raise _Malformed("the file ends in the middle of the model: was it cut?")
+            raise Malformed("the bytes are not those of an ONNX model")
+    raise Malformed("the file ends in the middle of the model: was it cut?")
 
 
 def _read_opset(content: Content, start: int, end: int, into: Contents) -> None:
@@ -198,7 +196,7 @@ def external_tensor(content: Content, start: int, end: int) -> ExternalTensor | 
             key, entry = _read_entry(content, value, value + length)
             entries[key] = entry
         elif number == 14 and wire == VARINT:
-            external = value == _EXTERNAL
+            external = value == EXTERNAL
     if not external:
         return None
     offset, length = _number(entries, "offset"), _number(entries, "length")
@@ -228,7 +226,7 @@ def _read_entry(content: Content, start: int, end: int) -> tuple[str, str]:
 def _number(entries: Mapping[str, str], key: str) -> int:
     text = entries.get(key, "0")
     if not text.isdecimal():
-        raise _Malformed(f"external data with the {key} {text!r}, which is no number")
+        raise Malformed(f"external data with the {key} {text!r}, which is no number")
     return int(text)
 
 

@@ -110,16 +110,15 @@ class _Rewriter:
     def message(self, start: int, end: int, kinds: tuple[str, ...]) -> list[Piece]:
         """The message in pieces; unchanged stretches are views."""
         pieces: list[Piece] = []
-        kept = start
-        for number, wire, value, length, begin, after in fields(self._content, start, end):
+        kept = begin = start
+        for number, wire, value, length, after in fields(self._content, start, end):
             inner = PATHS[kinds[-1]].get(number) if wire == BYTES else None
-            if inner is None:
-                continue
-            new = self._inside(value, value + length, (*kinds, inner))
+            new = None if inner is None else self._inside(value, value + length, (*kinds, inner))
             if new is not None:
                 tag = _varint(number << 3 | BYTES) + _varint(sum(map(len, new)))
                 pieces += [self._content[kept:begin], tag, *new]
                 kept = after
+            begin = after
         return [*pieces, self._content[kept:end]]
 
     def _inside(self, start: int, end: int, kinds: tuple[str, ...]) -> list[Piece] | None:
@@ -139,9 +138,11 @@ class _Rewriter:
 
     def _without_place(self, start: int, end: int) -> Iterator[memoryview]:
         """All fields but raw_data, external_data and data_location."""
-        for field in fields(self._content, start, end):
-            if field.number not in {9, 13, 14}:
-                yield self._content[field.begin : field.end]
+        begin = start
+        for number, *_, after in fields(self._content, start, end):
+            if number not in {9, 13, 14}:
+                yield self._content[begin:after]
+            begin = after
 
 
 def _varint(number: int) -> bytes:
