@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelward_runtime import engine
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.hardware import Hardware
-from modelward_runtime.memory import Nameless, Plaintext, anonymous, release
+from modelward_runtime.memory import Nameless, Plaintext, anonymous, wipe
 from tests import onnx_models
 from tests.onnx_models import WEIGHTS, external, linear, value
 
@@ -186,12 +186,12 @@ def inline(megabytes: int) -> bytes:
 
 def test_a_graph_is_wiped_and_freed_while_it_is_read() -> None:
     """The reader here waits for the wiper; what it has not read yet stays."""
-    nameless = Nameless(8 << 20)
+    nameless = Nameless(32 << 20)
     nameless.view[:] = b"\x01" * len(nameless.view)
     with nameless.wiped_while_read(), Path(nameless.path).open("rb", buffering=0) as reader:
         for at in range(1, 9):
-            assert reader.read(1 << 20) == b"\x01" * (1 << 20)
-            while Path(nameless.path).stat().st_blocks * 512 > (8 - at) << 20:
+            assert reader.read(4 << 20) == b"\x01" * (4 << 20)
+            while Path(nameless.path).stat().st_blocks * 512 > (32 - 4 * at) << 20:
                 os.sched_yield()
     assert not any(nameless.view)
     nameless.close()
@@ -208,7 +208,7 @@ def test_everything_is_overwritten_in_the_end() -> None:
     seen = anonymous(SQUARE.nbytes)  # the wiped memory itself is gone: this one shows that wiping is overwriting
     seen[:] = SQUARE.tobytes()
     keeper = np.frombuffer(seen, np.uint8)
-    release(seen)
+    wipe(seen)
     assert not keeper.any()
     model = engine.load(source, "m", "1", hardware=ONE)
     source.wipe()

@@ -10,13 +10,19 @@ import time
 from collections.abc import Coroutine
 from ctypes import CDLL
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelward_runtime import config, log
-from modelward_runtime.errors import LoadError
+from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.exits import EXIT_PERMANENT, EXIT_USAGE, leave, write_termination_log
 
+if TYPE_CHECKING:
+    from modelward_runtime.guard import Guard
+
 _PR_SET_DUMPABLE = 4
+_EMPTY = Path(
+    "/var/empty"
+)  # of the image: nothing can be read from there by a relative path, and nothing be left there
 
 
 def digest(arguments: argparse.Namespace) -> int:
@@ -83,12 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
     from modelward_runtime.serve import serve as live  # noqa: PLC0415
 
     surroundings = Surroundings(
-        cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")),
+        cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")).absolute(),
         guard=guard_of(boot.security),
-        policy_file=arguments.policy,
-        termination_log=arguments.termination_log,
+        policy_file=arguments.policy.absolute(),
+        termination_log=arguments.termination_log.absolute(),
         patience=Patience(stall=float(os.environ.get("MODELWARD_FETCH_STALL_SECONDS", "60"))),
     )
+    os.chdir(_EMPTY if _EMPTY.is_dir() else "/")
     return _live(live(boot, config.boot_id(content), surroundings))
 
 
@@ -105,7 +112,14 @@ def serve(arguments: argparse.Namespace) -> int:
 
     path: Path = arguments.path.absolute()
     boot = _laptop_boot(arguments, path)
-    surroundings = Surroundings(cache=path, host=arguments.host, on_ready=greet)
+    try:
+        guard = _laptop_guard(arguments, path)
+    except (LoadError, OSError) as error:
+        sys.stderr.write(f"modelward serve: {error}\n")
+        return EXIT_USAGE
+    if guard.kek:
+        harden()
+    surroundings = Surroundings(cache=path, guard=guard, host=arguments.host, on_ready=greet)
     return _live(live(boot, "", surroundings))
 
 
@@ -136,7 +150,7 @@ def _live(life: Coroutine[Any, Any, int]) -> int:
 def _laptop_boot(arguments: argparse.Namespace, path: Path) -> config.Boot:
     source = config.ModelSource(
         name=arguments.name or (path.stem if path.suffix == ".onnx" else path.name),
-        version=arguments.model_version,
+        version=arguments.model_version or "1",
         uri=str(path),
         directory=str(path),
     )
@@ -153,6 +167,39 @@ def _laptop_boot(arguments: argparse.Namespace, path: Path) -> config.Boot:
         engine=config.Engine(threads=arguments.threads),
         server=server,
     )
+
+
+def _laptop_guard(arguments: argparse.Namespace, path: Path) -> "Guard":
+    """What the flags demand; LoadError when a sealed model lacks some of them."""
+    from modelward_runtime.guard import Guard  # noqa: PLC0415
+    from modelward_runtime.store.verify import files_below, is_sealed  # noqa: PLC0415
+
+    sealed = path.is_dir() and is_sealed(set(files_below(path)))
+    if sealed or arguments.kek:
+        _demand_flags(arguments, path, "is a sealed model" if sealed else "is to be sealed, as --kek says")
+    if not (arguments.kek or arguments.trust):
+        return Guard()
+    from modelward_runtime.keyfiles import load_trusted  # noqa: PLC0415
+    from modelward_runtime.store.kek.secret import SecretFile  # noqa: PLC0415
+
+    trust = load_trusted(arguments.trust)
+    kek = (lambda: SecretFile(arguments.kek, arguments.kek_id)) if arguments.kek else None
+    return Guard(arguments.tenant or "", kek, "Required", lambda: trust)
+
+
+def _demand_flags(arguments: argparse.Namespace, path: Path, why: str) -> None:
+    given = {
+        "--kek FILE": arguments.kek,
+        "--trust PUB.pem": arguments.trust,
+        "--tenant T": arguments.tenant,
+        "--name N": arguments.name,
+        "--model-version V": arguments.model_version,
+    }
+    missing = [flag for flag, content in given.items() if not content]
+    if missing:
+        raise LoadError(
+            LoadReason.CONFIG_INVALID, f"{path} {why}: give {' '.join(missing)} too", "load", permanent=True
+        )
 
 
 def _refuse(arguments: argparse.Namespace, error: LoadError | OSError) -> int:

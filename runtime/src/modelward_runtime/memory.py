@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
 
-_STEP: Final = 1 << 20
+_STEP: Final = 4 << 20
 _ZEROS: Final = bytes(_STEP)
-_PAUSE: Final = 0.002  # seconds between two looks at how far the reader is
+_PAUSE: Final = 0.001  # seconds between two looks at how far the reader is
 _PUNCH_HOLE: Final = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 
@@ -34,6 +34,7 @@ class Nameless:
         self._descriptor = os.memfd_create("modelward", os.MFD_CLOEXEC)
         os.ftruncate(self._descriptor, size)
         self._memory = mmap.mmap(self._descriptor, size) if size else None
+        self._wiped = 0  # bytes from the front
         self.view = memoryview(self._memory) if self._memory else memoryview(bytearray())
         if self._memory:
             self._memory.madvise(mmap.MADV_DONTDUMP)
@@ -60,34 +61,39 @@ class Nameless:
         """Overwrite what is left and give the memory back. Idempotent."""
         if self._descriptor < 0:
             return
+        self._wipe(len(self.view))
         release(self.view)
         os.close(self._descriptor)
         self._descriptor = -1
 
     def _wipe_behind(self, over: threading.Event, known: frozenset[str]) -> None:
-        """Until it is over or the reader has closed: wipe whole steps in front of its place."""
-        wiped, reader = 0, ""
-        with contextlib.suppress(
-            OSError
-        ):  # without /proc, or without the right to it, `close` wipes everything at the end
-            while not over.wait(_PAUSE):
-                reader = reader or next(iter(self._descriptors() - known), "")
-                if reader:
-                    wiped = self._wipe(wiped, _position(reader))
+        """Until it is over: wipe whole steps in front of the place of whoever reads, and all when they have closed.
 
-    def _wipe(self, begin: int, end: int) -> int:
-        """Overwrite and free whole steps between two places; where the next one begins."""
-        while begin + _STEP <= end:
-            self.view[begin : begin + _STEP] = _ZEROS
-            _LIBC.fallocate(self._descriptor, _PUNCH_HOLE, begin, _STEP)
-            begin += _STEP
-        return begin
+        Without /proc, or without the right to it, nothing is found, and `close` wipes everything at the end.
+        """
+        reader, place = "", 0
+        while not over.wait(_PAUSE):
+            try:
+                reader = reader or next(iter(self._descriptors() - known), "")
+                place = _position(reader) if reader else 0
+                self._wipe(place - place % _STEP)
+            except OSError:  # closed just now: what begins from the front again would find zeros, and refuse them
+                self._wipe(len(self.view) if place else 0)
+                reader = ""
+
+    def _wipe(self, end: int) -> None:
+        """Overwrite and free everything up to there."""
+        for begin in range(self._wiped, end, _STEP):
+            size = min(_STEP, end - begin)
+            self.view[begin : begin + size] = _ZEROS[:size]
+            _LIBC.fallocate(self._descriptor, _PUNCH_HOLE, begin, size)
+            self._wiped = begin + size
 
     def _descriptors(self) -> frozenset[str]:
         """This process's descriptors of this very file."""
         own = os.fstat(self._descriptor)
         found = set()
-        for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208  as below: it runs every 2 ms
+        for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208  as below: it runs every millisecond
             with contextlib.suppress(OSError):
                 status = os.fstat(int(entry))
                 if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino):
@@ -121,7 +127,7 @@ class Plaintext:
         """Overwrite everything and give the memory back. Idempotent."""
         for path, view in self.files.items():
             if path != self.graph_path:
-                release(view)
+                wipe(view)
         self.files.clear()
         self.graph.close()
 
@@ -143,13 +149,19 @@ def anonymous(size: int) -> memoryview:
     return memoryview(memory)
 
 
-def release(view: memoryview) -> None:
+def wipe(view: memoryview) -> None:
     """Overwrite memory and give it back. Idempotent."""
+    with contextlib.suppress(ValueError):  # released before
+        overwrite(view)
+    release(view)
+
+
+def release(view: memoryview) -> None:
+    """Give memory back. Idempotent."""
     try:
         owner = view.obj
     except ValueError:  # released before
         return
-    overwrite(view)
     with contextlib.suppress(BufferError):  # a traceback may still look at it: zeros, which go when it goes
         view.release()
         if isinstance(owner, mmap.mmap):
@@ -165,7 +177,7 @@ def overwrite(view: memoryview) -> None:
 
 def _position(descriptor: str) -> int:
     """How far a descriptor was read; OSError when it is closed."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as source:  # noqa: PTH123  no Path: it runs every 2 ms
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as source:  # noqa: PTH123  no Path: it runs every millisecond
         return int(source.readline().split()[1])
 
 

@@ -17,8 +17,8 @@ from queue import LifoQueue
 
 from cryptography.exceptions import InvalidTag
 
+from modelward_runtime import memory
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.memory import release
 from modelward_runtime.store.sealed import stream
 from modelward_runtime.store.sealed.folder import open_plain
 from modelward_runtime.store.sealed.manifest import Manifest, SealedFile
@@ -53,7 +53,7 @@ def check_digests(folder: Path, manifest: Manifest, threads: int) -> None:
 def wipe(buffers: Iterable[memoryview]) -> None:
     """Overwrite plaintext and give the memory back."""
     for buffer in buffers:
-        release(buffer)
+        memory.wipe(buffer)
 
 
 class _Stream:
