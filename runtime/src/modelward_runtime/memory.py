@@ -61,7 +61,8 @@ class Nameless:
         """Overwrite what is left and give the memory back. Idempotent."""
         if self._descriptor < 0:
             return
-        self._wipe(len(self.view))
+        with contextlib.suppress(ValueError):  # whoever wrote it has wiped and released it already
+            self._wipe(len(self.view))
         release(self.view)
         os.close(self._descriptor)
         self._descriptor = -1
