@@ -90,7 +90,8 @@ def make_sealed(
     seed: str = "seed",
 ) -> Sealed:
     """Seal these files into HOME/NAME."""
-    sealer = Sealer(SecretFile(write_kek(home, kek), kek), kek, signing_key(signer), random_like(seed))
+    random = random_like(seed)
+    sealer = Sealer(SecretFile(write_kek(home, kek), kek, random), kek, signing_key(signer), random)
     seal([Bytes(path, content) for path, content in files.items()], home / name, identity, sealer)
     trust = {signer: signing_key(signer).public_key()}
     expected = Expected(identity.tenant, identity.model, identity.version, trust)

@@ -88,6 +88,7 @@ class Copies:
         shutil.rmtree(folder, ignore_errors=True)
         if self._now() != self._stamp:
             shutil.copyfile(self._victim / LARGE, self._large)
+            os.utime(self._large, ns=(0, 0))  # long ago, so that a write is seen however soon it comes
             self._stamp = self._now()
         (folder / "data").mkdir(parents=True)
         for name in NAMES:

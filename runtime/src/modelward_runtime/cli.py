@@ -3,6 +3,7 @@
 modelward run     in a pod: boot.json and policy.json say everything
 modelward serve   on a laptop: one path, no cluster
 modelward digest  what to write into spec.model.digest
+modelward completion   a script that completes all this in a shell
 modelward keygen, seal, inspect, verify, rewrap   sealed models, see cli_sealing.py
 """
 
@@ -37,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     digest = commands.add_parser("digest", help="print the digest of a model file or folder, for spec.model.digest")
     digest.add_argument("path", type=Path, metavar="PATH")
     cli_sealing.add(commands)
+    completion = commands.add_parser(
+        "completion", help="print a script that completes commands and flags in your shell"
+    )
+    completion.add_argument("shell", choices=("bash", "zsh"), help="then: source <(modelward completion bash)")
+    completion.set_defaults(parser=parser)
     return parser
 
 

@@ -37,6 +37,14 @@ def digest(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def completion(arguments: argparse.Namespace) -> int:
+    """Print a shell's completion script."""
+    from modelward_runtime.completion import script  # noqa: PLC0415
+
+    sys.stdout.write(script(arguments.parser, arguments.shell))
+    return 0
+
+
 def keygen(arguments: argparse.Namespace) -> int:
     """Make a key file."""
     from modelward_runtime import keyfiles  # noqa: PLC0415

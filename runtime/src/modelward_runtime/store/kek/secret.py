@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +58,9 @@ class SecretDirectory:
 class SecretFile:
     """One key in one file. Without `kek_id` it tries to open what is wrapped under any id."""
 
-    def __init__(self, file: Path, kek_id: str = "") -> None:
+    def __init__(self, file: Path, kek_id: str = "", random: Callable[[int], bytes] = os.urandom) -> None:
         self._file = file
+        self._random = random
         self._kek_id = kek_id
 
     def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
@@ -68,7 +70,7 @@ class SecretFile:
                 LoadReason.CONFIG_INVALID, f"the key id {self._kek_id!r} must be of letters, digits, -, _ and ."
             )
         key = read_key(self._file)
-        nonce = os.urandom(_NONCE)
+        nonce = self._random(_NONCE)
         sealed = nonce + AESGCM(key).encrypt(nonce, data_key, context)
         return WrappedKey(PROVIDER, self._kek_id, key_version(key), sealed)
 

@@ -123,7 +123,7 @@ def sign(
 ) -> bytes:
     """The bundle over these files (path -> hex SHA-256). `ignored` is what the model-signing tool is told to leave out."""
     payload = json.dumps(_statement(files, subject, ignored), separators=(",", ":")).encode()
-    r, s = decode_dss_signature(key.sign(_pae(payload), ec.ECDSA(hashes.SHA256())))
+    r, s = decode_dss_signature(key.sign(_pae(payload), ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return _write(_hint(key.public_key()), payload, encode_dss_signature(r, min(s, _ORDER - s)))
 
 
