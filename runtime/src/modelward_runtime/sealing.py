@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelward_runtime import keyfiles, onnxfile
+from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError
 from modelward_runtime.onnxsplit import SplitModel
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
 from modelward_runtime.store.kek.secret import SecretFile
-from modelward_runtime.store.locate import choose_model_file
+from modelward_runtime.store.locate import choose_model_file, parse_s3
+from modelward_runtime.store.s3 import Bucket
 from modelward_runtime.store.sealed import opening, writing
 from modelward_runtime.store.sealed.folder import listing
 from modelward_runtime.store.sealed.refusals import seal_invalid
+from modelward_runtime.store.sealed.targets import Target, new_folder, new_prefix
 from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
 
 _PIECE = 1 << 20
+_STALL = 60.0  # seconds without an answer of the store
 _MODEL, _WEIGHTS = "model.onnx", "model.onnx.data"
 
 
@@ -36,17 +40,24 @@ def seal(arguments: argparse.Namespace) -> int:
         sealer = Sealer(
             SecretFile(arguments.kek, arguments.kek_id), arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key)
         )
-        with _sources(source) as (sources, size), _Bar(size) as bar:
-            digest = writing.seal(sources, destination, identity, sealer, bar.add)
+        with _sources(source) as (sources, size), _Bar(size) as bar, _target(destination, arguments) as target:
+            digest = writing.seal_into(target, sources, identity, sealer, bar.add)
     except (LoadError, OSError) as error:
         return complain(arguments, error, FAILED)
-    told = {"folder": str(destination), "digest": digest, "tenant": identity.tenant, "model": identity.model}
+    told = {"folder": destination, "digest": digest, "tenant": identity.tenant, "model": identity.model}
     say(
         arguments,
         {**told, "version": identity.version, "kekId": arguments.kek_id},
         f"sealed {source} as {destination}\nspec.model.digest: {digest}",
     )
     return 0
+
+
+def _target(destination: str, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Target]:
+    if "://" not in destination:
+        return new_folder(Path(destination))
+    settings = S3(endpoint=arguments.s3_endpoint)
+    return new_prefix(Bucket(parse_s3(destination), settings, arguments.ca_bundle, _STALL))
 
 
 def rewrap(arguments: argparse.Namespace) -> int:
