@@ -22,6 +22,10 @@ def sealed(tmp_path: Path) -> Sealed:
     return make_sealed(tmp_path, FILES)
 
 
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def open_(sealed: Sealed) -> dict[str, bytes]:
     checked = opening.check(sealed.folder, sealed.expected)
     buffers = opening.decrypt(checked, opening.unwrap(checked, sealed.kek).data_key, threads=2)
@@ -109,21 +113,22 @@ def test_many_files_on_any_number_of_threads_and_few_open_at_a_time(
 
     def look(*arguments: Any) -> int:
         nonlocal most
-        most = max(most, len(os.listdir("/proc/self/fd")))
+        most = max(most, open_files())
         return int(preadv(*arguments))
 
-    preadv, before = os.preadv, len(os.listdir("/proc/self/fd"))
+    preadv, before = os.preadv, open_files()
     monkeypatch.setattr(os, "preadv", look)
     buffers = opening.decrypt(checked, opening.unwrap(checked, sealed.kek).data_key, threads)
     assert {path: bytes(buffer) for path, buffer in buffers.items()} == files
     assert most <= before + 2 * threads + 6
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_an_interruption_leaves_no_thread_and_no_plaintext(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sealed = make_sealed(tmp_path, {"model.onnx": random_like("large")(6 << 20)})
     checked = opening.check(sealed.folder, sealed.expected)
-    join, interrupted = threading.Thread.join, []
+    join = threading.Thread.join
+    interrupted: list[threading.Thread] = []
 
     def interrupt(self: threading.Thread, timeout: float | None = None) -> None:
         if not interrupted:
