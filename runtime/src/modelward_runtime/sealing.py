@@ -18,7 +18,6 @@ from modelward_runtime.errors import LoadError
 from modelward_runtime.onnxsplit import SplitModel
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
-from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.locate import choose_model_file, parse_s3
 from modelward_runtime.store.s3 import Bucket
 from modelward_runtime.store.sealed import opening, writing
@@ -37,9 +36,8 @@ def seal(arguments: argparse.Namespace) -> int:
     source, destination = arguments.source, arguments.destination
     identity = Identity(arguments.tenant, arguments.name, arguments.model_version)
     try:
-        sealer = Sealer(
-            SecretFile(arguments.kek, arguments.kek_id), arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key)
-        )
+        kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
+        sealer = Sealer(kek, arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key))
         with _sources(source) as (sources, size), _Bar(size) as bar, _target(destination, arguments) as target:
             digest = writing.seal_into(target, sources, identity, sealer, bar.add)
     except (LoadError, OSError) as error:
@@ -68,8 +66,8 @@ def rewrap(arguments: argparse.Namespace) -> int:
         trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
         writing.finish_replacing(folder)
         checked = opening.check_signed(folder, trust)
-        unwrapped = opening.unwrap(checked, SecretFile(arguments.kek))
-        sealer = Sealer(SecretFile(arguments.new_kek, arguments.new_kek_id), arguments.new_kek_id, sign_key)
+        unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
+        sealer = Sealer(keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id), arguments.new_kek_id, sign_key)
         new = writing.wrap(checked.manifest_sha256, unwrapped.data_key, sealer)
         kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
         writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))
