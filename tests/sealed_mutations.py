@@ -590,6 +590,8 @@ def _file_set() -> Iterator[Mutation]:
     )
     for name in extra:
         yield Mutation("a file more", name, bound(lambda f, n: _add(f / n), n=name))
+    for name in (os.fsdecode(b"\xff\xfe"), "new\nline", "data/\x1b[2J", "a b", "ä", "data/0 "):
+        yield Mutation("a strange name more", ascii(name), bound(lambda f, n: _add(f / n), n=name))
     for name in (".gitattributes", ".git/config", ".gitignore", ".github/x", "data/.git", ".DS_Store"):
         yield Mutation("a hidden file more", name, bound(lambda f, n: _add(f / n), n=name))
     for name in ("empty", "data/empty", ".git", "data/lost+found"):

@@ -44,7 +44,8 @@ def attempt(folder: Path, sealed: Sealed) -> str:
         checked = opening.check(folder, sealed.expected)
         buffers = opening.decrypt(checked, opening.unwrap(checked, sealed.kek).data_key, threads=1)
     except LoadError as error:
-        is_proper = STAGES.get(error.reason) == error.stage and error.permanent and 10 < len(error.message) < 2000
+        is_proper = STAGES.get(error.reason) == error.stage and error.permanent and error.message.isprintable()
+        is_proper = is_proper and 10 < len(error.message) < 2000
         return error.reason if is_proper else f"improper: {error!r}"
     wipe(buffers.values())
     return "opened"

@@ -144,7 +144,7 @@ def test_an_interrupted_sealing_leaves_nothing_that_passes_for_whole(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("sync", "_write", "_seal_file", "wrap"):
+    for step in ("write_file", "_seal_file", "wrap"):
         with monkeypatch.context() as patch:
             patch.setattr(writing, step, interrupt)
             with pytest.raises(KeyboardInterrupt):

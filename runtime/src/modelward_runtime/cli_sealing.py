@@ -46,14 +46,16 @@ def _add_keygen(commands: "Commands") -> None:
 def _add_seal(commands: "Commands") -> None:
     seal = commands.add_parser("seal", help="encrypt and sign a model, so that it serves only where its key is")
     seal.add_argument("source", type=Path, metavar="SRC", help="a .onnx file, or a folder with model.onnx")
-    seal.add_argument("destination", type=Path, metavar="DST", help="the sealed folder to make")
+    seal.add_argument("destination", metavar="DST", help="the sealed folder to make, or s3://BUCKET/PREFIX/")
     seal.add_argument("--tenant", required=True, metavar="T", help="the namespace, or its label modelward.dev/tenant")
     seal.add_argument(
         "--name", required=True, metavar="N", help="the model's name, as spec.model.name or metadata.name"
     )
     seal.add_argument("--version", required=True, dest="model_version", metavar="V", help="the model's version")
-    seal.add_argument("--kek", type=Path, required=True, metavar="FILE", help="the key-encryption key")
+    seal.add_argument("--kek", required=True, metavar="FILE", help="the key-encryption key")
     seal.add_argument("--kek-id", required=True, metavar="ID", help="its id: the key's name in the Secret")
+    seal.add_argument("--s3-endpoint", metavar="URL", help="the store of an s3:// DST, where it is not AWS")
+    seal.add_argument("--ca-bundle", metavar="FILE", help="CAs to trust beside the system's, for an s3:// DST")
     _add_sign_key(seal)
     _add_json(seal)
 
@@ -83,10 +85,8 @@ def _add_rewrap(commands: "Commands") -> None:
         help="wrap a sealed model's data key for another key-encryption key; only keys.json and keys.sig change",
     )
     rewrap.add_argument("folder", type=Path, metavar="DIR")
-    rewrap.add_argument(
-        "--kek", type=Path, required=True, metavar="FILE", help="a key-encryption key that opens it now"
-    )
-    rewrap.add_argument("--new-kek", type=Path, required=True, metavar="FILE", help="the one that shall open it")
+    rewrap.add_argument("--kek", required=True, metavar="FILE", help="a key-encryption key that opens it now")
+    rewrap.add_argument("--new-kek", required=True, metavar="FILE", help="the one that shall open it")
     rewrap.add_argument("--new-kek-id", required=True, metavar="ID", help="the new one's id")
     rewrap.add_argument(
         "--keep-old",

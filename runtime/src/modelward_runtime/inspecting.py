@@ -24,6 +24,7 @@ def verify(arguments: argparse.Namespace) -> int:
     """Is the folder whole and signed by someone trusted? 0 yes, 1 no, 2 it could not be tried."""
     try:
         trust = keyfiles.load_trusted(arguments.trust)
+        next(arguments.folder.iterdir(), None)  # a folder that is not there is a wrong use, not a wrong model
         names = folders.listing(arguments.folder)
     except OSError as error:
         return complain(arguments, error, USAGE)

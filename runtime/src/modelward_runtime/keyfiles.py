@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from modelward_runtime.errors import LoadReason
 from modelward_runtime.saying import FAILED, complain, say
-from modelward_runtime.store.kek.secret import KEY_SIZE, key_version
+from modelward_runtime.store.kek import KeyEncryptionKey
+from modelward_runtime.store.kek.secret import KEY_SIZE, SecretFile, key_version
 from modelward_runtime.store.sealed.refusals import refuse
 from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.trust import load_public_key, load_trust
@@ -37,6 +38,11 @@ def keygen(arguments: argparse.Namespace) -> int:
         return complain(arguments, error, FAILED)
     say(arguments, {"kind": arguments.kind, **told}, "\n".join(f"{key}: {value}" for key, value in told.items()))
     return 0
+
+
+def open_kek(place: str, kek_id: str = "") -> KeyEncryptionKey:
+    """What `--kek` names: a key file. A provider that is named otherwise gets its line here."""
+    return SecretFile(Path(place), kek_id)
 
 
 def load_signing_key(file: Path) -> ec.EllipticCurvePrivateKey:

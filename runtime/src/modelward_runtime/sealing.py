@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelward_runtime import keyfiles, onnxfile
+from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError
 from modelward_runtime.onnxsplit import SplitModel
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
-from modelward_runtime.store.kek.secret import SecretFile
-from modelward_runtime.store.locate import choose_model_file
+from modelward_runtime.store.locate import choose_model_file, parse_s3
+from modelward_runtime.store.s3 import Bucket
 from modelward_runtime.store.sealed import opening, writing
 from modelward_runtime.store.sealed.folder import listing
 from modelward_runtime.store.sealed.refusals import seal_invalid
+from modelward_runtime.store.sealed.targets import Target, new_folder, new_prefix
 from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
 
 _PIECE = 1 << 20
+_STALL = 60.0  # seconds without an answer of the store
 _MODEL, _WEIGHTS = "model.onnx", "model.onnx.data"
 
 
@@ -33,20 +36,26 @@ def seal(arguments: argparse.Namespace) -> int:
     source, destination = arguments.source, arguments.destination
     identity = Identity(arguments.tenant, arguments.name, arguments.model_version)
     try:
-        sealer = Sealer(
-            SecretFile(arguments.kek, arguments.kek_id), arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key)
-        )
-        with _sources(source) as (sources, size), _Bar(size) as bar:
-            digest = writing.seal(sources, destination, identity, sealer, bar.add)
+        kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
+        sealer = Sealer(kek, arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key))
+        with _sources(source) as (sources, size), _Bar(size) as bar, _target(destination, arguments) as target:
+            digest = writing.seal_into(target, sources, identity, sealer, bar.add)
     except (LoadError, OSError) as error:
         return complain(arguments, error, FAILED)
-    told = {"folder": str(destination), "digest": digest, "tenant": identity.tenant, "model": identity.model}
+    told = {"folder": destination, "digest": digest, "tenant": identity.tenant, "model": identity.model}
     say(
         arguments,
         {**told, "version": identity.version, "kekId": arguments.kek_id},
         f"sealed {source} as {destination}\nspec.model.digest: {digest}",
     )
     return 0
+
+
+def _target(destination: str, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Target]:
+    if "://" not in destination:
+        return new_folder(Path(destination))
+    settings = S3(endpoint=arguments.s3_endpoint)
+    return new_prefix(Bucket(parse_s3(destination), settings, arguments.ca_bundle, _STALL))
 
 
 def rewrap(arguments: argparse.Namespace) -> int:
@@ -57,8 +66,8 @@ def rewrap(arguments: argparse.Namespace) -> int:
         trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
         writing.finish_replacing(folder)
         checked = opening.check_signed(folder, trust)
-        unwrapped = opening.unwrap(checked, SecretFile(arguments.kek))
-        sealer = Sealer(SecretFile(arguments.new_kek, arguments.new_kek_id), arguments.new_kek_id, sign_key)
+        unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
+        sealer = Sealer(keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id), arguments.new_kek_id, sign_key)
         new = writing.wrap(checked.manifest_sha256, unwrapped.data_key, sealer)
         kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
         writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))

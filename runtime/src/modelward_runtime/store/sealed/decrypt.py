@@ -123,14 +123,21 @@ class _Pass:
         for waiting in self._streams:
             self._idle.put(waiting)
         workers = [threading.Thread(target=self._work, name=f"decrypt-{n}") for n in range(self._threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        for read in self._streams:
-            read.close()
+        started: list[threading.Thread] = []
+        try:
+            for worker in workers:
+                worker.start()
+                started.append(worker)
+            for worker in started:
+                worker.join()
+        finally:  # interrupted: nobody may write any more when the buffers are wiped
+            self._dismiss()
+            for worker in started:
+                worker.join()
+            for read in self._streams:
+                read.close()
         if self._broken:
-            raise self._broken[0]
+            raise _readable(self._broken[0])
         if self._wrong:
             raise self._wrong[min(self._wrong)]
 
@@ -186,6 +193,11 @@ class _Pass:
     def _dismiss(self) -> None:
         for _ in range(self._threads):
             self._idle.put(None)
+
+
+def _readable(error: BaseException) -> BaseException:
+    """A disk's error as a refusal; anything else is a bug and stays what it is."""
+    return seal_invalid(f"a ciphertext cannot be read: {error.strerror}") if isinstance(error, OSError) else error
 
 
 def _undecryptable(current: _Stream) -> LoadError:

@@ -19,11 +19,19 @@ _FILESYSTEM_FOLDER = "lost+found"  # at the top of a volume, where only root may
 def listing(folder: Path) -> Mapping[str, int]:
     """The size of every file below the folder by relative path; LoadError SealInvalid names what is no plain file."""
     found: dict[str, int] = {}
-    for name, size in _walk(folder, "", 0):
-        found[name] = size
-        if len(found) > MOST_ENTRIES:
-            raise seal_invalid(f"{folder} holds more than {MOST_ENTRIES} files")
+    try:
+        for name, size in _walk(folder, "", 0):
+            found[name] = size
+            if len(found) > MOST_ENTRIES:
+                raise seal_invalid(f"{folder} holds more than {MOST_ENTRIES} files")
+    except OSError as error:
+        raise seal_invalid(f"{shown(str(error.filename))} cannot be read: {error.strerror}") from None
     return found
+
+
+def shown(name: str) -> str:
+    """A file's name as a message may hold it: whoever made the file chose it, and it may be no text at all."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _walk(folder: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
@@ -34,6 +42,8 @@ def _walk(folder: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
         for entry in entries:
             empty = False
             name = below + entry.name
+            if not name.isprintable():
+                raise seal_invalid(f"{shown(name)} is no name for a file of a model")
             info = entry.stat(follow_symlinks=False)
             if stat.S_ISREG(info.st_mode):
                 yield name, info.st_size

@@ -213,6 +213,6 @@ def _check_files(manifest: Manifest, signed: Mapping[str, str], listed: Mapping[
 
 
 def _some(names: Collection[str]) -> str:
-    shown = sorted(names)[:_SHOWN]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    some = sorted(names)[:_SHOWN]
+    more = len(names) - len(some)
+    return ", ".join(folders.shown(name) for name in some) + (f" and {more} more" if more else "")

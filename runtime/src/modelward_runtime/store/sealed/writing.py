@@ -5,22 +5,23 @@ was asked for. It must not know what the files mean: they come as sources.
 """
 
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from modelward_runtime.errors import LoadReason
 from modelward_runtime.store.kek import KeyEncryptionKey, WrappedKey
 from modelward_runtime.store.sealed import canonical, keys, manifest, signature
 from modelward_runtime.store.sealed.manifest import Manifest, SealedFile
 from modelward_runtime.store.sealed.opening import KEYS_SIGNATURE, MODEL_SIGNATURE
+from modelward_runtime.store.sealed.refusals import refuse
 from modelward_runtime.store.sealed.stream import Encryptor
+from modelward_runtime.store.sealed.targets import Target, in_folder, new_folder, sync, write_file
 
 Progress = Callable[[int], object]  # called with the number of plaintext bytes just sealed
 Random = Callable[[int], bytes]
@@ -66,36 +67,48 @@ def seal(
     progress: Progress = lambda _: None,
 ) -> str:
     """Write the folder `destination` and return its digest; FileExistsError, or LoadError for what cannot be sealed."""
+    with new_folder(destination) as target:
+        return seal_into(target, sources, identity, sealer, progress)
+
+
+def seal_into(
+    target: Target, sources: Sequence[Source], identity: Identity, sealer: Sealer, progress: Progress = lambda _: None
+) -> str:
+    """Write a sealed model's files, model.sig last, and return its digest."""
     ordered = sorted(sources, key=lambda source: source.path)
     manifest.check_paths([source.path for source in ordered])
     data_key = sealer.random(keys.DATA_KEY_SIZE)
-    with _draft(destination) as folder:
-        (folder / "data").mkdir()
-        content = canonical.encode(
-            Manifest(
-                tenant=identity.tenant,
-                model=identity.model,
-                version=identity.version,
-                key_commitment=keys.commitment(data_key),
-                files=tuple(
-                    _seal_file(source, folder / "data" / str(index), identity, data_key, sealer.random, progress)
-                    for index, source in enumerate(ordered)
-                ),
-            )
+    files = tuple(
+        _seal_file(target, f"data/{index}", source, identity, data_key, sealer.random, progress)
+        for index, source in enumerate(ordered)
+    )
+    content = canonical.encode(
+        Manifest(
+            tenant=identity.tenant,
+            model=identity.model,
+            version=identity.version,
+            key_commitment=keys.commitment(data_key),
+            files=files,
         )
-        sealed, digest = manifest.parse(content), manifest.digest(content)
-        _write(folder / manifest.NAME, content)
-        for name, made in keys_files(digest, [wrap(digest, data_key, sealer)], sealer.sign_key).items():
-            _write(folder / name, made)
-        signed = {manifest.NAME: digest, **dict(zip(sealed.data_names, (f.sha256 for f in sealed.files), strict=True))}
-        _write(folder / MODEL_SIGNATURE, signature.sign(sealer.sign_key, signed, identity.model, _NOT_MODEL))
-        sync(folder / "data")
+    )
+    sealed, digest = manifest.parse(content), manifest.digest(content)
+    write_file(target, manifest.NAME, content)
+    for name, made in keys_files(digest, [wrap(digest, data_key, sealer)], sealer.sign_key).items():
+        write_file(target, name, made)
+    signed = {manifest.NAME: digest, **dict(zip(sealed.data_names, (file.sha256 for file in files), strict=True))}
+    write_file(target, MODEL_SIGNATURE, signature.sign(sealer.sign_key, signed, identity.model, _NOT_MODEL))
     return f"sha256:{digest}"
 
 
 def wrap(manifest_sha256: str, data_key: bytes, sealer: Sealer) -> WrappedKey:
-    """The data key for one key-encryption key and one manifest."""
-    return sealer.kek.wrap(data_key, keys.context(manifest_sha256, sealer.kek_id))
+    """The data key for one key-encryption key and one manifest; LoadError ConfigInvalid when the key has another id."""
+    wrapped = sealer.kek.wrap(data_key, keys.context(manifest_sha256, sealer.kek_id))
+    if wrapped.kek_id != sealer.kek_id:
+        raise refuse(
+            LoadReason.CONFIG_INVALID,
+            f"the {wrapped.provider} key is called {wrapped.kek_id}, and {sealer.kek_id} was given as its id",
+        )
+    return wrapped
 
 
 def keys_files(
@@ -120,7 +133,7 @@ def replace_keys(folder: Path, files: Mapping[str, bytes]) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     for name in (keys.NAME, KEYS_SIGNATURE):
-        _write(beside / name, files[name])
+        write_file(in_folder(beside), name, files[name])
     sync(beside)
     _move(beside, folder)
 
@@ -137,15 +150,6 @@ def finish_replacing(folder: Path) -> bool:
     return halfway
 
 
-def sync(path: Path) -> None:
-    """Have a file's bytes or a folder's names on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _move(beside: Path, folder: Path) -> None:
     for name in (keys.NAME, KEYS_SIGNATURE):
         if (beside / name).exists():
@@ -159,36 +163,19 @@ def _beside(folder: Path) -> Path:
     return real.parent / f".{real.name}.rewrap"
 
 
-@contextmanager
-def _draft(destination: Path) -> Iterator[Path]:
-    """A new folder beside the destination, which takes its name at the end and is gone if that does not come."""
-    if os.path.lexists(destination):
-        raise FileExistsError(17, "there is something already; give a name that is free", str(destination))
-    folder = destination.parent / f".{destination.name}.{secrets.token_hex(4)}.sealing"
-    folder.mkdir()
-    try:
-        yield folder
-        sync(folder)
-        folder.rename(destination)
-        sync(destination.parent)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
 def _seal_file(
-    source: Source, target: Path, identity: Identity, data_key: bytes, random: Random, progress: Progress
+    target: Target, name: str, source: Source, identity: Identity, data_key: bytes, random: Random, progress: Progress
 ) -> SealedFile:
     bound = manifest.associated_data(identity.tenant, identity.model, identity.version, source.path)
     digest = hashlib.sha256()
-    plain = 0
-    with target.open("xb", buffering=0) as file:
+    plain = size = 0
+    with target.open(name) as file:
 
         def sink(ciphertext: bytes) -> None:
+            nonlocal size
             digest.update(ciphertext)
-            view = memoryview(ciphertext)
-            while view:
-                view = view[file.write(view) :]
+            file.write(ciphertext)
+            size += len(ciphertext)
 
         encryptor = Encryptor(data_key, bound, sink, random)
         for chunk in source.chunks():
@@ -196,13 +183,4 @@ def _seal_file(
             plain += len(chunk)
             progress(len(chunk))
         encryptor.finish()
-        os.fsync(file.fileno())
-        size = file.tell()
     return SealedFile(path=source.path, plaintext_size=plain, size=size, sha256=digest.hexdigest())
-
-
-def _write(file: Path, content: bytes) -> None:
-    with file.open("xb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
