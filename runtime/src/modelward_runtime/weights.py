@@ -7,8 +7,9 @@ What ONNX Runtime 1.32 does with weights, measured (README.md, "Memory"):
 
     in the graph file             parsed straight into its own tensors, no second copy (memory.py wipes what it has read)
     add_external_initializers     copies each tensor once; the memory given is read no more when the session exists
-    add_external_initializers_    copies twice: not used
+    add_external_initializers_    copies more than once: not used
       from_files_in_memory
+    add_initializer               no copy, and ours must stay; optimisers would look for a file on a disk: not used
 
 Both ways leave nothing behind that must be kept, so that all plaintext is wiped once the session is there. Tensors that the second
 way cannot carry (small ones that shape inference wants to see, those inside bodies of If and Loop, in attributes and functions, odd
