@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from modelward_runtime.config import VaultKeys
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.keyfiles import open_kek
 from modelward_runtime.store.kek import WrappedKey, connect
 from modelward_runtime.store.kek.vault import Server, Token, VaultKey, kubernetes_login
 from tests.recorded_vault import JWT, Vault, running
@@ -103,6 +104,22 @@ def test_who_seals_brings_a_token(vault: Vault) -> None:
 
 
 DENIED = {"errors": ["1 error occurred:\n\t* permission denied\n\n"]}
+
+
+def test_a_person_names_a_key_by_its_address(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = f"vault:{vault.address}/transit/fraud"
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    for wrong, text in ((place, "VAULT_TOKEN is not set"), ("vault:fraud", "is no key of Vault")):
+        with pytest.raises(LoadError, match=text):
+            open_kek(wrong)
+    monkeypatch.setenv("VAULT_TOKEN", "mine")
+    vault.tokens.add("mine")
+    made = open_kek(place, "transit/fraud")
+    assert DATA_KEY == made.unwrap(made.wrap(DATA_KEY, CONTEXT), CONTEXT)
+    with pytest.raises(LoadError, match=r"the id of .* is transit/fraud, and not k1"):
+        open_kek(place, "k1")
+
+
 CHANGES: list[tuple[str, dict[str, Any], LoadReason, str]] = [
     ("the key was deleted", {"keys": {}}, LoadReason.KEY_NOT_FOUND, "there is no such key"),
     ("rotated away", {"oldest": 2}, LoadReason.KEY_DENIED, "this version of the key was rotated away"),

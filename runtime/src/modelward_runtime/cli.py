@@ -65,7 +65,9 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--threads", type=_threads, default=0, metavar="N", help="threads for the model; 0: all processors"
     )
     sealed = serve.add_argument_group("sealed models", "a sealed folder demands these, --name and --model-version")
-    sealed.add_argument("--kek", type=Path, metavar="FILE", help="the key-encryption key that opens it")
+    sealed.add_argument(
+        "--kek", metavar="FILE", help="the key-encryption key that opens it; also vault:URL or awskms:ARN"
+    )
     sealed.add_argument("--kek-id", default="", metavar="ID", help="its id, where it must be just this one")
     sealed.add_argument(
         "--trust",

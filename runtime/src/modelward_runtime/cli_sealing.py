@@ -52,8 +52,15 @@ def _add_seal(commands: "Commands") -> None:
         "--name", required=True, metavar="N", help="the model's name, as spec.model.name or metadata.name"
     )
     seal.add_argument("--version", required=True, dest="model_version", metavar="V", help="the model's version")
-    seal.add_argument("--kek", required=True, metavar="FILE", help="the key-encryption key")
-    seal.add_argument("--kek-id", required=True, metavar="ID", help="its id: the key's name in the Secret")
+    seal.add_argument(
+        "--kek", required=True, metavar="FILE", help="the key-encryption key; also vault:URL or awskms:ARN"
+    )
+    seal.add_argument(
+        "--kek-id",
+        required=True,
+        metavar="ID",
+        help="its id: the key's name in the Secret, MOUNT/KEY in Vault, the ARN in KMS",
+    )
     seal.add_argument("--s3-endpoint", metavar="URL", help="the store of an s3:// DST, where it is not AWS")
     seal.add_argument("--ca-bundle", metavar="FILE", help="CAs to trust beside the system's, for an s3:// DST")
     _add_sign_key(seal)

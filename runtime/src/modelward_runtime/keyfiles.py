@@ -5,10 +5,12 @@ A private file is made with mode 0600 and never over another. In a cluster keys 
 
 import argparse
 import base64
+import importlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -41,8 +43,21 @@ def keygen(arguments: argparse.Namespace) -> int:
 
 
 def open_kek(place: str, kek_id: str = "") -> KeyEncryptionKey:
-    """What `--kek` names: a key file. A provider that is named otherwise gets its line here."""
-    return SecretFile(Path(place), kek_id)
+    """What `--kek` names: a key file, or a key in a service, by its scheme; LoadError ConfigInvalid when it has another id."""
+    scheme, _, rest = place.partition(":")
+    if scheme not in _SERVICES:
+        return SecretFile(Path(place), kek_id)
+    key: KeyEncryptionKey = importlib.import_module(_SERVICES[scheme]).named(rest)
+    own = str(getattr(key, "kek_id", ""))
+    if kek_id not in {"", own}:
+        raise refuse(LoadReason.CONFIG_INVALID, f"the id of {place} is {own}, and not {kek_id}")
+    return key
+
+
+_SERVICES: Final[Mapping[str, str]] = {
+    "vault": "modelward_runtime.store.kek.vault",  # vault:https://HOST:PORT/MOUNT/KEY
+    "awskms": "modelward_runtime.store.kek.awskms",  # awskms:ARN
+}
 
 
 def load_signing_key(file: Path) -> ec.EllipticCurvePrivateKey:

@@ -187,11 +187,10 @@ def _laptop_guard(arguments: argparse.Namespace, path: Path) -> "Guard":
         _demand_flags(arguments, path, "is a sealed model" if sealed else "is to be sealed, as --kek says")
     if not (arguments.kek or arguments.trust):
         return Guard()
-    from modelward_runtime.keyfiles import load_trusted  # noqa: PLC0415
-    from modelward_runtime.store.kek.secret import SecretFile  # noqa: PLC0415
+    from modelward_runtime.keyfiles import load_trusted, open_kek  # noqa: PLC0415
 
     trust = load_trusted(arguments.trust)
-    kek = (lambda: SecretFile(arguments.kek, arguments.kek_id)) if arguments.kek else None
+    kek = (lambda: open_kek(arguments.kek, arguments.kek_id)) if arguments.kek else None
     return Guard(arguments.tenant or "", kek, "Required", lambda: trust)
 
 

@@ -43,6 +43,16 @@ def connect(keys: AwsKmsKeys) -> "KmsKey":
     return KmsKey(keys.key, keys.region, keys.endpoint)
 
 
+def named(arn: str) -> "KmsKey":
+    """The key that a person names as `awskms:ARN`, with the credentials of AWS's own command line."""
+    parts = arn.split(":")
+    if len(parts) < 6 or parts[2] != "kms":
+        raise refuse(
+            LoadReason.CONFIG_INVALID, f"awskms:{arn} is no key of KMS: awskms:arn:aws:kms:REGION:ACCOUNT:key/ID"
+        )
+    return KmsKey(arn, parts[3])
+
+
 class KmsKey:
     """One key of KMS. Its id is what the configuration calls it (ARN, key id or alias), its version the ARN that KMS answers with."""
 

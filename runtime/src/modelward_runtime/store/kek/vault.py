@@ -12,6 +12,7 @@ import base64
 import binascii
 import http.client
 import json
+import os
 import re
 import ssl
 import time
@@ -61,6 +62,27 @@ def connect(keys: VaultKeys) -> "VaultKey":
     """The key that boot.json names, entered with the pod's service-account token. Nothing is asked yet."""
     server = Server(keys.address, keys.namespace, Path(keys.ca_bundle_file) if keys.ca_bundle_file else None)
     return VaultKey(server, keys.mount, keys.key, kubernetes_login(keys.auth_path, keys.role, Path(keys.token_file)))
+
+
+def named(place: str) -> "VaultKey":
+    """The key that a person names as `vault:https://HOST:PORT/MOUNT/KEY`, with the environment of Vault's own command line."""
+    address = urlsplit(place)
+    mount, _, key = address.path.strip("/").rpartition("/")
+    token = os.environ.get("VAULT_TOKEN", "")
+    if address.scheme not in {"http", "https"} or not (address.hostname and mount and key):
+        raise refuse(LoadReason.CONFIG_INVALID, f"vault:{place} is no key of Vault: vault:https://HOST:PORT/MOUNT/KEY")
+    if not token:
+        raise refuse(
+            LoadReason.KEY_DENIED,
+            "VAULT_TOKEN is not set: put a token into it that may encrypt or decrypt with the key",
+        )
+    ca_bundle = os.environ.get("VAULT_CACERT")
+    server = Server(
+        f"{address.scheme}://{address.netloc}",
+        os.environ.get("VAULT_NAMESPACE"),
+        Path(ca_bundle) if ca_bundle else None,
+    )
+    return VaultKey(server, mount, key, lambda _: Token(token))
 
 
 def kubernetes_login(auth_path: str, role: str, token_file: Path, clock: Callable[[], float] = time.monotonic) -> Login:
