@@ -19,6 +19,7 @@ from modelward_runtime.guard import guard_of
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report, State
+from modelward_runtime.store import s3
 from modelward_runtime.store.cache import Cache, Record
 from modelward_runtime.store.fetch import Fetched
 from modelward_runtime.store.kek import connect
@@ -30,7 +31,7 @@ from modelward_runtime.store.verify import digest_of
 from tests import sealed_mutations
 from tests.recorded_vault import JWT, running
 from tests.sealed_folders import IDENTITY, Bytes, make_sealed, random_like, signing_key, write_kek
-from tests.sealed_models import SIDE, make_model, model_files, put_plain, sealed_boot
+from tests.sealed_models import MARKER, SIDE, make_model, model_files, put_plain, sealed_boot
 
 ONE = Hardware(1, 1.0)
 QUICK = Patience(stall=5.0, first_pause=0.001, longest_pause=0.002, tick=0.01)
@@ -297,6 +298,51 @@ def test_a_cached_model_whose_keys_were_changed_since_is_fetched_anew(
     assert attempt(boot, tmp_path / "c", report).name == IDENTITY.model
     assert [old.folder, new.folder] == given
     assert ("k2", False, None) == (report.key_id, report.cached, report.failure)
+
+
+class Store:
+    """A bucket that holds a folder: the seam of `s3.Bucket`."""
+
+    folder = Path()
+    reads: list[str] = []  # noqa: RUF012  set per test
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def files(self) -> list[s3.RemoteFile]:
+        names = [file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*") if file.is_file()]
+        return [s3.RemoteFile(f"m/{name}", name, (self.folder / name).stat().st_size) for name in names]
+
+    def read(self, file: s3.RemoteFile) -> s3.Reading:
+        self.reads.append(file.name)
+        content = (self.folder / file.name).read_bytes()
+        return s3.Reading(len(content), iter([content]))
+
+
+def test_from_a_bucket_the_cache_holds_ciphertext_and_what_was_spoilt_in_it_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = make_model(tmp_path, split=True)
+    monkeypatch.setattr(s3, "Bucket", Store)
+    monkeypatch.setattr(Store, "folder", sealed.folder)
+    boot = sealed_boot(tmp_path, sealed, uri="s3://b/m/", directory=None, digest=digest_of(sealed.folder))
+    cache = tmp_path / "c"
+    files = 6
+    for spoil, cached, read in (
+        (None, False, files),
+        (None, True, 0),
+        ("data/1", False, files),
+        ("keys.sig", False, files),
+    ):
+        monkeypatch.setattr(Store, "reads", [])
+        if spoil:
+            spoilt = cache / "model" / spoil
+            spoilt.write_bytes(spoilt.read_bytes()[::-1])
+        report = Report(boot, "b")
+        assert attempt(boot, cache, report).name == IDENTITY.model
+        assert (cached, read) == (report.cached, len(Store.reads)), spoil
+        held = [file.read_bytes() for file in cache.rglob("*") if file.is_file()]
+        assert not any(MARKER in content for content in held)
 
 
 # ── plain models with signatures ──────────────────────────────────────────────────────────────────────────────────────
