@@ -20,6 +20,7 @@ import pytest
 
 from modelward_runtime.config import S3, Boot, ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.guard import Guard
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report
@@ -236,7 +237,7 @@ async def test_the_load_goes_on_once_the_network_has_healed(middle: Proxy, tmp_p
     middle.allowance = [50] * 8
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source("models/iris/7/", middle.endpoint))
     report = Report(boot, "b")
-    model = await load(boot, Cache(tmp_path), report, Hardware(1, 1.0), QUICK)
+    model = await load(boot, Guard(), Cache(tmp_path), report, Hardware(1, 1.0), QUICK)
     assert model.name == "m"
     assert middle.connections > 8
     assert report.failure is None
@@ -247,7 +248,7 @@ async def test_a_store_that_falls_silent_is_a_stall(middle: Proxy, tmp_path: Pat
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source("models/big.onnx", middle.endpoint))
     report = Report(boot, "b")
     with pytest.raises(LoadError, match=r"no byte came for 1 s \(\d+ of ") as caught:
-        await load(boot, Cache(tmp_path), report, Hardware(1, 1.0), replace(QUICK, stall=1.0))
+        await load(boot, Guard(), Cache(tmp_path), report, Hardware(1, 1.0), replace(QUICK, stall=1.0))
     assert (LoadReason.FETCH_STALLED, False) == (caught.value.reason, caught.value.permanent)
 
 

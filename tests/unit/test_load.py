@@ -15,6 +15,7 @@ from onnx import TensorProto
 from modelward_runtime import load as loading
 from modelward_runtime.config import Boot, ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.guard import Guard
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report, State
@@ -71,7 +72,7 @@ async def test_a_permanent_failure_is_reported_and_raised(tmp_path: Path, case: 
     _, prepare, source, stage, reason, text = case
     report = Report(boot(directory=str(prepare(tmp_path / "m")), **source), "b")
     with pytest.raises(LoadError) as caught:
-        await load(report.boot, Cache(tmp_path / "c"), report, ONE, QUICK)
+        await load(report.boot, Guard(), Cache(tmp_path / "c"), report, ONE, QUICK)
     assert caught.value.permanent
     assert report.failure is not None
     assert (stage, reason, True) == tuple(report.failure[key] for key in ("stage", "reason", "permanent"))
@@ -84,14 +85,14 @@ async def test_a_scheme_that_cannot_be_fetched(tmp_path: Path, uri: str) -> None
     """pvc:// is mounted: without a directory in boot.json there is nothing to fetch it with."""
     report = Report(boot(uri=uri), "b")
     with pytest.raises(LoadError) as caught:
-        await load(report.boot, Cache(tmp_path), report, ONE, QUICK)
+        await load(report.boot, Guard(), Cache(tmp_path), report, ONE, QUICK)
     assert caught.value.reason is LoadReason.UNSUPPORTED_SCHEME
 
 
 async def test_a_good_model_is_loaded_and_described(tmp_path: Path) -> None:
     path = folder(tmp_path / "m", linear())
     report = Report(boot(directory=str(path), digest=digest_of(path)), "b")
-    model = await load(report.boot, Cache(tmp_path / "c"), report, ONE, QUICK)
+    model = await load(report.boot, Guard(), Cache(tmp_path / "c"), report, ONE, QUICK)
     assert (True, digest_of(path), State.WARMING_UP) == (report.verified, report.digest, report.state)
     assert model.execution_provider == report.execution_provider == "CPUExecutionProvider"
     assert {"fetch", "verify", "load"} == set(report.stage_seconds)
@@ -130,7 +131,7 @@ async def test_what_may_pass_is_tried_again_with_growing_pauses(
     monkeypatch.setattr(loading.asyncio, "sleep", sleep)  # type: ignore[attr-defined]
     patience = replace(QUICK, first_pause=0.5, longest_pause=2.0, jitter=lambda: 1.0)
     report = Report(boot(uri="s3://b/m.onnx"), "b")
-    await load(report.boot, Cache(tmp_path / "c"), report, ONE, patience)
+    await load(report.boot, Guard(), Cache(tmp_path / "c"), report, ONE, patience)
     assert attempts == [5]
     assert pauses == [0.5, 1.0, 2.0, 2.0]
     assert report.failure is None
@@ -145,7 +146,7 @@ async def test_the_same_truncation_five_times_is_permanent(tmp_path: Path, monke
     attempts = scripted(monkeypatch, list(itertools.repeat(transient(LoadReason.TRUNCATED), 9)))
     report = Report(boot(uri="s3://b/m.onnx"), "b")
     with pytest.raises(LoadError, match=r"not now \(5 times\)") as caught:
-        await load(report.boot, Cache(tmp_path), report, ONE, QUICK)
+        await load(report.boot, Guard(), Cache(tmp_path), report, ONE, QUICK)
     assert (LoadReason.TRUNCATED, True, [5]) == (caught.value.reason, caught.value.permanent, attempts)
 
 
@@ -164,7 +165,7 @@ async def test_a_minute_without_a_byte_is_a_stall(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(loading, "fetch", fetch)
     report = Report(boot(uri="s3://b/m.onnx"), "b")
     with pytest.raises(LoadError, match=r"no byte came for 0\.2 s \(3 of 10 bytes are there\)") as caught:
-        await load(report.boot, Cache(tmp_path), report, ONE, QUICK)
+        await load(report.boot, Guard(), Cache(tmp_path), report, ONE, QUICK)
     assert (LoadReason.FETCH_STALLED, False) == (caught.value.reason, caught.value.permanent)
     await asyncio.sleep(0.5)
     assert seen[0].cancelled
@@ -181,7 +182,7 @@ async def test_slow_is_not_stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(loading, "fetch", fetch)
     report = Report(boot(uri="s3://b/m.onnx"), "b")
-    assert (await load(report.boot, Cache(tmp_path / "c"), report, ONE, QUICK)).name == "m"
+    assert (await load(report.boot, Guard(), Cache(tmp_path / "c"), report, ONE, QUICK)).name == "m"
 
 
 @pytest.mark.parametrize("spoilt", [WHOLE[:-9], b"<html>"])
@@ -196,7 +197,7 @@ async def test_a_downloaded_model_that_cannot_be_served_is_removed(
     scripted(monkeypatch, [Fetched(cache.model / "model.onnx", ZEROS, 1)])
     report = Report(boot(uri="s3://b/m.onnx"), "b")
     with pytest.raises(LoadError):
-        await load(report.boot, cache, report, ONE, QUICK)
+        await load(report.boot, Guard(), cache, report, ONE, QUICK)
     assert not cache.model.exists()
 
 
@@ -213,5 +214,5 @@ async def test_the_loop_answers_while_a_model_loads(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(loading, "_open", opened)
     asyncio.get_running_loop().call_later(0.01, gate.set)
-    assert (await load(report.boot, Cache(tmp_path), report, ONE, QUICK)).name == "m"
+    assert (await load(report.boot, Guard(), Cache(tmp_path), report, ONE, QUICK)).name == "m"
     assert waited == [True]

@@ -173,7 +173,7 @@ def test_what_the_disk_says(
     reason: LoadReason,
     permanent: bool,
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "/cache/model.onnx")
 
     monkeypatch.setattr(fetching, "_stream", refuse)

@@ -3,6 +3,8 @@
 modelward run     in a pod: boot.json and policy.json say everything
 modelward serve   on a laptop: one path, no cluster
 modelward digest  what to write into spec.model.digest
+modelward completion   a script that completes all this in a shell
+modelward keygen, seal, inspect, verify, rewrap   sealed models, see cli_sealing.py
 """
 
 import argparse
@@ -11,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from modelward_runtime import cli_sealing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,14 +37,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     digest = commands.add_parser("digest", help="print the digest of a model file or folder, for spec.model.digest")
     digest.add_argument("path", type=Path, metavar="PATH")
+    cli_sealing.add(commands)
+    completion = commands.add_parser(
+        "completion", help="print a script that completes commands and flags in your shell"
+    )
+    completion.add_argument("shell", choices=("bash", "zsh"), help="then: source <(modelward completion bash)")
+    completion.set_defaults(parser=parser)
     return parser
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="serve a model from this machine's disk, without a cluster")
-    serve.add_argument("path", type=Path, metavar="PATH", help="a .onnx file, or a folder with model.onnx")
+    serve.add_argument(
+        "path", type=Path, metavar="PATH", help="a .onnx file, a folder with model.onnx, or a sealed folder"
+    )
     serve.add_argument("--name", help="the model's name; default: the folder's or file's name")
-    serve.add_argument("--model-version", default="1", metavar="V", help="the model's version (default %(default)s)")
+    serve.add_argument("--model-version", metavar="V", help="the model's version (default 1)")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s; :: for all)")
     serve.add_argument(
         "--http-port", type=_port, default=8080, metavar="N", help="REST (default %(default)s; 0: any free port)"
@@ -52,6 +64,20 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.add_argument(
         "--threads", type=_threads, default=0, metavar="N", help="threads for the model; 0: all processors"
     )
+    sealed = serve.add_argument_group("sealed models", "a sealed folder demands these, --name and --model-version")
+    sealed.add_argument(
+        "--kek", metavar="FILE", help="the key-encryption key that opens it; also vault:URL or awskms:ARN"
+    )
+    sealed.add_argument("--kek-id", default="", metavar="ID", help="its id, where it must be just this one")
+    sealed.add_argument(
+        "--trust",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PUB.pem",
+        help="a trusted signer's public key, or a directory of them; a plain model must be signed then, too",
+    )
+    sealed.add_argument("--tenant", metavar="T", help="the tenant that it was sealed for")
 
 
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -148,7 +148,13 @@ _POLICY = msgspec.json.Decoder(Policy)
 
 def parse_boot(content: bytes, file: str = "boot.json") -> Boot:
     """The boot file as a value; LoadError ConfigInvalid names the file and the path of the field."""
-    return _parse(_BOOT, content, file)
+    boot = _parse(_BOOT, content, file)
+    if boot.security and boot.security.encryption and not _demands_signature(boot.security):
+        raise _invalid(
+            f"{file}: security.encryption demands security.verification with mode Required: "
+            "ciphertext that nobody signed can be exchanged for another"
+        )
+    return boot
 
 
 def parse_policy(content: bytes, file: str = "policy.json") -> Policy:
@@ -165,4 +171,12 @@ def _parse(decoder: msgspec.json.Decoder[T], content: bytes, file: str) -> T:
     try:
         return decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LoadError(LoadReason.CONFIG_INVALID, f"{file}: {error}", "load", permanent=True) from error
+        raise _invalid(f"{file}: {error}") from error
+
+
+def _demands_signature(security: Security) -> bool:
+    return security.verification is not None and security.verification.mode == "Required"
+
+
+def _invalid(message: str) -> LoadError:
+    return LoadError(LoadReason.CONFIG_INVALID, message, "load", permanent=True)

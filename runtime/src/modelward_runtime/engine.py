@@ -1,9 +1,12 @@
 """Makes a model file into a running ONNX Runtime session: the one `Model` that serves in a pod.
 
-`load.py` calls `load` on a worker thread (making a session holds the GIL and takes long) and `warm_up` after it. This is the
-only file that imports onnxruntime, and it does so late, with telemetry switched off first: importing the package already
+`load.py` calls `load` on a worker thread (making a session takes long) and `warm_up` after it. This is the only file that imports
+onnxruntime, and it does so late, with telemetry switched off first: importing the package already
 writes a device id below $HOME and, seconds later, opens connections, unless ORT_DISABLE_TELEMETRY stands in the environment
-by then. It must not know where the file came from, nor about requests.
+by then. It must not know where the model came from, nor about requests, and it writes no file: no optimised model, no engine cache.
+
+A plain model is a file. A sealed one is a `Plaintext` in memory: ONNX Runtime reads its graph once through a path that only this
+process can open, and is given the weights (weights.py); the caller wipes all of it once the session exists.
 
 Memory: initializers are kept out of the arena, which otherwise rounds them up to powers of two; on a GPU the arena grows by what
 is asked and not by doubling; pages freed after loading go back to the system (`malloc_trim`), because loading touches the
@@ -23,9 +26,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from modelward_runtime import onnxfile
+from modelward_runtime import onnxfile, weights
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.hardware import Hardware
+from modelward_runtime.memory import Plaintext
 from modelward_runtime.model import Array, TensorSpec, numpy_type
 
 log = logging.getLogger(__name__)
@@ -98,7 +102,7 @@ def onnxruntime() -> ModuleType:
 
 
 def load(
-    file: Path,
+    source: Path | Plaintext,
     name: str,
     version: str,
     *,
@@ -106,16 +110,14 @@ def load(
     accelerator: Literal["CPU", "CUDA"] = "CPU",
     hardware: Hardware,
 ) -> OnnxModel:
-    """A session of the file; LoadError says why there is none. `threads` 0: as many as the hardware allows."""
-    contents = onnxfile.check(file)
+    """A session of the model; LoadError says why there is none. `threads` 0: as many as the hardware allows."""
     ort = onnxruntime()
     wanted = threads or hardware.threads
-    try:
-        session = ort.InferenceSession(
-            str(file), sess_options=_options(ort, wanted, hardware), providers=_providers(ort, accelerator)
-        )
-    except Exception as error:  # ORT has a class per status, and none above them
-        raise explain(error, contents) from error
+    options, providers = _options(ort, wanted, hardware), _providers(ort, accelerator)
+    if isinstance(source, Plaintext):
+        session = _session_of_memory(ort, source, options, providers)
+    else:
+        session = _session_of_file(ort, source, options, providers)
     provider = session.get_providers()[0]
     if accelerator == "CUDA" and provider != CUDA:
         log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
@@ -128,6 +130,27 @@ def load(
         threads=wanted,
         session=session,
     )
+
+
+def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
+    contents = onnxfile.check(file)
+    try:
+        return ort.InferenceSession(str(file), sess_options=options, providers=providers)
+    except Exception as error:  # ORT has a class per status, and none above them
+        raise explain(error, contents) from error
+
+
+def _session_of_memory(ort: ModuleType, plaintext: Plaintext, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
+    sizes = {path: len(view) for path, view in plaintext.files.items()}
+    contents = onnxfile.check_in_memory(plaintext.graph.view, plaintext.graph_path, sizes)
+    given = weights.give(ort, options, plaintext)
+    try:
+        with plaintext.graph.wiped_while_read():
+            return ort.InferenceSession(plaintext.graph.path, sess_options=options, providers=providers)
+    except Exception as error:  # as above
+        raise explain(error, contents) from error
+    finally:
+        given.clear()  # ONNX Runtime borrowed this memory while it made the session
 
 
 def warm_up(model: OnnxModel) -> None:

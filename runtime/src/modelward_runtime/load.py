@@ -2,23 +2,29 @@
 
 `serve.py` awaits `load` beside the admin server, which shows `Report` meanwhile. It must not know about requests.
 
-    fetch ▶ verify ▶ load ▶ warm up ▶ OnnxModel
+    fetch ▶ verify ▶ decrypt ▶ load ▶ warm up ▶ OnnxModel            decrypt: a sealed model only (guard.py)
+      │                 │ the key service is away: shown in the report, tried again, as below
       │ transient: shown in the report, tried again after 0.5 s, 1 s, 2 s … 30 s, with jitter
       │ the same truncation five times: permanent        a minute without a byte: FetchStalled
-      └ permanent: raised; a downloaded model is removed first, so that a repaired bucket heals a restart
+      └ permanent: raised; a downloaded model is removed first, so that a repaired bucket heals a restart.
+        When it came from before the restart it is fetched anew, once: its keys may have been changed since (rewrap).
 """
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from modelward_runtime.config import Boot
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.guard import Guard, Verified, decrypt, unwrap, verify
 from modelward_runtime.hardware import Hardware
+from modelward_runtime.memory import Plaintext
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import Fetched, Progress, fetch
@@ -26,7 +32,9 @@ from modelward_runtime.threads import in_thread
 
 if TYPE_CHECKING:
     from modelward_runtime.engine import OnnxModel
+    from modelward_runtime.store.sealed.opening import Checked
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -43,31 +51,77 @@ class Patience:
     jitter: Callable[[], float] = random.random
 
 
-async def load(boot: Boot, cache: Cache, report: Report, hardware: Hardware, patience: Patience) -> "OnnxModel":
+async def load(
+    boot: Boot, guard: Guard, cache: Cache, report: Report, hardware: Hardware, patience: Patience
+) -> "OnnxModel":
     """A model that is ready to serve; LoadError when the process had better give up."""
+    try:
+        return await _load_once(boot, guard, cache, report, hardware, patience)
+    except LoadError as error:
+        if not (report.cached and error.stage in {"verify", "decrypt"}):
+            raise
+        log.warning("the model from before the restart is refused, it is fetched anew", extra={"cause": error.message})
+        cache.forget()
+        report.enter(State.FETCHING)
+        return await _load_once(boot, guard, cache, report, hardware, patience)
+
+
+async def _load_once(
+    boot: Boot, guard: Guard, cache: Cache, report: Report, hardware: Hardware, patience: Patience
+) -> "OnnxModel":
     try:
         fetched = await _fetch(boot, cache, report, patience)
         report.enter(State.VERIFYING)
-        _verify(boot, fetched, report)
+        verified = await in_thread(partial(verify, boot.model, fetched, guard, report.wall), "verify")
+        _tell_verified(verified, report)
+        model = (
+            fetched.file
+            if verified.sealed is None
+            else await _decrypt(boot, verified.sealed, guard, report, hardware, patience)
+        )
         report.enter(State.LOADING)
-        model = await in_thread(partial(_open, boot, fetched, hardware), "load")
-        report.execution_provider = model.execution_provider
+        loaded = await in_thread(partial(_open, boot, model, hardware), "load")
+        report.execution_provider = loaded.execution_provider
         report.enter(State.WARMING_UP)
-        await in_thread(partial(_warm_up, model), "warm-up")
+        await in_thread(partial(_warm_up, loaded), "warm-up")
     except LoadError as error:
         report.fail(error)
         if error.stage != "fetch" and not boot.model.directory:
             cache.forget()
         raise
-    return model
+    return loaded
 
 
 async def _fetch(boot: Boot, cache: Cache, report: Report, patience: Patience) -> Fetched:
     """Fetch until it works or until trying again makes no sense."""
+    fetched = await _persist(lambda: _fetch_once(boot, cache, patience), report, patience)
+    report.digest, report.size, report.cached = fetched.digest, fetched.size, fetched.cached
+    log.info("model on disk", extra={"digest": fetched.digest, "bytes": fetched.size, "cached": fetched.cached})
+    return fetched
+
+
+async def _decrypt(
+    boot: Boot, sealed: "Checked", guard: Guard, report: Report, hardware: Hardware, patience: Patience
+) -> Plaintext:
+    """Unwrap until the key service answers; then decrypt into memory."""
+    report.enter(State.DECRYPTING)
+    unwrapped = await _persist(lambda: in_thread(partial(unwrap, sealed, guard), "unwrap"), report, patience)
+    key = unwrapped.key
+    plaintext = await in_thread(partial(decrypt, boot.model, sealed, unwrapped, hardware.threads), "decrypt")
+    report.encrypted, report.key_id, report.key_version = True, key.kek_id, key.kek_version
+    log.info(
+        "model decrypted in memory",
+        extra={"provider": key.provider, "key_id": key.kek_id, "key_version": key.kek_version},
+    )
+    return plaintext
+
+
+async def _persist(attempt: Callable[[], Awaitable[T]], report: Report, patience: Patience) -> T:
+    """Try until it works; LoadError when trying again makes no sense. The report shows the last failure meanwhile."""
     pause, truncations = patience.first_pause, 0
     while True:
         try:
-            fetched = await _fetch_once(boot, cache, patience)
+            result = await attempt()
         except LoadError as error:
             truncations += error.reason is LoadReason.TRUNCATED
             if error.permanent or error.reason is LoadReason.FETCH_STALLED:
@@ -82,10 +136,8 @@ async def _fetch(boot: Boot, cache: Cache, report: Report, patience: Patience) -
             await asyncio.sleep(wait)
             pause = min(pause * 2, patience.longest_pause)
         else:
-            report.digest, report.size, report.cached = fetched.digest, fetched.size, fetched.cached
             report.failure = None
-            log.info("model on disk", extra={"digest": fetched.digest, "bytes": fetched.size, "cached": fetched.cached})
-            return fetched
+            return result
 
 
 async def _fetch_once(boot: Boot, cache: Cache, patience: Patience) -> Fetched:
@@ -112,31 +164,33 @@ async def _fetch_once(boot: Boot, cache: Cache, patience: Patience) -> Fetched:
     return attempt.result()
 
 
-def _verify(boot: Boot, fetched: Fetched, report: Report) -> None:
-    declared = boot.model.digest
-    if declared is None:
-        return
-    if declared != fetched.digest:
-        raise LoadError(
-            LoadReason.DIGEST_MISMATCH,
-            f"{boot.model.uri} has the digest {fetched.digest}, declared is {declared}",
-            "verify",
-            permanent=True,
+def _tell_verified(verified: Verified, report: Report) -> None:
+    report.digest, report.verified = verified.digest, verified.digest_declared
+    report.signer, report.verified_time, report.verification_warning = verified.signer, verified.time, verified.warning
+    if verified.signer:
+        log.info(
+            "signature verified",
+            extra={"signer": verified.signer["name"], "fingerprint": verified.signer["fingerprint"]},
         )
-    report.verified = True
+    if verified.warning:
+        log.warning(
+            "served although its signature does not hold, as security.verification.mode is Warn: %s", verified.warning
+        )
 
 
-def _open(boot: Boot, fetched: Fetched, hardware: Hardware) -> "OnnxModel":
+def _open(boot: Boot, source: Path | Plaintext, hardware: Hardware) -> "OnnxModel":
+    """A session of the model; plaintext is wiped, whatever comes of it."""
     from modelward_runtime import engine  # noqa: PLC0415  start-up: imported beside the fetch, off the loop
 
-    return engine.load(
-        fetched.file,
-        boot.model.name,
-        boot.model.version,
-        threads=boot.engine.threads,
-        accelerator=boot.engine.accelerator,
-        hardware=hardware,
-    )
+    with source if isinstance(source, Plaintext) else contextlib.nullcontext():
+        return engine.load(
+            source,
+            boot.model.name,
+            boot.model.version,
+            threads=boot.engine.threads,
+            accelerator=boot.engine.accelerator,
+            hardware=hardware,
+        )
 
 
 def _warm_up(model: "OnnxModel") -> None:

@@ -10,13 +10,19 @@ import time
 from collections.abc import Coroutine
 from ctypes import CDLL
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelward_runtime import config, log
-from modelward_runtime.errors import LoadError
+from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.exits import EXIT_PERMANENT, EXIT_USAGE, leave, write_termination_log
 
+if TYPE_CHECKING:
+    from modelward_runtime.guard import Guard
+
 _PR_SET_DUMPABLE = 4
+_EMPTY = Path(
+    "/var/empty"
+)  # of the image: nothing can be read from there by a relative path, and nothing be left there
 
 
 def digest(arguments: argparse.Namespace) -> int:
@@ -31,6 +37,51 @@ def digest(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def completion(arguments: argparse.Namespace) -> int:
+    """Print a shell's completion script."""
+    from modelward_runtime.completion import script  # noqa: PLC0415
+
+    sys.stdout.write(script(arguments.parser, arguments.shell))
+    return 0
+
+
+def keygen(arguments: argparse.Namespace) -> int:
+    """Make a key file."""
+    from modelward_runtime import keyfiles  # noqa: PLC0415
+
+    return keyfiles.keygen(arguments)
+
+
+def seal(arguments: argparse.Namespace) -> int:
+    """Encrypt and sign a model."""
+    from modelward_runtime import sealing  # noqa: PLC0415
+
+    harden()
+    return sealing.seal(arguments)
+
+
+def rewrap(arguments: argparse.Namespace) -> int:
+    """Give a sealed model another key-encryption key."""
+    from modelward_runtime import sealing  # noqa: PLC0415
+
+    harden()
+    return sealing.rewrap(arguments)
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Check a model's signature and bytes."""
+    from modelward_runtime import inspecting  # noqa: PLC0415
+
+    return inspecting.verify(arguments)
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Show what a sealed model says about itself."""
+    from modelward_runtime import inspecting  # noqa: PLC0415
+
+    return inspecting.inspect(arguments)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Serve in a pod."""
     log.configure(human=False)
@@ -40,16 +91,19 @@ def run(arguments: argparse.Namespace) -> int:
         boot = config.parse_boot(content, str(arguments.boot))
     except (LoadError, OSError) as error:
         return _refuse(arguments, error)
+    from modelward_runtime.guard import guard_of  # noqa: PLC0415
     from modelward_runtime.load import Patience  # noqa: PLC0415
     from modelward_runtime.serve import Surroundings  # noqa: PLC0415
     from modelward_runtime.serve import serve as live  # noqa: PLC0415
 
     surroundings = Surroundings(
-        cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")),
-        policy_file=arguments.policy,
-        termination_log=arguments.termination_log,
+        cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")).absolute(),
+        guard=guard_of(boot.security),
+        policy_file=arguments.policy.absolute(),
+        termination_log=arguments.termination_log.absolute(),
         patience=Patience(stall=float(os.environ.get("MODELWARD_FETCH_STALL_SECONDS", "60"))),
     )
+    os.chdir(_EMPTY if _EMPTY.is_dir() else "/")
     return _live(live(boot, config.boot_id(content), surroundings))
 
 
@@ -66,7 +120,14 @@ def serve(arguments: argparse.Namespace) -> int:
 
     path: Path = arguments.path.absolute()
     boot = _laptop_boot(arguments, path)
-    surroundings = Surroundings(cache=path, host=arguments.host, on_ready=greet)
+    try:
+        guard = _laptop_guard(arguments, path)
+    except (LoadError, OSError) as error:
+        sys.stderr.write(f"modelward serve: {error}\n")
+        return EXIT_USAGE
+    if guard.kek:
+        harden()
+    surroundings = Surroundings(cache=path, guard=guard, host=arguments.host, on_ready=greet)
     return _live(live(boot, "", surroundings))
 
 
@@ -97,7 +158,7 @@ def _live(life: Coroutine[Any, Any, int]) -> int:
 def _laptop_boot(arguments: argparse.Namespace, path: Path) -> config.Boot:
     source = config.ModelSource(
         name=arguments.name or (path.stem if path.suffix == ".onnx" else path.name),
-        version=arguments.model_version,
+        version=arguments.model_version or "1",
         uri=str(path),
         directory=str(path),
     )
@@ -114,6 +175,38 @@ def _laptop_boot(arguments: argparse.Namespace, path: Path) -> config.Boot:
         engine=config.Engine(threads=arguments.threads),
         server=server,
     )
+
+
+def _laptop_guard(arguments: argparse.Namespace, path: Path) -> "Guard":
+    """What the flags demand; LoadError when a sealed model lacks some of them."""
+    from modelward_runtime.guard import Guard  # noqa: PLC0415
+    from modelward_runtime.store.verify import files_below, is_sealed  # noqa: PLC0415
+
+    sealed = path.is_dir() and is_sealed(set(files_below(path)))
+    if sealed or arguments.kek:
+        _demand_flags(arguments, path, "is a sealed model" if sealed else "is to be sealed, as --kek says")
+    if not (arguments.kek or arguments.trust):
+        return Guard()
+    from modelward_runtime.keyfiles import load_trusted, open_kek  # noqa: PLC0415
+
+    trust = load_trusted(arguments.trust)
+    kek = (lambda: open_kek(arguments.kek, arguments.kek_id)) if arguments.kek else None
+    return Guard(arguments.tenant or "", kek, "Required", lambda: trust)
+
+
+def _demand_flags(arguments: argparse.Namespace, path: Path, why: str) -> None:
+    given = {
+        "--kek FILE": arguments.kek,
+        "--trust PUB.pem": arguments.trust,
+        "--tenant T": arguments.tenant,
+        "--name N": arguments.name,
+        "--model-version V": arguments.model_version,
+    }
+    missing = [flag for flag, content in given.items() if not content]
+    if missing:
+        raise LoadError(
+            LoadReason.CONFIG_INVALID, f"{path} {why}: give {' '.join(missing)} too", "load", permanent=True
+        )
 
 
 def _refuse(arguments: argparse.Namespace, error: LoadError | OSError) -> int:

@@ -1,26 +1,30 @@
 """Reads of an .onnx file what must be known before ONNX Runtime sees it, without the `onnx` package and without the weights.
 
-`engine.py` calls `check` before it makes a session: ONNX Runtime's own words for a cut file, an LFS pointer or a missing
-weights file do not tell a person what to do. The walk goes over a memory map and skips what it does not need, so a file of
-gigabytes costs as little as its graph. It must not decide what ONNX Runtime supports.
+`engine.py` calls `check`, or `check_in_memory` for a sealed model, before it makes a session: ONNX Runtime's own words for a cut
+file, an LFS pointer or a missing weights file do not tell a person what to do, and weights that nobody gave with a model from memory
+must not be looked for on a disk. The walk goes over mapped memory and skips what it does not need, so a file of gigabytes costs as
+little as its graph; `onnxsplit.py` and `weights.py` walk with the same `fields`. It must not decide what ONNX Runtime supports.
 
 Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, functions 25; GraphProto node 1, initializer 5,
 sparse_initializer 15; NodeProto attribute 5; AttributeProto t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23;
-FunctionProto node 7; SparseTensorProto values 1, indices 2; TensorProto name 8, external_data 13, data_location 14).
+FunctionProto node 7; SparseTensorProto values 1, indices 2; TensorProto dims 1, data_type 2, name 8, external_data 13, data_location 14).
 """
 
 import mmap
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from modelward_runtime.errors import LoadError, LoadReason
 
-_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+Content = mmap.mmap | memoryview
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 
 # Where tensors may hide: message kind -> field number -> kind of the message in that field.
-_PATHS: Mapping[str, Mapping[int, str]] = {
+PATHS: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
@@ -30,7 +34,7 @@ _PATHS: Mapping[str, Mapping[int, str]] = {
 }
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """The bytes are no protobuf of this shape."""
 
 
@@ -42,6 +46,24 @@ class ExternalTensor:
     location: str
     offset: int = 0
     length: int = 0  # bytes, 0: to the end of the file
+    data_type: int = 0  # TensorProto.DataType
+    shape: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The location without detours; empty when it is none below the model's folder."""
+        path = posixpath.normpath(self.location) if self.location else ""
+        return "" if path in {"", "."} or path.startswith(("/", "../")) or path == ".." else path
+
+
+class Field(NamedTuple):
+    """One field of a protobuf message; places are offsets into the content, and `end` is where the next field begins."""
+
+    number: int
+    wire: int
+    value: int  # of a varint; else the place of the bytes
+    length: int
+    end: int
 
 
 @dataclass
@@ -62,26 +84,38 @@ def check(file: Path) -> Contents:
     return contents
 
 
+def check_in_memory(graph: memoryview, name: str, sizes: Mapping[str, int]) -> Contents:
+    """The same for a model in memory: `sizes` are those of all its files by path, and no other may be named."""
+    contents = _read(graph, len(graph), name)
+    for tensor in contents.external:
+        _check_given(tensor, sizes, posixpath.dirname(name))
+    return contents
+
+
 def read(file: Path) -> Contents:
     """Walk the file; LoadError InvalidModel says what it is instead of a model."""
     size = file.stat().st_size
     if size == 0:
-        raise _invalid(file, "the file is empty")
+        raise _invalid(file.name, "the file is empty")
     with file.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        contents = Contents()
-        try:
-            _walk(content, 0, size, "model", contents)
-        except (_Malformed, UnicodeDecodeError, RecursionError) as error:
-            raise _invalid(file, _guess(content[:64]) or f"{error} ({size} bytes)") from None
+        return _read(content, size, file.name)
+
+
+def _read(content: Content, size: int, name: str) -> Contents:
+    contents = Contents()
+    try:
+        _walk(content, 0, size, "model", contents)
+    except (Malformed, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(name, _guess(bytes(content[:64])) or f"{error} ({size} bytes)") from None
     if not contents.has_graph:
-        raise _invalid(file, "there is no graph in it")
+        raise _invalid(name, "there is no graph in it")
     return contents
 
 
-def _walk(content: mmap.mmap, start: int, end: int, kind: str, into: Contents) -> None:
-    paths = _PATHS[kind]
-    for number, wire, value, length in _fields(content, start, end):
-        if wire != _BYTES:
+def _walk(content: Content, start: int, end: int, kind: str, into: Contents) -> None:
+    paths = PATHS[kind]
+    for number, wire, value, length, *_ in fields(content, start, end):
+        if wire != BYTES:
             continue
         if kind == "model" and number == 8:
             _read_opset(content, value, value + length, into)
@@ -93,30 +127,30 @@ def _walk(content: mmap.mmap, start: int, end: int, kind: str, into: Contents) -
             _walk(content, value, value + length, inner, into)
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, wire type, and the value (varint) or the place and length (bytes) of each field of a message."""
+def fields(content: Content, start: int, end: int) -> Iterator[Field]:
+    """Each field of a message: a varint's value, or the place and length of its bytes."""
     at = start
     while at < end:
         tag, at = _varint(content, at, end)
         number, wire = tag >> 3, tag & 7
         if number == 0:
-            raise _Malformed("the bytes are not those of an ONNX model")
+            raise Malformed("the bytes are not those of an ONNX model")
         value, length = at, 0
-        if wire == _VARINT:
+        if wire == VARINT:
             value, at = _varint(content, at, end)
-        elif wire == _BYTES:
+        elif wire == BYTES:
             length, value = _varint(content, at, end)
             at = value + length
-        elif wire in {_FIXED64, _FIXED32}:
-            at += 8 if wire == _FIXED64 else 4
+        elif wire in {FIXED64, FIXED32}:
+            at += 8 if wire == FIXED64 else 4
         else:
-            raise _Malformed("the bytes are not those of an ONNX model")
+            raise Malformed("the bytes are not those of an ONNX model")
         if at > end:
-            raise _Malformed("the file ends in the middle of the model: was it cut?")
-        yield number, wire, value, length
+            raise Malformed("the file ends in the middle of the model: was it cut?")
+        yield Field(number, wire, value, length, at)
 
 
-def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
     """A base-128 number and the place behind it."""
     value = shift = 0
     while at < end:
@@ -127,41 +161,64 @@ def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise _Malformed("the bytes are not those of an ONNX model")
-    raise _Malformed("the file ends in the middle of the model: was it cut?")
+            raise Malformed("the bytes are not those of an ONNX model")
+    raise Malformed("the file ends in the middle of the model: was it cut?")
 
 
-def _read_opset(content: mmap.mmap, start: int, end: int, into: Contents) -> None:
+def _read_opset(content: Content, start: int, end: int, into: Contents) -> None:
     domain, version = "", 0
-    for number, wire, value, length in _fields(content, start, end):
-        if number == 1 and wire == _BYTES:
-            domain = content[value : value + length].decode()
-        elif number == 2 and wire == _VARINT:
+    for number, wire, value, length, *_ in fields(content, start, end):
+        if number == 1 and wire == BYTES:
+            domain = text(content, value, length)
+        elif number == 2 and wire == VARINT:
             version = value
     into.opsets[domain or "ai.onnx"] = version
 
 
-def _read_tensor(content: mmap.mmap, start: int, end: int, into: Contents) -> None:
-    name, entries, external = "", dict[str, str](), False
-    for number, wire, value, length in _fields(content, start, end):
-        if number == 8 and wire == _BYTES:
-            name = content[value : value + length].decode()
-        elif number == 13 and wire == _BYTES:
-            key, text = _read_entry(content, value, value + length)
-            entries[key] = text
-        elif number == 14 and wire == _VARINT:
-            external = value == _EXTERNAL
-    if external:
-        into.external.append(
-            ExternalTensor(name, entries.get("location", ""), _number(entries, "offset"), _number(entries, "length"))
-        )
+def _read_tensor(content: Content, start: int, end: int, into: Contents) -> None:
+    tensor = external_tensor(content, start, end)
+    if tensor is not None:
+        into.external.append(tensor)
 
 
-def _read_entry(content: mmap.mmap, start: int, end: int) -> tuple[str, str]:
+def external_tensor(content: Content, start: int, end: int) -> ExternalTensor | None:
+    """What a TensorProto says about its weights elsewhere; None when it carries them itself."""
+    name, entries, external, data_type = "", dict[str, str](), False, 0
+    shape: list[int] = []
+    for number, wire, value, length, *_ in fields(content, start, end):
+        if number == 1:
+            shape += [value] if wire == VARINT else _packed(content, value, value + length)
+        elif number == 2 and wire == VARINT:
+            data_type = value
+        elif number == 8 and wire == BYTES:
+            name = text(content, value, length)
+        elif number == 13 and wire == BYTES:
+            key, entry = _read_entry(content, value, value + length)
+            entries[key] = entry
+        elif number == 14 and wire == VARINT:
+            external = value == EXTERNAL
+    if not external:
+        return None
+    offset, length = _number(entries, "offset"), _number(entries, "length")
+    return ExternalTensor(name, entries.get("location", ""), offset, length, data_type, tuple(shape))
+
+
+def text(content: Content, start: int, length: int) -> str:
+    """A string field."""
+    return bytes(content[start : start + length]).decode()
+
+
+def _packed(content: Content, at: int, end: int) -> Iterator[int]:
+    while at < end:
+        value, at = _varint(content, at, end)
+        yield value
+
+
+def _read_entry(content: Content, start: int, end: int) -> tuple[str, str]:
     texts = {
-        number: content[value : value + length].decode()
-        for number, wire, value, length in _fields(content, start, end)
-        if wire == _BYTES
+        number: text(content, value, length)
+        for number, wire, value, length, *_ in fields(content, start, end)
+        if wire == BYTES
     }
     return texts.get(1, ""), texts.get(2, "")
 
@@ -169,35 +226,52 @@ def _read_entry(content: mmap.mmap, start: int, end: int) -> tuple[str, str]:
 def _number(entries: Mapping[str, str], key: str) -> int:
     text = entries.get(key, "0")
     if not text.isdecimal():
-        raise _Malformed(f"external data with the {key} {text!r}, which is no number")
+        raise Malformed(f"external data with the {key} {text!r}, which is no number")
     return int(text)
 
 
 def _check_external(tensor: ExternalTensor, root: Path) -> None:
     """Refuse weights outside the model's folder, and weights that are not there or too short."""
-    what = f"the weights of {tensor.name!r} are said to be in {tensor.location!r}"
-    path = PurePosixPath(tensor.location)
-    file = root / path
-    if not tensor.location or path.is_absolute() or ".." in path.parts or not file.resolve().is_relative_to(root):
-        raise LoadError(
-            LoadReason.EXTERNAL_DATA_OUTSIDE_FOLDER,
-            f"{what}, which is outside the model's folder; only files beside the model may be named",
-            "load",
-            permanent=True,
-        )
+    what = _said_of(tensor)
+    file = root / tensor.path
+    if not tensor.path or ".." in PurePosixPath(tensor.location).parts or not file.resolve().is_relative_to(root):
+        raise _outside(f"{what}, which is outside the model's folder; only files beside the model may be named")
     if not file.is_file():
         raise _external_missing(f"{what}, and there is no such file: upload it beside the model, as a folder")
-    size, needed = file.stat().st_size, tensor.offset + tensor.length
+    _check_range(tensor, what, file.stat().st_size)
+
+
+def _check_given(tensor: ExternalTensor, sizes: Mapping[str, int], folder: str) -> None:
+    """Refuse weights that are not in a file of the sealed model, or not all of them."""
+    what = _said_of(tensor)
+    if not tensor.path or ".." in PurePosixPath(tensor.location).parts:
+        raise _outside(f"{what}, which is outside the model; only files of the sealed model may be named")
+    size = sizes.get(posixpath.join(folder, tensor.path))
+    if size is None:
+        raise _external_missing(f"{what}, and no such file is in the sealed model: seal the whole folder")
+    _check_range(tensor, what, size)
+
+
+def _check_range(tensor: ExternalTensor, what: str, size: int) -> None:
+    needed = tensor.offset + tensor.length
     if size < needed:
         raise _external_missing(f"{what} up to byte {needed}, and the file has {size} bytes: was it cut?")
+
+
+def _said_of(tensor: ExternalTensor) -> str:
+    return f"the weights of {tensor.name!r} are said to be in {tensor.location!r}"
+
+
+def _outside(message: str) -> LoadError:
+    return LoadError(LoadReason.EXTERNAL_DATA_OUTSIDE_FOLDER, message, "load", permanent=True)
 
 
 def _external_missing(message: str) -> LoadError:
     return LoadError(LoadReason.EXTERNAL_DATA_MISSING, message, "load", permanent=True)
 
 
-def _invalid(file: Path, why: str) -> LoadError:
-    return LoadError(LoadReason.INVALID_MODEL, f"{file.name} is not an ONNX model: {why}", "load", permanent=True)
+def _invalid(name: str, why: str) -> LoadError:
+    return LoadError(LoadReason.INVALID_MODEL, f"{name} is not an ONNX model: {why}", "load", permanent=True)
 
 
 def _guess(head: bytes) -> str:

@@ -3,8 +3,8 @@
 Written by `load.py` and `serve.py`, read by `admin.py`; the operator turns it into status conditions, so every field is part
 of the file contract `runtime/v1` (README.md, "The report"). It must not do I/O.
 
-    Fetching ▶ Verifying ▶ Loading ▶ WarmingUp ▶ Ready ▶ Draining
-        └────────┴───────────┴──────────┴──▶ Failed (the process is about to exit 78 or 75)
+    Fetching ▶ Verifying ▶ Decrypting ▶ Loading ▶ WarmingUp ▶ Ready ▶ Draining      (Decrypting: a sealed model only)
+        └────────┴────────────┴───────────┴──────────┴──▶ Failed (the process is about to exit 78 or 75)
 """
 
 import time
@@ -28,6 +28,7 @@ class State(StrEnum):
 
     FETCHING = "Fetching"
     VERIFYING = "Verifying"
+    DECRYPTING = "Decrypting"
     LOADING = "Loading"
     WARMING_UP = "WarmingUp"
     READY = "Ready"
@@ -38,6 +39,7 @@ class State(StrEnum):
 _STAGES = {
     State.FETCHING: "fetch",
     State.VERIFYING: "verify",
+    State.DECRYPTING: "decrypt",
     State.LOADING: "load",
     State.WARMING_UP: "warmUp",
 }
@@ -56,6 +58,12 @@ class Report:
     size: int = 0
     verified: bool = False
     cached: bool = False
+    signer: Mapping[str, str] | None = None  # name and fingerprint
+    verified_time: float = 0.0  # of the signature, seconds since the epoch
+    verification_warning: str = ""
+    key_id: str = ""  # of the key-encryption key, once it has opened the model
+    key_version: str = ""
+    encrypted: bool = False
     execution_provider: str = ""
     policy_generation: str = ""
     policy_failure: str = ""
@@ -103,6 +111,7 @@ class Report:
         }
         if self.digest:
             model |= {"digest": self.digest, "sizeBytes": self.size, "cached": self.cached}
+        model |= self._protection()
         return msgspec.json.encode(
             {
                 "apiVersion": API_VERSION,
@@ -118,6 +127,17 @@ class Report:
                 "failure": self.failure,
             }
         )
+
+    def _protection(self) -> dict[str, Any]:
+        """What is known about signature and encryption; nothing where it does not apply."""
+        told: dict[str, Any] = {}
+        if self.signer:
+            told |= {"signer": dict(self.signer), "verifiedTime": timestamp(self.verified_time)}
+        if self.verification_warning:
+            told["verificationWarning"] = self.verification_warning[:_LONGEST_MESSAGE]
+        if self.encrypted:
+            told |= {"encrypted": True, "keyId": self.key_id, "keyVersion": self.key_version}
+        return told
 
 
 def termination_message(failure: Mapping[str, Any], uri: str) -> bytes:

@@ -22,6 +22,7 @@ from modelward_runtime import admin, hardware
 from modelward_runtime.config import Boot
 from modelward_runtime.errors import LoadError
 from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
+from modelward_runtime.guard import Guard
 from modelward_runtime.listen import HttpListener
 from modelward_runtime.load import Patience, load
 from modelward_runtime.policy import PolicyFile
@@ -54,6 +55,7 @@ class Surroundings:
     """What differs between a pod and a laptop. An empty `host` is every address; files may be absent."""
 
     cache: Path
+    guard: Guard = field(default_factory=Guard)
     host: str = ""
     policy_file: Path | None = None
     termination_log: Path | None = None
@@ -119,7 +121,9 @@ class Service:
 
     def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
         cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
-        return asyncio.ensure_future(load(self._boot, cache, self._report, self._hardware, patience))
+        return asyncio.ensure_future(
+            load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
+        )
 
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""

@@ -2,7 +2,8 @@
 
 `fetch.py` calls it. A download goes to `partial/`; only when it is whole does a rename make it `model/`, and then `model.json`
 is written beside it with the hash of every file. What is found at the next start is hashed again and compared with that
-record, so a file changed on disk is never served. It must not know where models come from.
+record, so a file changed on disk is never served; the ciphertext of a sealed model, the only form in which one comes here, is hashed
+when it is decrypted, against the signed manifest. It must not know where models come from.
 
     CACHE/partial/…     being written; swept away at the next start
     CACHE/model/…       whole
@@ -21,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was downloaded, from where."""
 
     source: str
-    files: dict[str, str]  # relative path -> hex SHA-256
+    files: dict[str, str]  # relative path -> hex SHA-256, empty for the ciphertext of a sealed model
 
 
 class Cache:
@@ -44,10 +45,13 @@ class Cache:
         try:
             record = msgspec.json.decode(self._record.read_bytes(), type=Record)
             whole = record.source == source and set(files_below(self._model)) == set(record.files)
-            same = whole and all(hash_file(self._model / name, touch) == known for name, known in record.files.items())
+            same = whole and all(self._same(name, known, touch) for name, known in record.files.items())
         except (OSError, msgspec.DecodeError):
             return None
         return record if same else None
+
+    def _same(self, name: str, known: str, touch: Touch) -> bool:
+        return not known or hash_file(self._model / name, touch) == known
 
     def begin(self) -> Path:
         """An empty folder to download into; whatever lay in the cache is gone."""

@@ -7,6 +7,9 @@ must not judge the bytes (`load.py` compares digests, `engine.py` reads the mode
     s3://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
             └ found whole in the cache from before the restart: hashed again, nothing is fetched
     volume, local path   used in place, hashed where it lies
+
+Of a sealed model the manifest is hashed, and no ciphertext: whoever decrypts it hashes the very bytes that are decrypted, and compares
+them with the signed manifest. A hash from an earlier reading would prove nothing, and gigabytes would be read twice.
 """
 
 import errno
@@ -14,7 +17,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,7 +26,7 @@ from modelward_runtime.config import ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.cache import Cache, Record
 from modelward_runtime.store.locate import S3Location, choose_model_file, fetch_error, parse_s3
-from modelward_runtime.store.verify import combine, digest_of, files_below
+from modelward_runtime.store.verify import MANIFEST, combine, digest_of, files_below, is_hashed, is_sealed
 
 if TYPE_CHECKING:
     from modelward_runtime.store.s3 import Bucket, RemoteFile
@@ -56,12 +59,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model on disk: its .onnx file, the folder or file that the digest speaks of, and that digest."""
+    """A model on disk: its .onnx file, or manifest.json when it is sealed; its digest; the folder, None when it is a single file."""
 
     file: Path
     digest: str
     size: int  # bytes of all files
     cached: bool = False
+    sealed: bool = False
+    folder: Path | None = None
 
 
 def fetch(source: ModelSource, cache: Cache, progress: Progress, stall: float) -> Fetched:
@@ -81,9 +86,15 @@ def _in_place(path: Path, progress: Progress) -> Fetched:
     if not path.is_dir():
         return Fetched(path, digest_of(path, progress.touch), path.stat().st_size)
     names = set(files_below(path))
-    file = choose_model_file(names, str(path))
+    file, sealed = _entry(names, str(path))
     progress.total = sum((path / name).stat().st_size for name in names)
-    return Fetched(path / file, digest_of(path, progress.touch), progress.total)
+    digest = digest_of(path, progress.touch)
+    return Fetched(path / file, digest, progress.total, sealed=sealed, folder=path)
+
+
+def _entry(names: Collection[str], where: str) -> tuple[str, bool]:
+    """The file to begin with, and whether the model is sealed."""
+    return (MANIFEST, True) if is_sealed(names) else (choose_model_file(names, where), False)
 
 
 def _recalled(source: ModelSource, location: S3Location, cache: Cache, progress: Progress) -> Fetched | None:
@@ -100,13 +111,15 @@ def _download(source: ModelSource, location: S3Location, cache: Cache, progress:
     bucket = Bucket(location, source.s3, source.ca_bundle_file, stall)
     files = bucket.files()
     progress.touch()
-    if not location.single:
-        choose_model_file({file.name for file in files}, location.uri)
+    sealed = not location.single and _entry({file.name for file in files}, location.uri)[1]
     target = cache.begin()
     progress.received, progress.total = 0, sum(file.size for file in files)
     try:
         _check_room(target, progress.total)
-        hashes = {file.name: _stream(bucket, file, target, progress) for file in files}
+        hashes = {
+            file.name: _stream(bucket, file, target, progress, hashed=not sealed or is_hashed(file.name))
+            for file in files
+        }
     except BaseException:
         cache.forget()
         raise
@@ -114,8 +127,8 @@ def _download(source: ModelSource, location: S3Location, cache: Cache, progress:
     return _fetched(location, cache, hashes, cached=False)
 
 
-def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progress) -> str:
-    """Write one object below `target`; its hex SHA-256."""
+def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progress, *, hashed: bool) -> str:
+    """Write one object below `target`; its hex SHA-256, empty when it is not `hashed`."""
     path = _inside(target, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     reading = bucket.read(file)
@@ -123,7 +136,8 @@ def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progre
     with path.open("wb", buffering=0) as sink:
         for piece in reading.pieces:
             view = memoryview(piece)
-            digest.update(view)
+            if hashed:
+                digest.update(view)
             sink.write(view)
             received += len(view)
             progress.touch(len(view))
@@ -133,14 +147,17 @@ def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progre
             f"{file.key}: {received} bytes came, {reading.size} were announced",
             permanent=False,
         )
-    return digest.hexdigest()
+    return digest.hexdigest() if hashed else ""
 
 
 def _fetched(location: S3Location, cache: Cache, hashes: dict[str, str], *, cached: bool) -> Fetched:
-    name = choose_model_file(hashes, location.uri) if not location.single else next(iter(hashes))
-    digest = f"sha256:{hashes[name]}" if location.single else combine(hashes)
     size = sum((cache.model / file).stat().st_size for file in hashes)
-    return Fetched(cache.model / name, digest, size, cached)
+    if location.single:
+        name = next(iter(hashes))
+        return Fetched(cache.model / name, f"sha256:{hashes[name]}", size, cached)
+    name, sealed = _entry(hashes, location.uri)
+    digest = f"sha256:{hashes[name]}" if sealed else combine(hashes)
+    return Fetched(cache.model / name, digest, size, cached, sealed, cache.model)
 
 
 def _identity(source: ModelSource) -> str:

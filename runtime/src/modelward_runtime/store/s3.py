@@ -1,13 +1,14 @@
 """Speaks to an S3 store: opens it, lists a prefix, streams an object, and says in plain words what went wrong.
 
-Called by `fetch.py`, on its own thread: every call blocks and lets go of the GIL. Credentials are the standard AWS
-environment (keys, web identity, container or instance role); a custom endpoint without any is read anonymously. It must
-never put a credential, a signature or a request header into a message: only the store's error code and text get out.
+Called by `fetch.py`, and to write by `sealed/targets.py`, on a thread of its own: every call blocks and lets go of the GIL.
+Credentials are the standard AWS environment (keys, web identity, container or instance role); a custom endpoint without any is read
+anonymously. It must never put a credential, a signature or a request header into a message: only the store's error code and text get out.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import S3Location, fetch_error
 
 if TYPE_CHECKING:
-    from obstore import GetResult
+    from obstore import GetResult, WritableFile
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
 PIECE = 64 * 1024  # at least this much a step; also what a slow line must move within the stall time
@@ -45,7 +46,7 @@ class RemoteFile:
 
 
 class Bucket:
-    """One bucket of one store, open for reading."""
+    """One bucket of one store."""
 
     def __init__(self, location: S3Location, settings: S3, ca_bundle_file: str | None, stall: float) -> None:
         self.location = location
@@ -88,6 +89,29 @@ class Bucket:
             return Reading(size=result.meta["size"], pieces=self._pieces(result, what))
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error, what) from error
+
+    def is_taken(self) -> bool:
+        """Is there anything below the prefix?"""
+        try:
+            return any(True for _ in self._below())
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, f"listing {self.location.uri}") from error
+
+    @contextmanager
+    def writing(self, name: str, part: int, uploads: int) -> Iterator["WritableFile"]:
+        """Upload an object below the prefix in parts; it exists once the context has ended without an error."""
+        key = f"{self.location.key}/{name}".lstrip("/")
+        try:
+            with obstore.open_writer(self._store, key, buffer_size=part, max_concurrency=uploads) as file:
+                yield file
+        except BaseError as error:
+            raise self._explain(error, f"writing s3://{self.location.bucket}/{key}") from error
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects below the prefix, as far as that is possible: called when something has failed already."""
+        for name in names:
+            with suppress(BaseError, OSError, ValueError):
+                obstore.delete(self._store, f"{self.location.key}/{name}".lstrip("/"))
 
     def _below(self) -> Iterator[RemoteFile]:
         prefix = self.location.key

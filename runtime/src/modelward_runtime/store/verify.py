@@ -6,17 +6,20 @@
     a file      sha256 of its bytes
     a folder    sha256 of the text that `cd FOLDER && find -L . -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum` prints:
                 a line `<hex>  <path>\n` for every file below it, sorted by path as bytes
+    sealed      sha256 of its manifest.json, which names the sha256 of every ciphertext: new keys do not change it
 
 A symbolic link to a file counts as that file. `lost+found` at the top of a volume, which only root may open, is left out.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 _CHUNK = 1 << 20
 _FILESYSTEM_FOLDER = "lost+found"
+MANIFEST: Final = "manifest.json"
 
 Touch = Callable[[int], None]  # called with the number of bytes just read
 
@@ -25,7 +28,24 @@ def digest_of(path: Path, touch: Touch = lambda _: None) -> str:
     """`sha256:<hex>` of a file or of a folder; OSError when something in it cannot be read."""
     if not path.is_dir():
         return f"sha256:{hash_file(path, touch)}"
-    return combine({name: hash_file(path / name, touch) for name in files_below(path)})
+    names = list(files_below(path))
+    if is_sealed(names):
+        return f"sha256:{hash_file(path / MANIFEST, touch)}"
+    return combine({name: hash_file(path / name, touch) for name in names})
+
+
+def is_sealed(names: Collection[str]) -> bool:
+    """Is a folder with these relative paths a sealed model? Cryptography is imported only where it may be one."""
+    if MANIFEST not in names:
+        return False
+    from modelward_runtime.store.sealed import opening  # noqa: PLC0415  start-up: a plain model needs none of it
+
+    return opening.is_sealed(names)
+
+
+def is_hashed(name: str) -> bool:
+    """Is this file of a sealed model hashed when it comes? Ciphertext is, while it is decrypted."""
+    return not name.startswith("data/")
 
 
 def combine(hashes: Mapping[str, str]) -> str:
@@ -35,10 +55,10 @@ def combine(hashes: Mapping[str, str]) -> str:
 
 
 def hash_file(file: Path, touch: Touch = lambda _: None) -> str:
-    """The hex SHA-256 of a file, read in pieces of 1 MiB."""
+    """The hex SHA-256 of a file, read in pieces of 1 MiB. A pipe on a volume counts as empty; it must not make us wait."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
-    with file.open("rb", buffering=0) as source:
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as source:
         while count := source.readinto(buffer):
             digest.update(buffer[:count])
             touch(count)

@@ -3,8 +3,19 @@
 A data key never leaves this process unwrapped: `wrap` and `unwrap` hand it to the provider, or bring the provider's key to it.
 """
 
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, cast
+
+from modelward_runtime.config import AwsKmsKeys, SecretKeys, VaultKeys
+
+PROVIDERS: Final[Mapping[type, str]] = {
+    SecretKeys: "modelward_runtime.store.kek.secret",  # files of a mounted Secret
+    VaultKeys: "modelward_runtime.store.kek.vault",  # Vault's Transit engine
+    AwsKmsKeys: "modelward_runtime.store.kek.awskms",  # AWS KMS; the extra `aws`
+}
+"""The module of each provider, by its section in boot.json. A module has `connect(keys)`; only the one that is used is imported."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +39,8 @@ class KeyEncryptionKey(Protocol):
 
     def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
         """Return the 32 bytes. The caller checks them against the manifest's commitment."""
+
+
+def connect(keys: SecretKeys | VaultKeys | AwsKmsKeys) -> KeyEncryptionKey:
+    """The keys that boot.json names. Nothing is asked of a service before the first use."""
+    return cast("KeyEncryptionKey", importlib.import_module(PROVIDERS[type(keys)]).connect(keys))

@@ -1,0 +1,304 @@
+"""Suite sealed: what it costs that a model is sealed, next to the same model plain with its digest checked. Needs no cluster.
+
+    1. start    `modelward run` from the start of the process to its first correct prediction over HTTP, and its peak memory:
+                plain, sealed, and sealed with the weights in a file of their own; side by side, one after the other, in rounds
+    2. bare     the time that AES-GCM of `cryptography` alone needs for the same bytes, on as many threads
+    3. a core   our decryption on one thread, without hashing, next to bare AES-GCM on one thread
+
+The models are made here, in a temporary folder: a quarter of each is an embedding, which ONNX Runtime uses as it lies, the rest are
+weights of matrix products, which it packs anew. Their bytes are in the page cache when the rounds begin: this measures no disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from onnx import TensorProto, helper
+
+from e2e.bench import results
+from modelward_runtime.onnxsplit import SplitModel
+from modelward_runtime.store.kek.secret import SecretFile
+from modelward_runtime.store.sealed import stream, writing
+from modelward_runtime.store.sealed.writing import Identity, Sealer
+from modelward_runtime.store.verify import digest_of
+
+MEGABYTE = 1_000_000
+SIZES = (1, 100, 1000)  # MB
+BAR_TIME = 1.25  # of bare AES-GCM, for what sealing adds
+BAR_MEMORY = 1.1  # of the plain load's peak, and one segment for each thread
+BAR_CORE = 0.8  # of bare AES-GCM
+SIDE = 512  # of a square of weights: 1 MiB
+ROWS = 3
+IDENTITY = Identity("bench", "m", "1")
+VARIANTS = ("plain", "sealed", "sealed, weights apart")
+LIMIT = 120.0  # seconds for a start
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file of the model, as `writing.seal` reads it."""
+
+    path: str
+    chunks: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start: seconds to the first correct prediction, peak bytes of memory, and the stages as the report has them."""
+
+    seconds: float
+    peak: int
+    stages: dict[str, float]
+
+
+def run(rounds: int) -> bool:
+    """Runs all parts, prints and writes the results; whether every bar was held."""
+    print(results.busy())
+    threads = len(os.sched_getaffinity(0))
+    told: dict[str, Any] = {"threads": threads, "models": {}}
+    bars: dict[str, bool] = {}
+    for size in SIZES:
+        with tempfile.TemporaryDirectory(prefix="modelward-bench-") as home:
+            folder = Path(home)
+            expected = _make_model(folder / "plain" / "model.onnx", size)
+            _seal_both(folder)
+            starts = _rounds(folder, expected, max(3, min(rounds, 3 if size >= 1000 else rounds)))
+        bare = min(_bare(size * MEGABYTE, threads) for _ in range(3))
+        told["models"][f"{size} MB"] = {**_summary(starts), "bareSeconds": bare}
+        bars |= _tell(size, threads, starts, bare)
+    core = _core()
+    told |= {"bytesPerSecondOnOneThread": core}
+    bars["decryption on one core"] = core["ours"] >= BAR_CORE * core["bare"]
+    print(
+        f"\none thread: ours {core['ours'] / 1e9:.2f} GB/s, bare {core['bare'] / 1e9:.2f} GB/s, {core['ours'] / core['bare']:.2f} of it"
+    )
+    path = results.write("sealed", {**told, "bars": bars})
+    print(
+        f"\n{path.relative_to(path.parents[3])}; bars: "
+        + ", ".join(f"{k} {'held' if v else 'MISSED'}" for k, v in bars.items())
+    )
+    return all(bars.values())
+
+
+# ── models ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _make_model(file: Path, megabytes: int) -> np.ndarray[Any, Any]:
+    """A model of about that size; what it says to the question of `_ask`."""
+    blocks = max(1, megabytes * MEGABYTE // (SIDE * SIDE * 4))
+    embedded = max(1, blocks // 4)
+    random = np.random.default_rng(megabytes)
+    table = random.standard_normal((embedded * SIDE, SIDE), dtype=np.float32)
+    nodes, weights = [helper.make_node("Gather", ["table", "x"], ["h0"])], [_tensor("table", table)]
+    answer = table[:ROWS]
+    for number in range(blocks - embedded):
+        block = random.standard_normal((SIDE, SIDE), dtype=np.float32) / np.float32(np.sqrt(SIDE))
+        weights.append(_tensor(f"w{number}", block))
+        nodes.append(helper.make_node("MatMul", [f"h{number}", f"w{number}"], [f"h{number + 1}"]))
+        answer = answer @ block
+    last = f"h{blocks - embedded}"
+    inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, ["N"])]
+    outputs = [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", SIDE])]
+    made = helper.make_model(
+        helper.make_graph(nodes, "bench", inputs, outputs, weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    file.parent.mkdir(parents=True)
+    onnx.save(made, str(file))
+    return answer
+
+
+def _tensor(name: str, content: np.ndarray[Any, Any]) -> TensorProto:
+    return TensorProto(name=name, data_type=TensorProto.FLOAT, dims=content.shape, raw_data=content.tobytes())
+
+
+def _seal_both(home: Path) -> None:
+    """The model sealed as one file, and with its weights in a second one."""
+    sign_key = ec.generate_private_key(ec.SECP256R1())
+    for name in ("trust", "keys"):
+        (home / name).mkdir()
+    (home / "keys" / "k").write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+    pem = sign_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (home / "trust" / "ci.pem").write_bytes(pem)
+    sealer = Sealer(SecretFile(home / "keys" / "k", "k"), "k", sign_key)
+    model = home / "plain" / "model.onnx"
+    writing.seal([Piece("model.onnx", lambda: _chunks(model))], home / VARIANTS[1], IDENTITY, sealer)
+    with contextlib.closing(SplitModel(model, "weights.bin")) as whole:
+        pieces = [Piece("model.onnx", whole.graph), Piece("weights.bin", whole.data)]
+        writing.seal(pieces, home / VARIANTS[2], IDENTITY, sealer)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as source:
+        while piece := source.read(1 << 20):
+            yield piece
+
+
+# ── 1. starts ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rounds(home: Path, expected: np.ndarray[Any, Any], count: int) -> dict[str, list[Start]]:
+    starts: dict[str, list[Start]] = {variant: [] for variant in VARIANTS}
+    for number in range(count + 1):  # the first warms up the page cache
+        for variant in VARIANTS:
+            one = _start(home, variant, expected)
+            if number:
+                starts[variant].append(one)
+    return starts
+
+
+def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
+    """One process from its start to its first correct prediction."""
+    boot = _boot(home, variant)
+    (home / "boot.json").write_text(json.dumps(boot))
+    (home / "policy.json").write_text(json.dumps({"apiVersion": "runtime/v1", "kind": "Policy", "generation": "1"}))
+    command = [str(Path(sys.executable).with_name("modelward")), "run", "--boot", str(home / "boot.json")]
+    command += ["--policy", str(home / "policy.json"), "--termination-log", str(home / "none")]
+    with (home / "log").open("w") as log:
+        began = time.monotonic()
+        child = subprocess.Popen(command, stderr=log)
+    try:
+        seconds = _ask(boot["server"]["httpPort"], expected, child) - began
+        report = httpx.get(f"http://127.0.0.1:{boot['server']['adminPort']}/report", trust_env=False).json()
+        return Start(seconds, _peak(child.pid), report["stageSeconds"])
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _boot(home: Path, variant: str) -> Any:
+    folder = home / variant
+    ports = {"httpPort": 18080, "grpcPort": 18081, "adminPort": 18082, "drainSeconds": 0}
+    model = {"name": IDENTITY.model, "version": IDENTITY.version, "uri": "pvc://bench/m", "directory": str(folder)}
+    boot = {
+        "apiVersion": "runtime/v1",
+        "kind": "Boot",
+        "server": ports,
+        "model": {**model, "digest": digest_of(folder)},
+    }
+    if variant != "plain":
+        boot["security"] = {
+            "tenant": IDENTITY.tenant,
+            "encryption": {"mode": "Required", "keys": {"provider": "Secret", "directory": str(home / "keys")}},
+            "verification": {"mode": "Required", "trustDirectory": str(home / "trust")},
+        }
+    return boot
+
+
+def _ask(port: int, expected: np.ndarray[Any, Any], child: subprocess.Popen[bytes]) -> float:
+    """When the first prediction came; it must be the right one."""
+    tensor = {"name": "x", "datatype": "INT64", "shape": [ROWS], "data": list(range(ROWS))}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    deadline = time.monotonic() + LIMIT
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        while time.monotonic() < deadline and child.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                answer = client.post(f"http://127.0.0.1:{port}/v2/models/{IDENTITY.model}/infer", content=body)
+                if answer.status_code == 200:
+                    now = time.monotonic()
+                    found = np.array(answer.json()["outputs"][0]["data"], np.float32).reshape(expected.shape)
+                    np.testing.assert_allclose(expected, found, rtol=0.05, atol=1e-3)
+                    return now
+            time.sleep(0.005)
+    raise TimeoutError(f"no prediction within {LIMIT:.0f} s, or the process ended with {child.poll()}")
+
+
+def _peak(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+# ── 2. and 3. AES-GCM ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _bare(size: int, threads: int) -> float:
+    """Seconds of bare AES-GCM for so many bytes in segments of 1 MiB, shared by so many threads."""
+    cipher, nonce = AESGCM(bytes(32)), bytes(12)
+    sealed = cipher.encrypt(nonce, bytes(1 << 20), None)
+    counts = [len(part) for part in np.array_split(np.arange(-(-size // (1 << 20))), threads)]
+
+    def work(count: int) -> None:
+        into = bytearray(1 << 20)
+        for _ in range(count):
+            cipher.decrypt_into(nonce, sealed, None, into)
+
+    began = time.monotonic()
+    workers = [threading.Thread(target=work, args=(count,)) for count in counts]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.monotonic() - began
+
+
+def _core() -> dict[str, float]:
+    """Bytes a second on one thread: bare AES-GCM, and our reader of Tink's streams; the best of five, in turns."""
+    size = 64 << 20
+    parts: list[bytes] = []
+    encryptor = stream.Encryptor(bytes(32), b"bound", parts.append, os.urandom)
+    encryptor.write(bytes(size))
+    encryptor.finish()
+    sealed = memoryview(b"".join(parts))
+    plain = memoryview(bytearray(size))
+    best = {"ours": 0.0, "bare": 0.0}
+    for _ in range(5):
+        began = time.monotonic()
+        cipher = stream.StreamCipher(bytes(32), b"bound", bytes(sealed[: stream.HEADER]))
+        for place in (stream.segment(number, size) for number in range(stream.segments(size))):
+            content = sealed[place.start : place.end]
+            cipher.decrypt_into(place, content, plain[place.plain_start : place.plain_end])
+        best["ours"] = max(best["ours"], size / (time.monotonic() - began))
+        best["bare"] = max(best["bare"], size / _bare(size, 1))
+    return best
+
+
+# ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _summary(starts: dict[str, list[Start]]) -> dict[str, Any]:
+    return {
+        variant: {
+            "seconds": results.summary([one.seconds for one in ones]),
+            "peakBytes": max(one.peak for one in ones),
+            "stageSeconds": ones[len(ones) // 2].stages,
+        }
+        for variant, ones in starts.items()
+    }
+
+
+def _tell(size: int, threads: int, starts: dict[str, list[Start]], bare: float) -> dict[str, bool]:
+    """A table for one size; whether its bars were held."""
+    medians = {variant: results.summary([one.seconds for one in ones])["median"] for variant, ones in starts.items()}
+    peaks = {variant: max(one.peak for one in ones) for variant, ones in starts.items()}
+    print(f"\n{size} MB, {len(starts['plain'])} rounds; bare AES-GCM on {threads} threads {bare:.3f} s")
+    rows: list[tuple[str, ...]] = [("", "median s", "min", "max", "peak MB", "added / bare", "peak / plain")]
+    for variant, ones in starts.items():
+        seconds = results.summary([one.seconds for one in ones])
+        added = "" if variant == "plain" else f"{(medians[variant] - medians['plain']) / bare:.2f}"
+        ratio = "" if variant == "plain" else f"{peaks[variant] / peaks['plain']:.2f}"
+        rows.append(
+            (variant, *(f"{value:.3f}" for value in seconds.values()), f"{peaks[variant] / 1e6:.0f}", added, ratio)
+        )
+    print(results.table(rows))
+    return {
+        f"{size} MB time": medians["sealed"] - medians["plain"] <= BAR_TIME * bare,
+        f"{size} MB memory": peaks["sealed"] <= BAR_MEMORY * peaks["plain"] + threads * (1 << 20),
+    }

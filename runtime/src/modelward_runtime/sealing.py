@@ -1,0 +1,162 @@
+"""The commands that make and change sealed models: `modelward seal` and `modelward rewrap`.
+
+`main.py` calls one function per command, with parsed arguments; each returns the exit code. What a sealed folder is, is
+`store/sealed/`'s business; what to ask a person and tell it, is here.
+"""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelward_runtime import keyfiles, onnxfile
+from modelward_runtime.config import S3
+from modelward_runtime.errors import LoadError
+from modelward_runtime.onnxsplit import SplitModel
+from modelward_runtime.saying import FAILED, complain, say
+from modelward_runtime.store.kek import WrappedKey
+from modelward_runtime.store.locate import choose_model_file, parse_s3
+from modelward_runtime.store.s3 import Bucket
+from modelward_runtime.store.sealed import opening, writing
+from modelward_runtime.store.sealed.folder import listing
+from modelward_runtime.store.sealed.refusals import seal_invalid
+from modelward_runtime.store.sealed.targets import Target, new_folder, new_prefix
+from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
+
+_PIECE = 1 << 20
+_STALL = 60.0  # seconds without an answer of the store
+_MODEL, _WEIGHTS = "model.onnx", "model.onnx.data"
+
+
+def seal(arguments: argparse.Namespace) -> int:
+    """Seal a file or folder."""
+    source, destination = arguments.source, arguments.destination
+    identity = Identity(arguments.tenant, arguments.name, arguments.model_version)
+    try:
+        kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
+        sealer = Sealer(kek, arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key))
+        with _sources(source) as (sources, size), _Bar(size) as bar, _target(destination, arguments) as target:
+            digest = writing.seal_into(target, sources, identity, sealer, bar.add)
+    except (LoadError, OSError) as error:
+        return complain(arguments, error, FAILED)
+    told = {"folder": destination, "digest": digest, "tenant": identity.tenant, "model": identity.model}
+    say(
+        arguments,
+        {**told, "version": identity.version, "kekId": arguments.kek_id},
+        f"sealed {source} as {destination}\nspec.model.digest: {digest}",
+    )
+    return 0
+
+
+def _target(destination: str, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Target]:
+    if "://" not in destination:
+        return new_folder(Path(destination))
+    settings = S3(endpoint=arguments.s3_endpoint)
+    return new_prefix(Bucket(parse_s3(destination), settings, arguments.ca_bundle, _STALL))
+
+
+def rewrap(arguments: argparse.Namespace) -> int:
+    """Wrap the data key of a sealed folder for another key-encryption key; only keys.json and keys.sig change."""
+    folder = arguments.folder
+    try:
+        sign_key = keyfiles.load_signing_key(arguments.sign_key)
+        trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
+        writing.finish_replacing(folder)
+        checked = opening.check_signed(folder, trust)
+        unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
+        sealer = Sealer(keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id), arguments.new_kek_id, sign_key)
+        new = writing.wrap(checked.manifest_sha256, unwrapped.data_key, sealer)
+        kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
+        writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))
+    except (LoadError, OSError) as error:
+        return complain(arguments, error, FAILED)
+    told = [{"provider": key.provider, "kekId": key.kek_id, "kekVersion": key.kek_version} for key in (*kept, new)]
+    names = ", ".join(f"{key.kek_id} ({key.provider}, version {key.kek_version})" for key in (*kept, new))
+    say(arguments, {"folder": str(folder), "digest": checked.digest, "keys": told}, f"{folder} now opens with {names}")
+    return 0
+
+
+def _name(key: WrappedKey) -> tuple[str, str, str]:
+    return key.provider, key.kek_id, key.kek_version
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that is sealed as it is."""
+
+    path: str
+    file: Path
+
+    def chunks(self) -> Iterator[bytes]:
+        with self.file.open("rb", buffering=0) as source:
+            while piece := source.read(_PIECE):
+                yield piece
+
+
+@dataclass(frozen=True)
+class _Half:
+    """The graph or the weights of a single file."""
+
+    path: str
+    whole: SplitModel
+
+    def chunks(self) -> Iterator[bytes]:
+        return self.whole.data() if self.path == _WEIGHTS else self.whole.graph()
+
+
+@contextlib.contextmanager
+def _sources(source: Path) -> Iterator[tuple[Sequence[Source], int]]:
+    """What to seal and roughly how many bytes it is: a folder's files, or the two halves of a single .onnx."""
+    if source.is_file():
+        names = {source.name: source.stat().st_size}
+        folder = source.parent
+    else:
+        folder, names = source, dict(listing(source))
+        if opening.is_sealed(names):
+            raise seal_invalid(f"{source} is sealed already; `modelward rewrap` changes its key")
+    model = folder / (source.name if source.is_file() else choose_model_file(names, str(source)))
+    contents = onnxfile.check(model)
+    size = sum(names.values())
+    if len(names) > 1:
+        yield [_File(name, folder / name) for name in names], size
+        return
+    if contents.external:
+        raise seal_invalid(f"the weights of {source} are in files beside it: seal the folder, {source.parent}")
+    whole = SplitModel(model, _WEIGHTS)
+    try:
+        yield [_Half(name, whole) for name in ([_MODEL, _WEIGHTS] if whole.weights else [_MODEL])], size
+    finally:
+        whole.close()
+
+
+class _Bar:
+    """A progress bar on stderr, where that is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total = max(total, 1)
+        self._done = 0
+        self._shown = 0.0
+        self._begun = time.monotonic()
+        self._is_shown = sys.stderr.isatty()
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+
+    def add(self, count: int) -> None:
+        """So many more bytes are done."""
+        self._done += count
+        now = time.monotonic()
+        if not self._is_shown or now - self._shown < 0.1:
+            return
+        self._shown = now
+        share = min(self._done / self._total, 1)
+        rate = self._done / (now - self._begun + 1e-9) / 1e6
+        sys.stderr.write(f"\rsealing [{'#' * int(share * 30):<30}] {share:4.0%}  {rate:.0f} MB/s\x1b[K")
+        sys.stderr.flush()

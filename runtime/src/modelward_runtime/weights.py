@@ -1,0 +1,155 @@
+"""Hands a model that lies in memory to ONNX Runtime: its graph to open, its weights as tensors on the memory they lie in.
+
+`engine.py` calls `give` once `onnxfile.check_in_memory` has found every tensor's place. It must not let ONNX Runtime look for a
+file: a tensor that is given no bytes here would be sought in the process's working directory.
+
+What ONNX Runtime 1.32 does with weights, measured (README.md, "Memory"):
+
+    in the graph file             parsed straight into its own tensors, no second copy (memory.py wipes what it has read)
+    add_external_initializers     copies each tensor once; the memory given is read no more when the session exists
+    add_external_initializers_    copies more than once: not used
+      from_files_in_memory
+    add_initializer               no copy, and ours must stay; optimisers would look for a file on a disk: not used
+
+Both ways leave nothing behind that must be kept, so that all plaintext is wiped once the session is there. Tensors that the second
+way cannot carry (small ones that shape inference wants to see, those inside bodies of If and Loop, in attributes and functions, odd
+types) are moved into the graph first.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.memory import Nameless, Plaintext
+from modelward_runtime.onnxfile import BYTES, PATHS, ExternalTensor, external_tensor, fields
+
+_SMALL: Final = 64 * 1024  # bytes
+_MOST_GRAPH: Final = 2**31 - 1  # bytes of a protobuf message
+_BFLOAT16: Final = 16
+
+# TensorProto.DataType -> numpy type, of the types that numpy and ONNX Runtime lay out alike; bfloat16 goes by its bits.
+_TYPES: Final[Mapping[int, str]] = {
+    1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 10: "f2", 11: "f8", 12: "u4", 13: "u8", _BFLOAT16: "u2",
+}  # fmt: skip
+
+Piece = bytes | memoryview
+
+
+def give(ort: Any, options: Any, plaintext: Plaintext) -> list[Any]:  # noqa: ANN401  onnxruntime is untyped
+    """Set up `options` for a session of `plaintext.graph.path`. What is returned must live until the session exists."""
+    values: dict[str, Any] = {}
+
+    def place(tensor: ExternalTensor, *, is_top: bool) -> memoryview | None:
+        """The bytes that go into the graph; None when the tensor is given beside it."""
+        content = _bytes_of(tensor, plaintext)
+        if not is_top or len(content) < _SMALL or tensor.data_type not in _TYPES:
+            return content
+        values[tensor.name] = _value(ort, tensor, content)
+        return None
+
+    rewritten = _Rewriter(plaintext.graph.view, place)
+    pieces = rewritten.message(0, len(plaintext.graph.view), ("model",))
+    if rewritten.changed:
+        _replace_graph(plaintext, pieces)
+    if values:
+        options.add_external_initializers(list(values), list(values.values()))
+    return list(values.values())
+
+
+def _bytes_of(tensor: ExternalTensor, plaintext: Plaintext) -> memoryview:
+    folder = plaintext.graph_path.rpartition("/")[0]
+    whole = plaintext.files[f"{folder}/{tensor.path}" if folder else tensor.path]
+    end = tensor.offset + tensor.length if tensor.length else len(whole)
+    return whole[tensor.offset : end]
+
+
+def _value(ort: Any, tensor: ExternalTensor, content: memoryview) -> Any:  # noqa: ANN401  onnxruntime is untyped
+    """A tensor on the very memory; LoadError when there are not as many bytes as its shape needs."""
+    numpy_type = np.dtype(_TYPES[tensor.data_type])
+    needed = math.prod(tensor.shape) * numpy_type.itemsize
+    if needed != len(content):
+        raise LoadError(
+            LoadReason.INVALID_MODEL,
+            f"the weights of {tensor.name!r} need {needed} bytes by shape and type, and {tensor.location!r} holds {len(content)} for them",
+            "load",
+            permanent=True,
+        )
+    array = np.frombuffer(content, numpy_type).reshape(tensor.shape)
+    if tensor.data_type == _BFLOAT16:
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _replace_graph(plaintext: Plaintext, pieces: list[Piece]) -> None:
+    """A new nameless file of these pieces, some of which lie in the old one."""
+    size = sum(map(len, pieces))
+    if size > _MOST_GRAPH:
+        raise LoadError(
+            LoadReason.INVALID_MODEL,
+            f"the graph would have {size} bytes with the weights that must lie in it, and 2 GiB is the most",
+            "load",
+            permanent=True,
+        )
+    graph, at = Nameless(size), 0
+    for piece in pieces:
+        graph.view[at : at + len(piece)] = piece
+        at += len(piece)
+    plaintext.replace_graph(graph)
+
+
+class _Rewriter:
+    """Copies a model's message, putting bytes into tensors that say they are elsewhere. Field numbers: onnxfile.py."""
+
+    def __init__(self, content: memoryview, place: Any) -> None:  # noqa: ANN401  a function with a named argument
+        self._content = content
+        self._place = place
+        self.changed = False
+
+    def message(self, start: int, end: int, kinds: tuple[str, ...]) -> list[Piece]:
+        """The message in pieces; unchanged stretches are views."""
+        pieces: list[Piece] = []
+        kept = begin = start
+        for number, wire, value, length, after in fields(self._content, start, end):
+            inner = PATHS[kinds[-1]].get(number) if wire == BYTES else None
+            new = None if inner is None else self._inside(value, value + length, (*kinds, inner))
+            if new is not None:
+                tag = _varint(number << 3 | BYTES) + _varint(sum(map(len, new)))
+                pieces += [self._content[kept:begin], tag, *new]
+                kept = after
+            begin = after
+        return [*pieces, self._content[kept:end]]
+
+    def _inside(self, start: int, end: int, kinds: tuple[str, ...]) -> list[Piece] | None:
+        """What a field's message becomes; None when it stays as it is."""
+        if kinds[-1] == "tensor":
+            return self._tensor(start, end, is_top=kinds == ("model", "graph", "tensor"))
+        pieces = self.message(start, end, kinds)
+        return pieces if len(pieces) > 1 else None
+
+    def _tensor(self, start: int, end: int, *, is_top: bool) -> list[Piece] | None:
+        tensor = external_tensor(self._content, start, end)
+        content = None if tensor is None else self._place(tensor, is_top=is_top)
+        if content is None:
+            return None
+        self.changed = True
+        return [*self._without_place(start, end), _varint(9 << 3 | BYTES) + _varint(len(content)), content]
+
+    def _without_place(self, start: int, end: int) -> Iterator[memoryview]:
+        """All fields but raw_data, external_data and data_location."""
+        begin = start
+        for number, *_, after in fields(self._content, start, end):
+            if number not in {9, 13, 14}:
+                yield self._content[begin:after]
+            begin = after
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

@@ -1,0 +1,37 @@
+"""A real bash completes commands, flags, choices and files from the script that `modelward completion bash` prints."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modelward_runtime import cli
+from modelward_runtime.completion import script
+
+SCRIPT = script(cli._parser(), "bash")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("modelward se", {"serve", "seal"}),
+        ("modelward keygen ", {"kek", "signing", "audit", "--help", "--out", "--json"}),
+        ("modelward keygen s", {"signing"}),
+        ("modelward verify --m", {"--model-version"}),
+        ("modelward rewrap --keep-old --new", {"--new-kek", "--new-kek-id"}),
+        ("modelward seal mod", {"model.onnx"}),
+        ("modelward seal --kek mod", {"model.onnx"}),
+        ("modelward seal --json --tena", {"--tenant"}),
+    ],
+)
+def test_bash_completes(line: str, expected: set[str], tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    words = line.split(" ")
+    quoted = " ".join(f"'{word}'" for word in words)
+    program = f"{SCRIPT}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _modelward; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (set(done.stdout.split()), done.stderr) == (expected, "")
+
+
+def test_zsh_runs_the_same_script() -> None:
+    assert script(cli._parser(), "zsh").endswith(SCRIPT)

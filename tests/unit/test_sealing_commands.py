@@ -1,0 +1,282 @@
+"""The commands about sealed models, run as a person runs them."""
+
+import json
+import os
+import pty
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from modelward_runtime import cli
+from modelward_runtime.errors import LoadError
+from modelward_runtime.store.kek.secret import SecretFile
+from modelward_runtime.store.sealed import opening, writing
+from modelward_runtime.store.sealed.trust import load_public_key
+from tests import onnx_models
+
+PROGRAM = [sys.executable, "-c", "import sys; from modelward_runtime import cli; cli.main(sys.argv[1:])"]
+BIND = ("--tenant", "risk", "--name", "fraud", "--version", "7")
+
+
+class Shell:
+    """A person's folder with keys in it."""
+
+    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home = home
+        self._capsys = capsys
+
+    def run(self, *arguments: object, code: int = 0) -> str:
+        """What a command says; its exit code must be `code`."""
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        out, err = self._capsys.readouterr()
+        assert (left.value.code, out, err) == (code, out, err)
+        return out + err
+
+    def json(self, *arguments: object, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code))
+
+    def seal(self, source: object, name: str = "sealed", *options: object, code: int = 0) -> str:
+        keys = ("--kek", self.home / "kek", "--kek-id", "k1", "--sign-key", self.home / "ci.pem")
+        return self.run("seal", source, self.home / name, *BIND, *keys, *options, code=code)
+
+    def rewrap(self, *options: object, old: str = "kek", new: str = "kek2", code: int = 0) -> str:
+        keys = ("--kek", self.home / old, "--new-kek", self.home / new, "--new-kek-id", "k2")
+        return self.run("rewrap", self.home / "sealed", *keys, "--sign-key", self.home / "ci.pem", *options, code=code)
+
+    def verify(self, *options: object, code: int = 0) -> str:
+        return self.run("verify", self.home / "sealed", "--trust", self.home / "ci.pub.pem", *options, code=code)
+
+    def opened(self, kek: str = "kek", name: str = "sealed") -> dict[str, bytes]:
+        """The plaintext, as the load path gets it."""
+        trust = {"ci": load_public_key(self.home / "ci.pub.pem")}
+        checked = opening.check(self.home / name, opening.Expected("risk", "fraud", "7", trust))
+        data_key = opening.unwrap(checked, SecretFile(self.home / kek)).data_key
+        return {path: bytes(buffer) for path, buffer in opening.decrypt(checked, data_key, 2).items()}
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setattr("modelward_runtime.main.harden", lambda: None)
+    made = Shell(tmp_path, capsys)
+    for name in ("kek", "kek2"):
+        made.run("keygen", "kek", "--out", tmp_path / name)
+    made.run("keygen", "signing", "--out", tmp_path / "ci.pem")
+    return made
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return onnx_models.save(onnx_models.slow(), tmp_path / "src" / "slow.onnx")
+
+
+@pytest.mark.parametrize("kind", ["kek", "signing", "audit"])
+def test_a_key_file_is_private_and_never_overwritten(shell: Shell, kind: str) -> None:
+    file = shell.home / "new.pem"
+    shell.run("keygen", kind, "--out", file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert (shell.home / "new.pub.pem").exists() == (kind != "kek")
+    before = file.read_bytes()
+    assert "not overwritten" in shell.run("keygen", kind, "--out", file, code=1)
+    assert file.read_bytes() == before
+    file.unlink()
+    if kind != "kek":
+        assert "not overwritten" in shell.run("keygen", kind, "--out", file, code=1)
+        assert not file.exists(), "a key pair is made whole or not at all"
+
+
+def test_a_single_file_is_sealed_with_its_weights_apart(shell: Shell, model: Path, tmp_path: Path) -> None:
+    said = shell.seal(model)
+    found = shell.opened()
+    assert sorted(found) == ["model.onnx", "model.onnx.data"]
+    home = tmp_path / "opened"
+    home.mkdir()
+    for name, content in found.items():
+        (home / name).write_bytes(content)
+    loaded, original = onnx.load(home / "model.onnx"), onnx_models.slow()
+    for tensor, expected in zip(loaded.graph.initializer, original.graph.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(expected), numpy_helper.to_array(tensor))
+    assert shell.json("verify", tmp_path / "sealed", "--trust", tmp_path / "ci.pub.pem")["digest"] in said
+
+
+def test_a_folder_is_sealed_file_by_file(shell: Shell, tmp_path: Path) -> None:
+    source = onnx_models.save(onnx_models.external("w.bin"), tmp_path / "src" / "model.onnx").parent
+    (source / "w.bin").write_bytes(onnx_models.WEIGHTS.tobytes())
+    (source / "labels").mkdir()
+    (source / "labels" / "en.txt").write_text("cat\ndog\n")
+    shell.seal(source)
+    expected = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    assert shell.opened() == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "make"),
+    [
+        ("there is something already", lambda home: (home / "sealed").mkdir()),
+        ("holds no model.onnx", lambda home: (home / "src" / "slow.onnx").rename(home / "src" / "slow.bin")),
+        ("cannot be in a sealed model", lambda home: (home / "src" / ".hidden").write_bytes(b"")),
+        ("symbolic link", lambda home: (home / "src" / "link").symlink_to("slow.onnx")),
+        ("is not an ONNX model", lambda home: (home / "src" / "slow.onnx").write_bytes(b"<html>")),
+        ("no key file", lambda home: (home / "kek").unlink()),
+        ("is no key", lambda home: (home / "kek").write_bytes(b"c2hvcnQ=")),
+        ("no private key", lambda home: (home / "ci.pem").write_bytes(b"nothing")),
+        ("No such file", lambda home: (home / "ci.pem").unlink()),
+    ],
+)
+def test_what_cannot_be_sealed_leaves_nothing_behind(shell: Shell, model: Path, reason: str, make: Any) -> None:
+    make(shell.home)
+    before = sorted(path.name for path in shell.home.iterdir())
+    assert reason in shell.seal(model.parent, code=1)
+    assert sorted(path.name for path in shell.home.iterdir()) == before
+
+
+def test_an_interrupted_sealing_leaves_nothing_that_passes_for_whole(
+    shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("write_file", "_seal_file", "wrap"):
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, step, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                shell.seal(model)
+        assert sorted(path.name for path in shell.home.iterdir()) == ["ci.pem", "ci.pub.pem", "kek", "kek2", "src"]
+
+
+def test_verify_says_whether_and_why_not(shell: Shell, model: Path) -> None:
+    shell.seal(model)
+    assert "whole, sealed for tenant risk, model fraud, version 7" in shell.verify()
+    assert "whole" in shell.verify("--tenant", "risk", "--name", "fraud", "--model-version", "7")
+    assert "SealMismatch" in shell.verify("--tenant", "other", code=1)
+    shell.run("keygen", "signing", "--out", shell.home / "other.pem")
+    folder = shell.home / "sealed"
+    untrusted = shell.json("verify", folder, "--trust", shell.home / "other.pub.pem", code=1)
+    assert (False, "SignerUntrusted") == (untrusted["valid"], untrusted["reason"])
+    assert "CERTIFICATE" not in shell.run("verify", folder, "--trust", shell.home / "kek", code=2)
+    assert "No such file" in shell.run("verify", shell.home / "nothing", "--trust", shell.home / "ci.pub.pem", code=2)
+    shell.run("verify", folder, code=2)
+    with (folder / "data" / "1").open("r+b") as file:
+        file.write(b"?")
+    assert "SealInvalid: data/1" in shell.verify(code=1)
+
+
+def test_verify_takes_a_plain_folder_and_one_that_is_not_signed(shell: Shell, model: Path) -> None:
+    said = shell.run("verify", model.parent, "--trust", shell.home / "ci.pub.pem", code=1)
+    assert "SignatureMissing" in said
+
+
+def test_inspect_shows_what_is_said_and_that_it_is_not_verified(shell: Shell, model: Path) -> None:
+    shell.seal(model)
+    told = shell.json("inspect", shell.home / "sealed")
+    assert (False, "risk", "fraud", "7", 2) == (
+        told["verified"],
+        told["tenant"],
+        told["model"],
+        told["version"],
+        told["files"],
+    )
+    assert [("Secret", "k1")] == [(key["provider"], key["kekId"]) for key in told["keys"]]
+    assert "not verified" in shell.run("inspect", shell.home / "sealed")
+
+
+def others(folder: Path) -> dict[str, bytes]:
+    """Everything but keys.*."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("keys.")]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def test_rewrap_changes_keys_alone(shell: Shell, model: Path) -> None:
+    shell.seal(model)
+    before, expected = others(shell.home / "sealed"), shell.opened()
+    shell.rewrap("--keep-old")
+    assert shell.opened("kek") == shell.opened("kek2") == expected, "both, while keys are exchanged"
+    shell.rewrap(old="kek2")
+    assert shell.opened("kek2") == expected
+    with pytest.raises(LoadError, match="does not open"):
+        shell.opened("kek")
+    assert "KeyWrong" in shell.rewrap(old="kek", code=1)
+    assert others(shell.home / "sealed") == before
+    assert "whole" in shell.verify()
+
+
+def test_rewrap_trusts_no_stranger_keys(shell: Shell, model: Path) -> None:
+    shell.seal(model)
+    shell.run("keygen", "signing", "--out", shell.home / "ops.pem")
+    keys = ("--kek", shell.home / "kek", "--new-kek", shell.home / "kek2", "--new-kek-id", "k2")
+    sign = ("--sign-key", shell.home / "ops.pem")
+    assert "SignerUntrusted" in shell.run("rewrap", shell.home / "sealed", *keys, *sign, code=1)
+    shell.run("rewrap", shell.home / "sealed", *keys, *sign, "--trust", shell.home / "ci.pub.pem")
+    assert "SignerUntrusted" in shell.verify(code=1), "whoever signs keys must be trusted too"
+    told = shell.json(
+        "verify", shell.home / "sealed", "--trust", shell.home / "ci.pub.pem", "--trust", shell.home / "ops.pub.pem"
+    )
+    assert ("ci", "ops") == (told["signer"]["name"], told["keysSigner"]["name"])
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_rewrap_that_was_cut_is_refused_or_still_valid_and_the_next_one_mends_it(
+    shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    shell.seal(model)
+    expected = shell.opened()
+    done = 0
+    rename = Path.rename
+
+    def crash(self: Path, target: Path) -> Path:
+        nonlocal done
+        if done == renames:
+            raise KeyboardInterrupt
+        done += 1
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", crash)
+        with pytest.raises(KeyboardInterrupt):
+            shell.rewrap()
+    if renames:
+        assert "SignatureInvalid: keys.json" in shell.verify(code=1)
+        shell.rewrap(old="kek2")  # the new key is in effect once the second rename was made up for
+    else:
+        assert shell.opened("kek") == expected
+        shell.rewrap()
+    assert shell.opened("kek2") == expected
+    assert not (shell.home / ".sealed.rewrap").exists()
+
+
+def test_sealing_keeps_memory_flat(tmp_path: Path, shell: Shell) -> None:
+    """A model of 160 MB is sealed by a process that may have 150 MB of memory of its own: no copy of it fits."""
+    big = onnx_models.linear()
+    big.graph.initializer.append(numpy_helper.from_array(np.zeros(40_000_000, np.float32), "big"))
+    source = onnx_models.save(big, tmp_path / "big.onnx")
+    keys = ("--kek", tmp_path / "kek", "--kek-id", "k1", "--sign-key", tmp_path / "ci.pem")
+    command = [*PROGRAM, "seal", source, tmp_path / "sealed", *BIND, *keys]
+    limit = 150_000_000
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_terminal_sees_progress(shell: Shell, model: Path) -> None:
+    keys = ("--kek", shell.home / "kek", "--kek-id", "k1", "--sign-key", shell.home / "ci.pem")
+    command = [*PROGRAM, "seal", model, shell.home / "sealed", *BIND, *keys]
+    ours, theirs = pty.openpty()
+    done = subprocess.run([str(part) for part in command], stderr=theirs, stdout=subprocess.PIPE, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 4096)
+    os.close(ours)
+    assert b"sealing [" in shown
+    assert b"spec.model.digest" in done.stdout
