@@ -11,7 +11,18 @@ from typing import Annotated, Final
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from modelward_operator.api.quantity import amount
-from modelward_operator.api.types import ListedBy, Matches, NamespaceName, ObjectName, Quantity, Rule, Struct
+from modelward_operator.api.security import Security
+from modelward_operator.api.types import (
+    ListedBy,
+    LocalObjectRef,
+    Matches,
+    ObjectKey,
+    ObjectName,
+    Quantity,
+    Region,
+    Rule,
+    Struct,
+)
 
 GROUP: Final = "modelward.dev"
 VERSION: Final = "v1alpha1"
@@ -47,12 +58,6 @@ ModelWord = Matches(
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
     "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL",
 )
-
-
-class LocalObjectRef(Struct):
-    """Names an object of the same namespace."""
-
-    name: ObjectName = Field(description="Name of the object, in the ModelDeployment's own namespace.")
 
 
 class Storage(Struct):
@@ -91,14 +96,9 @@ class Storage(Struct):
         description="URL of an S3-compatible store. Absent: AWS.",
         examples=["https://minio.storage.svc:9000"],
     )
-    region: (
-        Annotated[
-            str,
-            StringConstraints(min_length=1, max_length=63),
-            Matches(r"^[a-z0-9-]+$", "region must be lower-case letters, digits and -, for example eu-central-1"),
-        ]
-        | None
-    ) = Field(default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"])
+    region: Region | None = Field(
+        default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"]
+    )
 
 
 class Model(Struct):
@@ -160,11 +160,7 @@ class SecretKeyRef(Struct):
     """Names one key of a Secret of the same namespace."""
 
     name: ObjectName = Field(description="Name of the Secret.")
-    key: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=253),
-        Matches(r"^[-._a-zA-Z0-9]+$", "key must be a key of a Secret: letters, digits, -, _ and ."),
-    ] = Field(description="Key in the Secret.")
+    key: ObjectKey = Field(description="Key in the Secret.")
 
 
 class EnvSource(Struct):
@@ -379,28 +375,6 @@ class Rollout(Struct):
         default=RolloutStrategy.AUTO,
         description="RollingUpdate: the new pod first, then the old one goes. Recreate: the old ones go first. Auto: RollingUpdate, and in "
         "place, one at a time, when an accelerator for the extra pod cannot be had for 30 s.",
-    )
-
-
-class AllowedPeer(Struct):
-    """A namespace whose pods may connect."""
-
-    namespace: NamespaceName = Field(description="Name of the namespace.")
-
-
-class NetworkPolicyRules(Struct):
-    """Who may connect to the endpoint."""
-
-    allow_from: Annotated[list[AllowedPeer], Field(max_length=64), ListedBy("namespace")] = Field(
-        default=[], description="Namespaces whose pods may connect, beside the ModelDeployment's own."
-    )
-
-
-class Security(Struct):
-    """What protects the endpoint."""
-
-    network_policy: NetworkPolicyRules | None = Field(
-        default=None, description="Who may connect. Absent: the pods of the own namespace only."
     )
 
 
