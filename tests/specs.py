@@ -147,6 +147,11 @@ ACCEPTED = (
             "endpoint: 'https://kms.internal:8443', secretRef: {name: kms-user}}"
         ),
     ),
+    Good(
+        "one Secret for the store and the key",
+        "{model: {uri: s3://m/a/, storage: {secretRef: {name: aws}}}, security: {encryption: {mode: Required, keyRef: "
+        "{provider: AWSKMS, awsKms: {key: alias/a, region: eu-central-1, secretRef: {name: aws}}}}, " + VERIFIED + "}}",
+    ),
     Good("encryption that is off and says so", secured("encryption: {mode: Disabled}")),
     Good("a signature and no encryption", secured(VERIFIED)),
     Good("a signature that only warns", secured(f"verification: {{mode: Warn, {TRUST}}}")),
@@ -590,6 +595,13 @@ REFUSED = (
         "spec.security.encryption.keyRef.awsKms.region",
         "Required value",
         bound=True,
+    ),
+    Bad(
+        "two Secrets for the same variables",
+        "{model: {uri: s3://m/a/, storage: {secretRef: {name: s3}}}, security: {encryption: {mode: Required, keyRef: "
+        "{provider: AWSKMS, awsKms: {key: alias/a, region: eu-central-1, secretRef: {name: kms}}}}, " + VERIFIED + "}}",
+        "spec",
+        "model.storage.secretRef and security.encryption.keyRef.awsKms.secretRef fill the same variables of the pod",
     ),
     Bad(
         "a KMS key that is none",

@@ -381,6 +381,18 @@ class Rollout(Struct):
 class ModelDeploymentSpec(Struct):
     """The desired state of one served model."""
 
+    rules = (
+        Rule(
+            "!(has(self.model.storage) && has(self.model.storage.secretRef) && has(self.security) && "
+            "has(self.security.encryption) && has(self.security.encryption.keyRef) && "
+            "has(self.security.encryption.keyRef.awsKms) && has(self.security.encryption.keyRef.awsKms.secretRef)) || "
+            "self.model.storage.secretRef.name == self.security.encryption.keyRef.awsKms.secretRef.name",
+            lambda it: len(set(_aws_secrets(it))) <= 1,
+            "model.storage.secretRef and security.encryption.keyRef.awsKms.secretRef fill the same variables of the pod: "
+            "leave one of them out, or name the same Secret",
+        ),
+    )
+
     suspend: StrictBool = Field(
         default=False, description="True: no pods, until it is false again. Everything else is kept."
     )
@@ -393,4 +405,11 @@ class ModelDeploymentSpec(Struct):
     scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods may run.")
     scaling: Scaling = Field(default=Scaling(), description="How many replicas.")
     rollout: Rollout = Field(default=Rollout(), description="How a new revision replaces the old one.")
-    security: Security = Field(default=Security(), description="What protects the endpoint.")
+    security: Security = Field(default=Security(), description="What protects the model and its endpoint.")
+
+
+def _aws_secrets(spec: ModelDeploymentSpec) -> list[str]:
+    storage, encryption = spec.model.storage, spec.security.encryption
+    kms = encryption.key_ref.aws_kms if encryption and encryption.key_ref else None
+    refs = (storage.secret_ref if storage else None, kms.secret_ref if kms else None)
+    return [ref.name for ref in refs if ref]
