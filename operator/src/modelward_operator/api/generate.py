@@ -25,7 +25,7 @@ WORDS: Final = (
     Words("Reasons", "Of the operator's own.", conditions.REASONS.items()),
     Words(
         "Reasons of a failed load",
-        "As the pods report it, in ModelAvailable, ModelVerified and Ready.",
+        "As the pods report it, in ModelAvailable, ModelVerified, ModelDecrypted and Ready.",
         conditions.LOAD_FAILURES.items(),
     ),
 )
