@@ -74,7 +74,7 @@ def test_values_that_are_wrong_are_refused(reason: str, setting: str, message: s
     [
         ("operator.replicas=2", "-n modelward-system rollout status deployment/modelward-operator"),
         ("watchNamespaces={risk}", "kubectl -n risk apply -f -"),
-        ("crds.enabled=false", "apply crds/modeldeployments.yaml yourself"),
+        ("crds.enabled=false", "apply crds/modeldeployments.yaml and crds/modelpolicies.yaml yourself"),
         ("operator.replicas=1", "set metrics.allowFrom[0].namespace"),
     ],
 )
