@@ -43,8 +43,9 @@ def test_every_rendered_object_is_taken(golden: Path, installed: ApiServer) -> N
 
 
 def test_crds_are_kept_when_the_release_goes() -> None:
-    (crd,) = (item for item in yaml.safe_load_all(template()) if item["kind"] == "CustomResourceDefinition")
-    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    crds = [item for item in yaml.safe_load_all(template()) if item["kind"] == "CustomResourceDefinition"]
+    assert len(crds) == 2
+    assert all(crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for crd in crds)
 
 
 def test_crds_can_be_left_to_somebody_else() -> None:
