@@ -3,13 +3,18 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from modelward_operator.api.parse import Invalid, parse_policy
+from modelward_operator.facts import Policy, Surroundings
+from modelward_operator.policies.governance.rule import governance
 from tests.integration.apiserver import ApiServer
 from tests.integration.rest import Json, Refused, apply, request
+from tests.makers import make_given, parsed
 from tests.specs import HEX, TRUST, model, policy
 
 MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
@@ -137,6 +142,17 @@ def test_a_model_under_a_policy(reason: str, demands: str, text: str, expected: 
     assert bool(expected) == bool(said), reason
     assert expected in said
     assert not said or f"ModelPolicy {room.name}-floor: " in said
+    assert bool(expected) == denied(demands, text), (
+        "the operator, in Python, is of one mind with the API server, in CEL"
+    )
+
+
+def denied(demands: str, text: str) -> bool:
+    """Return what the room says to the same model under the same policy."""
+    floor = parse_policy(policy(f"{{namespaceSelector: {{}}, {demands}}}"))
+    assert not isinstance(floor, Invalid)
+    given = replace(make_given(yaml.safe_load(text)), around=Surroundings({}, (Policy("floor", floor),), {}))
+    return governance(given, parsed(given)).denied
 
 
 def test_policies_add_up_and_each_says_what_it_demands(room: Room) -> None:

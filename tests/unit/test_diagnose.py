@@ -74,7 +74,7 @@ CASES = [
         "a signer's ConfigMap lacks the key",
         make_pod(
             state={"waiting": {"reason": "ContainerCreating"}},
-            warning='FailedMount: MountVolume.SetUp failed for volume "trust" : references non-existent config key: public.pem',
+            warning='FailedMount: MountVolume.SetUp failed for volume "trust" : configmap references non-existent config key: public.pem',
         ),
         (Type.WORKLOAD_AVAILABLE, "ConfigMapNotFound", "non-existent config key: public.pem", True),
     ),

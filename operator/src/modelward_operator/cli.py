@@ -125,15 +125,19 @@ def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
         if not isinstance(metadata, dict):
             continue
         if kind == "Namespace" and metadata.get("name") == namespace:
-            labels |= metadata.get("labels") or {}
+            labels |= _map(metadata.get("labels"))
         elif kind == "ConfigMap" and metadata.get("namespace", namespace) == namespace:
-            trust[str(metadata.get("name"))] = document
+            trust[str(metadata.get("name"))] = {name: _map(document.get(name)) for name in ("data", "binaryData")}
         elif kind == POLICY_KIND:
             spec = parse_policy(document)
             if isinstance(spec, Invalid):
                 raise ValueError(f"{POLICY_KIND} {metadata.get('name')}: {spec}")
             policies.append(Policy(str(metadata.get("name")), spec))
     return Surroundings(labels, tuple(policy for policy in policies if policy.spec.selects(labels)), trust)
+
+
+def _map(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 if __name__ == "__main__":
