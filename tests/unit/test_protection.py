@@ -115,6 +115,12 @@ def test_what_is_not_reported_is_not_claimed(reason: str, spec: Json, said: Json
     assert says(status, "Ready") == ("False", expected), reason
 
 
+def test_where_signatures_only_warn_silence_about_them_keeps_nobody_from_being_ready() -> None:
+    status = status_of(serving(WARNS, report()))
+    assert says(status, "ModelVerified") == ("False", "SignatureUnreported")
+    assert says(status, "Ready") == ("True", "Serving")
+
+
 @pytest.mark.parametrize("warned", [False, True])
 def test_a_moment_without_an_answer_unsays_nothing(warned: bool) -> None:
     told = report(verificationWarning="no signature") if warned else report(**SEAL)

@@ -80,7 +80,7 @@ class VaultTransit(Struct):
 
 
 class AwsKms(Struct):
-    """A key of AWS KMS. Credentials: `secretRef`, else those of `model.storage.secretRef`, else the pod's workload identity."""
+    """A key of AWS KMS."""
 
     key: Annotated[
         str,
@@ -96,7 +96,9 @@ class AwsKms(Struct):
     region: Region = Field(description="Region of the key.", examples=["eu-central-1"])
     endpoint: ServiceUrl | None = Field(default=None, description="URL of a KMS other than AWS's public one.")
     secret_ref: LocalObjectRef | None = Field(
-        default=None, description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for the key alone."
+        default=None,
+        description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN when there is one; the "
+        "object store is read with them as well. Absent: those of model.storage.secretRef, else the pod's workload identity.",
     )
 
 

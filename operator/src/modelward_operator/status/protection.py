@@ -7,6 +7,7 @@ asked for all the same. While no report can be read, what was known of this spec
 from collections.abc import Sequence
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.security import Verification, VerificationMode
 from modelward_operator.facts import Given, Pod
 from modelward_operator.policies.encryption.rule import required_key
 from modelward_operator.status.conditions import Reason, Type
@@ -22,7 +23,7 @@ def verified(given: Given, spec: ModelDeploymentSpec, fleet: Fleet, diagnosis: D
     if not fleet.loaded:
         return _not_loaded(Type.MODEL_VERIFIED, diagnosis, "no pod has checked the model yet", asked=asked)
     if spec.security.verification is not None:
-        return [_signed(given, spec, fleet.loaded)]
+        return [_signed(given, spec, spec.security.verification, fleet.loaded)]
     digest = f"the stored model is {spec.model.digest}"
     return [Finding(Type.MODEL_VERIFIED, "True", Reason.DIGEST_MATCHES, digest)] if asked else []
 
@@ -41,17 +42,17 @@ def _not_loaded(type_: Type, diagnosis: Diagnosis | None, message: str, *, asked
     return [Finding(type_, "Unknown", Reason.STARTING, message)] if asked else []
 
 
-def _signed(given: Given, spec: ModelDeploymentSpec, loaded: Sequence[Pod]) -> Finding:
-    seals = _seals(loaded)
+def _signed(given: Given, spec: ModelDeploymentSpec, rules: Verification, loaded: Sequence[Pod]) -> Finding:
+    seals, blocks = _seals(loaded), rules.mode is VerificationMode.REQUIRED
     for name, seal in seals:
         if seal.warning:
-            message = f"pod {name} serves without a signature that holds: {seal.warning}"
-            return Finding(Type.MODEL_VERIFIED, "False", Reason.SIGNATURE_WARNING, message[:1024], blocks=False)
+            message = f"pod {name} serves without a signature that holds: {seal.warning}"[:1024]
+            return Finding(Type.MODEL_VERIFIED, "False", Reason.SIGNATURE_WARNING, message, blocks=blocks)
         if not seal.fingerprint:
             message = f"pod {name} does not report who signed its model; is its image older than the operator?"
-            return Finding(Type.MODEL_VERIFIED, "False", Reason.SIGNATURE_UNREPORTED, message)
+            return Finding(Type.MODEL_VERIFIED, "False", Reason.SIGNATURE_UNREPORTED, message, blocks=blocks)
     if not seals:
-        return _known_before(given, Type.MODEL_VERIFIED)
+        return _known_before(given, Type.MODEL_VERIFIED, blocks=blocks)
     signers = sorted({f"{seal.signer} ({seal.fingerprint})" for _, seal in seals})
     digest = f"; the stored model is {spec.model.digest}" if spec.model.digest else ""
     return Finding(
@@ -79,10 +80,9 @@ def _key(seal: Seal) -> str:
     return f"key {seal.key_id or 'unnamed'}" + (f", version {seal.key_version}" if seal.key_version else "")
 
 
-def _known_before(given: Given, type_: Type) -> Finding:
+def _known_before(given: Given, type_: Type, *, blocks: bool = True) -> Finding:
     """Pods are ready, and for a moment none of them answers."""
     for condition in given.raw.get("status", {}).get("conditions", ()):
         if condition["type"] == type_ and condition.get("observedGeneration") == given.generation:
-            blocks = condition["reason"] != Reason.SIGNATURE_WARNING
             return Finding(type_, condition["status"], condition["reason"], condition["message"], blocks=blocks)
-    return Finding(type_, "Unknown", Reason.STARTING, "the pods are ready and have not reported yet")
+    return Finding(type_, "Unknown", Reason.STARTING, "the pods are ready and have not reported yet", blocks=blocks)

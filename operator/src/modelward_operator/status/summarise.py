@@ -101,7 +101,7 @@ def _ready(
                 serves = "; the previous revision serves on" if fleet.serving and not fleet.serving_current else ""
                 known = serves if serves not in finding.message else ""
                 return Finding(Type.READY, status, finding.reason, finding.message + known)
-    tolerated = "".join(f"; {finding.message}" for finding in findings if not finding.blocks)
+    tolerated = "".join(f"; {finding.message}" for finding in findings if finding.status == "False")
     serving = f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}{tolerated}"
     return Finding(Type.READY, "True", Reason.SERVING, serving)
 
