@@ -145,6 +145,14 @@ def test_a_new_spec_is_not_vouched_for_by_what_was_said_of_the_old_one() -> None
     assert says(status, "ModelVerified") == ("Unknown", "Starting")
 
 
+def test_what_kept_a_pod_from_loading_is_past_once_it_is_ready() -> None:
+    wrong = {"state": "Verifying", "failure": failing("KeyServiceUnreachable", "no", permanent=False)}
+    before = status_of(with_pods(SEALED, ("current", {"report": wrong})))
+    status = status_of(with_pods(SEALED, ("current", {"is_ready": True}), status=before))
+    assert says(status, "ModelDecrypted") == ("Unknown", "Starting")
+    assert says(status, "Ready") == ("Unknown", "Starting")
+
+
 FAILURES = [
     # why this case, spec, failure, condition
     ("a bad signature", SIGNED, "SignatureInvalid", "ModelVerified"),

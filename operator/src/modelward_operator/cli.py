@@ -127,7 +127,7 @@ def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
         if kind == "Namespace" and metadata.get("name") == namespace:
             labels |= _map(metadata.get("labels"))
         elif kind == "ConfigMap" and metadata.get("namespace", namespace) == namespace:
-            trust[str(metadata.get("name"))] = {name: _map(document.get(name)) for name in ("data", "binaryData")}
+            trust[str(metadata.get("name"))] = {"data": _map(document.get("data"))}
         elif kind == POLICY_KIND:
             spec = parse_policy(document)
             if isinstance(spec, Invalid):

@@ -81,8 +81,10 @@ def _key(seal: Seal) -> str:
 
 
 def _known_before(given: Given, type_: Type, *, blocks: bool = True) -> Finding:
-    """Pods are ready, and for a moment none of them answers."""
+    """Pods are ready, and for a moment none of them answers. What kept them from loading before is past."""
     for condition in given.raw.get("status", {}).get("conditions", ()):
-        if condition["type"] == type_ and condition.get("observedGeneration") == given.generation:
+        if (condition["type"], condition.get("observedGeneration")) != (type_, given.generation):
+            continue
+        if condition["status"] == "True" or condition["reason"] == Reason.SIGNATURE_WARNING:
             return Finding(type_, condition["status"], condition["reason"], condition["message"], blocks=blocks)
     return Finding(type_, "Unknown", Reason.STARTING, "the pods are ready and have not reported yet", blocks=blocks)

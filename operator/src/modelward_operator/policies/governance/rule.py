@@ -54,7 +54,7 @@ def _in_trust(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) 
 def _mounted(config_map: Json, key: str) -> Iterator[bytes]:
     """Yield what the kubelet would mount, be it kept as text or as bytes; nothing when it is not there."""
     if key in (config_map.get("data") or {}):
-        yield str(config_map["data"][key]).encode()
+        yield str(config_map["data"][key]).encode("utf-8", "replace")
     elif key in (config_map.get("binaryData") or {}):
         yield base64.b64decode(config_map["binaryData"][key])
 
