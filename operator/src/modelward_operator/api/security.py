@@ -90,7 +90,7 @@ class AwsKms(Struct):
             "key must be a KMS key's ID or ARN, or an alias as alias/NAME: letters, digits, :, /, _ and -",
         ),
     ] = Field(
-        description="ID, ARN or alias of the key.",
+        description="ID, ARN or alias of the key, spelled as when the model was sealed.",
         examples=["arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"],
     )
     region: Region = Field(description="Region of the key.", examples=["eu-central-1"])
