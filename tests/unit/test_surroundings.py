@@ -41,7 +41,7 @@ def namespace(version: int = 1, name: str = "risk", **labels: str) -> Json:
     return {"kind": "Namespace", "metadata": metadata, "spec": {"finalizers": ["kubernetes"]}}
 
 
-def policy(name: str = "floor", version: int = 1, selector: Json | None = None, **demands: Any) -> Json:
+def policy(name: str = "floor", version: int = 1, selector: Json | None = None, **demands: Any) -> dict[str, Any]:
     spec = {"namespaceSelector": {"matchLabels": selector or {}}, **(demands or {"requireEncryption": True})}
     return {
         "kind": "ModelPolicy",
@@ -81,6 +81,29 @@ async def test_a_policy_that_cannot_be_read_is_not_none() -> None:
     store = filled(namespace(), policy(requireEncryption="maybe"))
     with pytest.raises(Unreadable, match=r"ModelPolicy floor cannot be read: spec.requireEncryption"):
         await surveyor(Api(), store).read(KEY, make_model())
+
+
+@pytest.mark.parametrize(
+    ("reason", "selector", "holds"),
+    [
+        ("clearly another namespace", {"matchLabels": {"tier": "dev"}}, False),
+        ("this one", {"matchLabels": {"tier": "prod"}}, True),
+        ("everybody", {}, True),
+        ("a selector that cannot be read either", {"matchLabels": ["tier"]}, True),
+        ("none", None, True),
+    ],
+)
+async def test_a_policy_that_cannot_be_read_holds_up_those_that_it_may_select(
+    reason: str, selector: Json | None, holds: bool
+) -> None:
+    broken = policy(requireEncryption="maybe")
+    broken["spec"]["namespaceSelector"] = selector
+    subject = surveyor(Api(), filled(namespace(tier="prod"), broken))
+    if holds:
+        with pytest.raises(Unreadable, match="ModelPolicy floor"):
+            await subject.read(KEY, make_model())
+    else:
+        assert (await subject.read(KEY, make_model())).policies == (), reason
 
 
 async def test_where_some_namespaces_are_served_the_tenant_is_asked_for_only_where_it_matters_and_kept() -> None:

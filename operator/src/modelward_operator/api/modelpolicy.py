@@ -45,6 +45,10 @@ class NamespaceSelector(Struct):
         examples=[{"modelward.dev/tenant": "risk"}],
     )
 
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """True for a namespace with these labels."""
+        return self.match_labels.items() <= labels.items()
+
 
 class ModelPolicySpec(Struct):
     """What every ModelDeployment of the selected namespaces must meet. Several policies add up."""
@@ -86,4 +90,4 @@ class ModelPolicySpec(Struct):
 
     def selects(self, labels: Mapping[str, str]) -> bool:
         """True when the policy holds for a namespace with these labels."""
-        return self.namespace_selector.match_labels.items() <= labels.items()
+        return self.namespace_selector.selects(labels)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
-from modelward_operator.api.modelpolicy import ModelPolicySpec
+from modelward_operator.api.modelpolicy import ModelPolicySpec, NamespaceSelector
 from modelward_operator.api.types import Struct
 
 S = TypeVar("S", bound=Struct)
@@ -47,6 +47,14 @@ def parse(raw: Mapping[str, Any]) -> ModelDeploymentSpec | Invalid:
 def parse_policy(raw: Mapping[str, Any]) -> ModelPolicySpec | Invalid:
     """Return the spec of a raw ModelPolicy, or all of its field errors, ordered by path."""
     return _parse(ModelPolicySpec, raw)
+
+
+def may_select(raw: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """True unless a raw ModelPolicy, whatever else is wrong with it, clearly holds for other namespaces than one with these labels."""
+    try:
+        return NamespaceSelector.model_validate((raw.get("spec") or {}).get("namespaceSelector")).selects(labels)
+    except ValidationError:
+        return True
 
 
 def _parse(kind: type[S], raw: Mapping[str, Any]) -> S | Invalid:

@@ -12,7 +12,7 @@ absent fact.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from modelward_operator.api.parse import Invalid, parse, parse_policy
+from modelward_operator.api.parse import Invalid, may_select, parse, parse_policy
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.kinds import CONFIG_MAP, NAMESPACE, Resource
 from modelward_operator.cluster.store import Store
@@ -56,8 +56,9 @@ class Surveyor:
         for raw in self._store.policies():
             name, spec = raw["metadata"]["name"], parse_policy(raw)
             if isinstance(spec, Invalid):  # stored under another schema: what it demands is not known
-                raise Unreadable(f"ModelPolicy {name} cannot be read: {spec}")
-            if spec.selects(labels):
+                if may_select(raw, labels):
+                    raise Unreadable(f"ModelPolicy {name} cannot be read: {spec}")
+            elif spec.selects(labels):
                 found.append(Policy(name, spec))
         return tuple(found)
 
