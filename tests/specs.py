@@ -26,6 +26,24 @@ NAMESPACE = "must be a namespace's name: lower-case letters, digits and -, with 
 DEVICES = "resources takes cpu, memory and ephemeral-storage; devices go to spec.accelerator"
 EXCEEDS = "a request must not exceed its limit: raise the limit or lower the request"
 NAME = "metadata.name must be at most 50 lower-case letters, digits and -, begin with a letter and not end with -"
+PROVIDER = "keyRef holds what its provider needs and nothing else: name for Secret, vault for Vault, awsKms for AWSKMS"
+KEY_REF = "mode Required needs a keyRef that opens the model; mode Disabled takes none"
+SIGNED = "encryption.mode Required needs verification.mode Required with at least one signer in trust"
+SERVICE = "must be https:// (http:// only for a test), a host and perhaps a port, without path, query or credentials"
+VAULT_PATH = "must be a path of Vault without a slash at either end"
+TRUST = "trust: [{name: ci, keyRef: {name: ci-pub}}]"
+VERIFIED = f"verification: {{mode: Required, {TRUST}}}"
+VAULT = "address: 'https://vault.vault.svc:8200', key: models, role: fraud"
+
+
+def secured(security: str) -> str:
+    """Return the YAML of a spec with this security."""
+    return f"{{{URI}, security: {{{security}}}}}"
+
+
+def sealed(key_ref: str) -> str:
+    """Return the YAML of a spec whose model must be sealed for this key."""
+    return secured(f"encryption: {{mode: Required, keyRef: {{{key_ref}}}}}, {VERIFIED}")
 
 
 class Good(NamedTuple):
@@ -113,6 +131,37 @@ ACCEPTED = (
         f"{{{URI}, security: {{networkPolicy: {{allowFrom: [{{namespace: shop}}, {{namespace: a-1}}]}}}}}}",
     ),
     Good("suspended", f"{{{URI}, suspend: true}}"),
+    Good("a sealed model with a key in a Secret", sealed("provider: Secret, name: fraud-kek")),
+    Good("a sealed model with a key in Vault", sealed(f"provider: Vault, vault: {{{VAULT}}}")),
+    Good(
+        "everything about Vault",
+        sealed(
+            f"provider: Vault, vault: {{{VAULT}, mount: teams/transit, authPath: kubernetes-eu, namespace: teams/risk, "
+            "caBundleRef: {name: vault-ca}}"
+        ),
+    ),
+    Good(
+        "everything about AWS KMS",
+        sealed(
+            "provider: AWSKMS, awsKms: {key: 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd', region: eu-central-1, "
+            "endpoint: 'https://kms.internal:8443', secretRef: {name: kms-user}}"
+        ),
+    ),
+    Good(
+        "one Secret for the store and the key",
+        "{model: {uri: s3://m/a/, storage: {secretRef: {name: aws}}}, security: {encryption: {mode: Required, keyRef: "
+        "{provider: AWSKMS, awsKms: {key: alias/a, region: eu-central-1, secretRef: {name: aws}}}}, " + VERIFIED + "}}",
+    ),
+    Good("encryption that is off and says so", secured("encryption: {mode: Disabled}")),
+    Good("a signature and no encryption", secured(VERIFIED)),
+    Good("a signature that only warns", secured(f"verification: {{mode: Warn, {TRUST}}}")),
+    Good(
+        "two signers, in one ConfigMap",
+        secured(
+            "verification: {mode: Required, trust: [{name: ci, keyRef: {name: keys, key: ci.pem}}, "
+            "{name: alice, keyRef: {name: keys, key: alice.pem}}]}"
+        ),
+    ),
 )
 
 REFUSED = (
@@ -419,7 +468,199 @@ REFUSED = (
         bound=True,
     ),
     Bad(
+        "a key provider of a later version",
+        sealed("provider: GCPKMS, name: a"),
+        "spec.security.encryption.keyRef.provider",
+        '"AWSKMS"',
+        bound=True,
+    ),
+    Bad("a Secret without a name", sealed("provider: Secret"), "spec.security.encryption.keyRef", PROVIDER),
+    Bad(
+        "Vault by the name of a Secret",
+        sealed("provider: Vault, name: kek"),
+        "spec.security.encryption.keyRef",
+        PROVIDER,
+    ),
+    Bad(
+        "two providers at once",
+        sealed(f"provider: Secret, name: kek, vault: {{{VAULT}}}"),
+        "spec.security.encryption.keyRef",
+        PROVIDER,
+    ),
+    Bad(
+        "AWS KMS with Vault's part",
+        sealed(f"provider: AWSKMS, vault: {{{VAULT}}}"),
+        "spec.security.encryption.keyRef",
+        PROVIDER,
+    ),
+    Bad(
+        "encryption without a key",
+        secured(f"encryption: {{mode: Required}}, {VERIFIED}"),
+        "spec.security.encryption",
+        KEY_REF,
+    ),
+    Bad(
+        "a key for nothing",
+        secured("encryption: {mode: Disabled, keyRef: {provider: Secret, name: kek}}"),
+        "spec.security.encryption",
+        KEY_REF,
+    ),
+    Bad(
+        "encryption without verification",
+        secured("encryption: {mode: Required, keyRef: {provider: Secret, name: kek}}"),
+        "spec.security",
+        SIGNED,
+    ),
+    Bad(
+        "encryption with a signature that only warns",
+        secured(
+            f"encryption: {{mode: Required, keyRef: {{provider: Secret, name: kek}}}}, verification: {{mode: Warn, {TRUST}}}"
+        ),
+        "spec.security",
+        SIGNED,
+    ),
+    Bad(
+        "verification that trusts nobody",
+        secured("verification: {mode: Required, trust: []}"),
+        "spec.security.verification.trust",
+        "should have at least 1 items",
+        bound=True,
+    ),
+    Bad(
+        "verification without a word about trust",
+        secured("verification: {mode: Required}"),
+        "spec.security.verification.trust",
+        "Required value",
+        bound=True,
+    ),
+    Bad(
+        "more signers than can be meant",
+        secured(
+            "verification: {mode: Required, trust: ["
+            + ", ".join(f"{{name: s{n}, keyRef: {{name: keys}}}}" for n in range(17))
+            + "]}"
+        ),
+        "spec.security.verification.trust",
+        "must have at most 16 items",
+        bound=True,
+    ),
+    Bad(
+        "one signer twice",
+        secured("verification: {mode: Warn, trust: [{name: ci, keyRef: {name: a}}, {name: ci, keyRef: {name: b}}]}"),
+        "spec.security.verification.trust",
+        "Duplicate value",
+        bound=True,
+    ),
+    Bad(
+        "a signer whose name is a path",
+        secured("verification: {mode: Required, trust: [{name: ../ci, keyRef: {name: a}}]}"),
+        "spec.security.verification.trust[0].name",
+        "name must be lower-case letters, digits and -, with a letter or digit at both ends",
+    ),
+    Bad(
+        "a public key by a path",
+        secured("verification: {mode: Required, trust: [{name: ci, keyRef: {name: a, key: keys/ci.pem}}]}"),
+        "spec.security.verification.trust[0].keyRef.key",
+        "key must be a key of a Secret or ConfigMap",
+    ),
+    Bad(
+        "credentials in Vault's address",
+        sealed("provider: Vault, vault: {address: 'https://root:s@vault:8200', key: models, role: fraud}"),
+        "spec.security.encryption.keyRef.vault.address",
+        SERVICE,
+    ),
+    Bad(
+        "a private CA for a Vault without TLS",
+        sealed(
+            "provider: Vault, vault: {address: 'http://vault:8200', key: models, role: fraud, caBundleRef: {name: ca}}"
+        ),
+        "spec.security.encryption.keyRef.vault",
+        "caBundleRef needs TLS: write the address with https://, or leave caBundleRef out",
+    ),
+    Bad(
+        "a mount of Vault that climbs out",
+        sealed(f"provider: Vault, vault: {{{VAULT}, mount: ../sys}}"),
+        "spec.security.encryption.keyRef.vault.mount",
+        VAULT_PATH,
+    ),
+    Bad(
+        "a Transit key by a path",
+        sealed("provider: Vault, vault: {address: 'https://vault:8200', key: a/b, role: fraud}"),
+        "spec.security.encryption.keyRef.vault.key",
+        "must be a name in Vault",
+    ),
+    Bad(
+        "AWS KMS in no region",
+        sealed("provider: AWSKMS, awsKms: {key: alias/models}"),
+        "spec.security.encryption.keyRef.awsKms.region",
+        "Required value",
+        bound=True,
+    ),
+    Bad(
+        "two Secrets for the same variables",
+        "{model: {uri: s3://m/a/, storage: {secretRef: {name: s3}}}, security: {encryption: {mode: Required, keyRef: "
+        "{provider: AWSKMS, awsKms: {key: alias/a, region: eu-central-1, secretRef: {name: kms}}}}, " + VERIFIED + "}}",
+        "spec",
+        "model.storage.secretRef and security.encryption.keyRef.awsKms.secretRef fill the same variables of the pod",
+    ),
+    Bad(
+        "a KMS key that is none",
+        sealed("provider: AWSKMS, awsKms: {key: 'a b', region: eu-central-1}"),
+        "spec.security.encryption.keyRef.awsKms.key",
+        "key must be a KMS key's ID or ARN, or an alias as alias/NAME",
+    ),
+    Bad(
         "a word for a truth value", f"{{{URI}, suspend: 'yes'}}", "spec.suspend", "must be of type boolean", bound=True
+    ),
+)
+
+SELECTED = "namespaceSelector: {matchLabels: {tier: prod}}"
+ACCEPTED_POLICIES = (
+    Good("encryption for some namespaces", f"{{{SELECTED}, requireEncryption: true}}"),
+    Good("verification everywhere", "{namespaceSelector: {}, requireVerification: true}"),
+    Good("signers by fingerprint", f"{{{SELECTED}, requireVerification: true, trustedSigners: ['sha256:{HEX}']}}"),
+    Good(
+        "prefixes alone",
+        f"{{{SELECTED}, allowedUriPrefixes: ['s3://models/', 's3://models/risk/fraud-v2/', 'pvc://claim/']}}",
+    ),
+)
+REFUSED_POLICIES = (
+    Bad("no namespaces", "{requireEncryption: true}", "spec.namespaceSelector", "Required value", bound=True),
+    Bad(
+        "nothing required",
+        f"{{{SELECTED}}}",
+        "spec",
+        "a policy must require something: set requireEncryption, requireVerification or allowedUriPrefixes",
+    ),
+    Bad(
+        "signers that nobody must have",
+        f"{{{SELECTED}, requireEncryption: true, trustedSigners: ['sha256:{HEX}']}}",
+        "spec",
+        "trustedSigners needs requireVerification: true, or a model without verification would pass",
+    ),
+    Bad(
+        "a fingerprint in upper case",
+        f"{{{SELECTED}, requireVerification: true, trustedSigners: ['sha256:{HEX.upper()}']}}",
+        "spec.trustedSigners[0]",
+        "a fingerprint must be sha256: and 64 lower-case hexadecimal digits",
+    ),
+    Bad(
+        "a prefix that lets the neighbours in",
+        f"{{{SELECTED}, allowedUriPrefixes: ['s3://models']}}",
+        "spec.allowedUriPrefixes[0]",
+        "a prefix must be s3://BUCKET/ or pvc://CLAIM/",
+    ),
+    Bad(
+        "a scheme that no model has",
+        f"{{{SELECTED}, allowedUriPrefixes: ['https://models/']}}",
+        "spec.allowedUriPrefixes[0]",
+        "a prefix must be s3://BUCKET/ or pvc://CLAIM/",
+    ),
+    Bad(
+        "a label that is none",
+        "{namespaceSelector: {matchLabels: {'my label': a}}, requireEncryption: true}",
+        "spec.namespaceSelector.matchLabels",
+        "a key must be a name of at most 63 letters",
     ),
 )
 
@@ -436,3 +677,9 @@ def model(spec: str, name: str = "table") -> dict[str, Any]:
     body = yaml.safe_load(spec)
     kind = {"apiVersion": "modelward.dev/v1alpha1", "kind": "ModelDeployment"}
     return {**kind, "metadata": {"name": name}, **({"spec": body} if body else {})}
+
+
+def policy(spec: str, name: str = "table") -> dict[str, Any]:
+    """Return a ModelPolicy with the spec that the YAML says."""
+    kind = {"apiVersion": "modelward.dev/v1alpha1", "kind": "ModelPolicy"}
+    return {**kind, "metadata": {"name": name}, "spec": yaml.safe_load(spec)}

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelward_runtime.config import boot_id, parse_boot, parse_policy
+from modelward_operator.status.conditions import LOAD_FAILURES
+from modelward_runtime.config import AwsKmsKeys, SecretKeys, VaultKeys, boot_id, parse_boot, parse_policy
+from modelward_runtime.errors import LoadReason
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -39,3 +41,18 @@ def test_the_operators_files_are_read_by_the_runtime(golden: str, name: str, tex
     assert boot.model.uri.startswith("pvc://") == bool(boot.model.directory), (
         "a volume names the folder where it is mounted"
     )
+
+
+def test_there_are_goldens_of_every_key_provider_and_mode() -> None:
+    securities = [
+        boot.security for _, name, text in FILES if name == "boot.json" and (boot := parse_boot(text.encode()))
+    ]
+    encryptions = [security.encryption for security in securities if security and security.encryption]
+    assert {SecretKeys, VaultKeys, AwsKmsKeys} == {type(encryption.keys) for encryption in encryptions}
+    modes = {security.verification.mode for security in securities if security and security.verification}
+    assert modes == {"Required", "Warn"}
+    assert {"default", "risk-eu"} == {security.tenant for security in securities if security}
+
+
+def test_operator_and_runtime_know_the_same_reasons_of_a_failed_load() -> None:
+    assert {str(reason) for reason in LoadReason} == LOAD_FAILURES.keys()

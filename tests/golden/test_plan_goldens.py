@@ -23,10 +23,11 @@ INSTALLATION = Installation("modelward-system", "modelward-runtime:golden")
 
 def planned(manifest: Path) -> str:
     text = ""
-    for document in yaml.safe_load_all(manifest.read_text()):
-        if not document or document.get("kind") != "ModelDeployment":
+    documents = [document for document in yaml.safe_load_all(manifest.read_text()) if document]
+    for document in documents:
+        if document["kind"] != "ModelDeployment":
             continue
-        given = offline(document, "default", INSTALLATION)
+        given = offline(document, "default", INSTALLATION, documents)
         spec = parse(given.raw)
         assert not isinstance(spec, Invalid), spec
         plan = draw(given, spec, rule(given, spec))

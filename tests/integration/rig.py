@@ -11,10 +11,11 @@ import aiohttp
 
 from modelward_operator.cluster.adapter import KubernetesCluster
 from modelward_operator.cluster.apply import Applier
+from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.gather import Gatherer
-from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, OBSERVED
+from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, OBSERVED, SURROUNDINGS
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.cluster.store import Store
 from modelward_operator.cluster.watch import Stream
@@ -135,8 +136,8 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def make_rig(admin: Client, namespace: str) -> AsyncIterator[Rig]:
-    """Run the streams of one namespace until the block ends."""
+async def make_rig(admin: Client, namespace: str, *, clusterwide: bool = False) -> AsyncIterator[Rig]:
+    """Run the streams of one namespace until the block ends; `clusterwide` with those of Namespaces and ModelPolicies."""
     writes: Counter[tuple[str, str]] = Counter()
 
     def count(verb: str, kind: str, code: int) -> None:
@@ -146,13 +147,16 @@ async def make_rig(admin: Client, namespace: str) -> AsyncIterator[Rig]:
     client = Client(admin.configuration, count=count)
     store, rung = Store(), []
 
-    def follow(resource: Any, labels: str) -> Stream:
-        return Stream(client, store, resource, lambda key, _live: rung.append(key), namespace=namespace, labels=labels)
+    bells = Bells(store, lambda key, _live: rung.append(key))
+
+    def follow(resource: Any, labels: str, where: str = namespace) -> Stream:
+        return Stream(client, store, resource, bells.ring, namespace=where, labels=labels)
 
     streams = [follow(MODEL, ""), *(follow(r, f"{MANAGED_BY}={MANAGER}") for r in (*CHILDREN, *OBSERVED))]
+    streams += [follow(resource, "", "") for resource in SURROUNDINGS if clusterwide]
     async with aiohttp.ClientSession() as session:
         cluster = KubernetesCluster(
-            Gatherer(client, store, INSTALLATION, session),
+            Gatherer(client, store, INSTALLATION, session, clusterwide=clusterwide),
             Applier(client, store),
             StatusWriter(client, store),
             Teller(client, "test"),

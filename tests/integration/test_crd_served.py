@@ -7,7 +7,7 @@ import yaml
 
 from tests.integration.apiserver import ApiServer
 from tests.integration.rest import Json, Refused, apply, request
-from tests.specs import URI, model
+from tests.specs import URI, model, policy
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "crds" / "examples").glob("*.yaml"))
@@ -99,7 +99,38 @@ def test_the_largest_spec_is_within_the_budget_of_the_rules(server: ApiServer) -
             "nodeSelector": {f"{'d' * 200}.{number}/{word}": word for number in range(32)},
             "tolerations": [{"key": f"{'d' * 200}.{number}/{word}", "value": word} for number in range(32)],
         },
-        "security": {"networkPolicy": {"allowFrom": [{"namespace": f"{word}{number}"} for number in range(64)]}},
+        "security": {
+            "networkPolicy": {"allowFrom": [{"namespace": f"{word}{number}"} for number in range(64)]},
+            "encryption": {
+                "mode": "Required",
+                "keyRef": {
+                    "provider": "Vault",
+                    "vault": {
+                        "address": f"https://{'a' * 2000}",
+                        "key": word * 2,
+                        "role": word * 2,
+                        "mount": "a/" * 60 + "a",
+                        "authPath": "a/" * 60 + "a",
+                    },
+                },
+            },
+            "verification": {
+                "mode": "Required",
+                "trust": [
+                    {"name": f"{word}{number}", "keyRef": {"name": "n" * 253, "key": "k" * 253}} for number in range(16)
+                ],
+            },
+        },
         "resources": {kind: {"cpu": "9" * 31, "memory": "9" * 31} for kind in ("requests", "limits")},
+    }
+    apply(server, largest)
+
+
+def test_the_largest_policy_is_within_the_budget_of_the_rules(server: ApiServer) -> None:
+    largest = policy("{namespaceSelector: {}, requireVerification: true}", "largest")
+    largest["spec"] |= {
+        "namespaceSelector": {"matchLabels": {f"{'d' * 200}.{number}/{'a' * 60}": "a" * 63 for number in range(16)}},
+        "trustedSigners": [f"sha256:{number:064x}" for number in range(64)],
+        "allowedUriPrefixes": [f"s3://{number}/{'a' * 480}/" for number in range(64)],
     }
     apply(server, largest)

@@ -17,12 +17,14 @@ import pytest
 import yaml
 
 from modelward_operator.cluster.client import Client, NotFound
-from modelward_operator.cluster.kinds import BY_KIND, LEASE, MODEL, POD, Resource
+from modelward_operator.cluster.kinds import BY_KIND, LEASE, MODEL, NAMESPACE, POD, POLICY, Resource
 from modelward_operator.plan.names import selector
 from tests.integration.apiserver import TOKEN, ApiServer
+from tests.public_keys import ALICE
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
+SIGNED = {"security": {"verification": {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}}}
 RBAC = "rbac.authorization.k8s.io"
 
 
@@ -60,7 +62,13 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    server: ApiServer, folder: Path, namespace: str, name: str = "one", kubeconfig: Path | None = None
+    server: ApiServer,
+    folder: Path,
+    namespace: str,
+    name: str = "one",
+    kubeconfig: Path | None = None,
+    *,
+    clusterwide: bool = False,
 ) -> AsyncIterator[Running]:
     log = folder / f"{name}.log"
     ports = [_free_port(), _free_port()]
@@ -70,7 +78,7 @@ async def running(
         "RUNTIME_IMAGE": "registry.example/runtime:1",
         "POD_NAMESPACE": namespace,
         "POD_NAME": name,
-        "WATCH_NAMESPACES": namespace,
+        "WATCH_NAMESPACES": "" if clusterwide else namespace,
         "HEALTH_PORT": str(ports[0]),
         "METRICS_PORT": str(ports[1]),
         "LOG_LEVEL": "DEBUG",
@@ -209,7 +217,7 @@ async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, c
     """With the operator's own service account and the chart's rules, nothing is forbidden: make, repair, prune, tell, lead."""
     kubeconfig = await _with_the_charts_rights(server, tmp_path, client, namespace)
     async with running(server, tmp_path, namespace, kubeconfig=kubeconfig) as operator:
-        await create(client, namespace, "fraud", {"scaling": {"replicas": 2}})
+        await create(client, namespace, "fraud", {"scaling": {"replicas": 2}, **SIGNED})
         await until(exists(client, "PodDisruptionBudget", namespace, "fraud"))
         await until(exists(client, "Deployment", namespace, "fraud"))
         theirs = {"spec": {"selector": {"app": "other"}}}
@@ -234,6 +242,53 @@ async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, c
         assert [line for line in operator.lines() if line["level"] in {"WARNING", "ERROR"}] == []
 
 
+async def test_the_charts_rights_are_enough_for_policies_and_tenants(
+    server: ApiServer, tmp_path: Path, client: Client, namespace: str
+) -> None:
+    """Over the whole cluster: the namespace's tenant, a policy that comes later, the public key that it is about."""
+    kubeconfig = await _with_the_charts_rights(server, tmp_path, client, namespace, clusterwide=True)
+    label = {"metadata": {"labels": {"modelward.dev/tenant": "risk-eu"}}}
+    await client.patch(NAMESPACE, "", namespace, label, manager="admin")
+    keys = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ci-pub", "namespace": namespace}}
+    await client.create(BY_KIND["ConfigMap"], {**keys, "data": {"public.pem": ALICE}}, manager="user")
+    async with running(server, tmp_path, namespace, kubeconfig=kubeconfig, clusterwide=True) as operator:
+        await create(client, namespace, "fraud", SIGNED)
+        await until(exists(client, "Deployment", namespace, "fraud"))
+        boots = [item async for page, _ in client.pages(BY_KIND["ConfigMap"], namespace) for item in page]
+        assert any('"tenant":"risk-eu"' in item.get("data", {}).get("boot.json", "") for item in boots)
+        policy = {
+            "apiVersion": POLICY.api_version,
+            "kind": POLICY.kind,
+            "metadata": {"name": namespace},
+            "spec": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "requireVerification": True,
+                "trustedSigners": [f"sha256:{'0' * 64}"],
+            },
+        }
+        made = await client.create(POLICY, policy, manager="admin")
+
+        async def denied() -> bool:
+            ready = await _ready_condition(client, namespace)
+            return (ready.get("status"), ready.get("reason")) == ("False", "PolicyViolated")
+
+        await until(denied)
+        assert (await client.get(BY_KIND["Deployment"], namespace, "fraud"))["spec"]["replicas"] == 0
+        await client.delete(POLICY, "", namespace, uid=made["metadata"]["uid"])
+
+        async def serves_again() -> bool:
+            return bool((await client.get(BY_KIND["Deployment"], namespace, "fraud"))["spec"]["replicas"] == 1)
+
+        await until(serves_again)
+        _, text = await operator.http(operator.metrics, "/metrics")
+        assert [line for line in text.splitlines() if 'code="403"' in line] == []
+
+
+async def _ready_condition(client: Client, namespace: str) -> Json:
+    status = (await client.get(MODEL, namespace, "fraud")).get("status", {})
+    return next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+
+
 async def _stuck_pod(client: Client, namespace: str) -> None:
     """Make a pod that no kubelet ever takes: it waits in silence, so that its Events are read."""
     meta = {"name": "fraud-x", "namespace": namespace, "labels": selector("fraud")}
@@ -241,24 +296,32 @@ async def _stuck_pod(client: Client, namespace: str) -> None:
     await client.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, manager="test")
 
 
-async def _with_the_charts_rights(server: ApiServer, folder: Path, client: Client, namespace: str) -> Path:
-    """Grant the chart's rules for the namespace to a service account there, and return its kubeconfig."""
+async def _with_the_charts_rights(
+    server: ApiServer, folder: Path, client: Client, namespace: str, *, clusterwide: bool = False
+) -> Path:
+    """Grant the chart's rules, for the namespace or the cluster, to a service account there, and return its kubeconfig."""
     meta = {"name": "modelward-operator", "namespace": namespace}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
     await client.create(BY_KIND["ServiceAccount"], account, manager="test")
     rendered = yaml.safe_load_all((ROOT / "helm/manifests/modelward.yaml").read_text())
     names = {("ClusterRole", "modelward-operator"), ("Role", "modelward-operator-lease")}
     for item in (one for one in rendered if one and (one["kind"], one["metadata"]["name"]) in names):
-        role = {**item, "kind": "Role", "metadata": {"name": item["metadata"]["name"], "namespace": namespace}}
-        await client.create(Resource("Role", RBAC, "v1", "roles"), role, manager="test")
+        scope = "Cluster" if clusterwide and item["kind"] == "ClusterRole" else ""
+        where = (
+            {"name": f"{namespace}-operator"} if scope else {"name": item["metadata"]["name"], "namespace": namespace}
+        )
+        role = {**item, "kind": f"{scope}Role", "metadata": where}
+        await client.create(Resource(role["kind"], RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
         binding = {
             "apiVersion": f"{RBAC}/v1",
-            "kind": "RoleBinding",
+            "kind": f"{scope}RoleBinding",
             "metadata": role["metadata"],
-            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": item["metadata"]["name"]},
+            "roleRef": {"apiGroup": RBAC, "kind": role["kind"], "name": where["name"]},
             "subjects": [{"kind": "ServiceAccount", **meta}],
         }
-        await client.create(Resource("RoleBinding", RBAC, "v1", "rolebindings"), binding, manager="test")
+        await client.create(
+            Resource(binding["kind"], RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test"
+        )
     token = await _token(server, namespace)
     config = yaml.safe_load(server.kubeconfig.read_text())
     config["users"][0]["user"]["token"] = token

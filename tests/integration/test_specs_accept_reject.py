@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.specs import ACCEPTED, NAMES, REFUSED, URI, Bad, Good, model
+from tests.specs import ACCEPTED, ACCEPTED_POLICIES, NAMES, REFUSED, REFUSED_POLICIES, URI, Bad, Good, model, policy
 
 DryRun = Callable[[dict[str, Any]], str]
 """Creates an object with dry-run=server and strict field validation: the refusal, or an empty string."""
@@ -23,6 +23,18 @@ def test_accepted(case: Good, dry_run: DryRun) -> None:
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.reason)
 def test_refused(case: Bad, dry_run: DryRun) -> None:
     refusal = dry_run(model(case.spec))
+    assert case.path in refusal
+    assert case.message in refusal
+
+
+@pytest.mark.parametrize("case", ACCEPTED_POLICIES, ids=lambda case: case.reason)
+def test_policy_accepted(case: Good, dry_run: DryRun) -> None:
+    assert dry_run(policy(case.spec)) == ""
+
+
+@pytest.mark.parametrize("case", REFUSED_POLICIES, ids=lambda case: case.reason)
+def test_policy_refused(case: Bad, dry_run: DryRun) -> None:
+    refusal = dry_run(policy(case.spec))
     assert case.path in refusal
     assert case.message in refusal
 

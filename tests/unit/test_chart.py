@@ -118,9 +118,17 @@ def test_probes_and_metrics_are_at_the_contracts_ports() -> None:
     assert ["/healthz", "/healthz", "/readyz"] == paths
 
 
-def test_chart_carries_the_generated_crd_unchanged() -> None:
-    generated = yaml.safe_load((ROOT / "crds" / "modeldeployments.yaml").read_text())
-    assert generated["spec"] == one("CustomResourceDefinition", "modeldeployments.modelward.dev")["spec"]
+@pytest.mark.parametrize("plural", ["modeldeployments", "modelpolicies"])
+def test_chart_carries_the_generated_crds_unchanged(plural: str) -> None:
+    generated = yaml.safe_load((ROOT / "crds" / f"{plural}.yaml").read_text())
+    assert generated["spec"] == one("CustomResourceDefinition", f"{plural}.modelward.dev")["spec"]
+
+
+@pytest.mark.parametrize("name", ["modelward-model-policies", "modelward-tenant-label"])
+def test_admission_fails_closed_and_denies(name: str) -> None:
+    assert one("ValidatingAdmissionPolicy", name)["spec"]["failurePolicy"] == "Fail"
+    binding = one("ValidatingAdmissionPolicyBinding", name)["spec"]
+    assert (name, ["Deny"]) == (binding["policyName"], binding["validationActions"])
 
 
 def test_plain_manifests_do_not_claim_to_be_helms() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from modelward_operator.api.crd import modeldeployment_crd, structural_schema
+from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd, structural_schema
 from modelward_operator.api.generate import artefacts
 from modelward_operator.api.reference import reference
 from modelward_operator.api.types import Struct
@@ -39,7 +39,11 @@ def walk(node: dict[str, Any], path: str = "", *, in_list: bool = False) -> Iter
             yield from walk(node[key], f"{path}[]", in_list=True)
 
 
+POLICY = modelpolicy_crd()
+POLICY_SCHEMA = POLICY["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 NODES = {path: (node, in_list) for path, node, in_list in walk(SCHEMA)}
+POLICY_NODES = {path: (node, in_list) for path, node, in_list in walk(POLICY_SCHEMA, "ModelPolicy")}
+ALL = NODES | POLICY_NODES
 
 
 def unbounded(node: dict[str, Any]) -> bool:
@@ -51,42 +55,48 @@ def unbounded(node: dict[str, Any]) -> bool:
     return needs is not None and needs not in node and "enum" not in node
 
 
-@pytest.mark.parametrize("path", NODES)
+@pytest.mark.parametrize("path", ALL)
 def test_every_string_list_and_map_is_bounded(path: str) -> None:
-    assert not unbounded(NODES[path][0]), f"{path or 'the root'} has no limit: give it max_length"
+    assert not unbounded(ALL[path][0]), f"{path or 'the root'} has no limit: give it max_length"
 
 
-@pytest.mark.parametrize("path", NODES)
+@pytest.mark.parametrize("path", ALL)
 def test_schema_is_structural(path: str) -> None:
-    node, in_list = NODES[path]
+    node, in_list = ALL[path]
     assert not FORBIDDEN & node.keys()
     assert "anyOf" not in node or node.get("x-kubernetes-int-or-string")
     assert not (in_list and "default" in node), "defaults inside list items and maps break merging"
     assert node.get("default") not in ("", [], {}), "absence says it already"
 
 
-@pytest.mark.parametrize("path", [path for path in NODES if path and not path.endswith("[]")])
+@pytest.mark.parametrize("path", [path for path in ALL if path and not path.endswith("[]")])
 def test_every_field_is_described(path: str) -> None:
-    assert NODES[path][0].get("description", "").endswith((".", ".)")), f"{path} has no sentence of its own"
+    assert ALL[path][0].get("description", "").endswith((".", ".)")), f"{path} has no sentence of its own"
 
 
-@pytest.mark.parametrize("path", [path for path, (node, _) in NODES.items() if "x-kubernetes-validations" in node])
+@pytest.mark.parametrize("path", [path for path, (node, _) in ALL.items() if "x-kubernetes-validations" in node])
 def test_every_rule_tells_what_to_do(path: str) -> None:
-    for rule in NODES[path][0]["x-kubernetes-validations"]:
+    for rule in ALL[path][0]["x-kubernetes-validations"]:
         assert 20 < len(rule["message"]) < 250, rule
 
 
 def test_no_bare_pattern_reaches_a_user_except_for_quantities() -> None:
     assert {"quantity"} == {
         "quantity" if node.get("x-kubernetes-int-or-string") else path
-        for path, (node, _) in NODES.items()
+        for path, (node, _) in ALL.items()
         if "pattern" in node
     }
 
 
 def test_crd_is_far_below_the_limit_of_client_side_apply() -> None:
     assert len(json.dumps(CRD)) < 100 * 1024, "an annotation, and so `kubectl apply`, ends at 256 KiB"
-    assert len(artefacts()["crds/modeldeployments.yaml"]) < 100 * 1024
+    assert all(len(text) < 100 * 1024 for path, text in artefacts().items() if path.endswith(".yaml"))
+
+
+def test_a_policy_is_of_the_cluster_and_has_no_status_that_could_lie() -> None:
+    assert ("Cluster", ["mpol"]) == (POLICY["spec"]["scope"], POLICY["spec"]["names"]["shortNames"])
+    assert "subresources" not in POLICY["spec"]["versions"][0]
+    assert {"spec"} == POLICY_SCHEMA["properties"].keys()
 
 
 def test_names_subresources_and_columns() -> None:
@@ -145,12 +155,12 @@ def test_optional_structs_lists_and_numbers_become_structural() -> None:
     assert expected == structural_schema(Outer)
 
 
-@pytest.mark.parametrize("path", [path for path in NODES if path and not path.endswith("[]")])
+@pytest.mark.parametrize("path", [path for path in ALL if path and not path.endswith("[]")])
 def test_reference_names_every_field(path: str) -> None:
     parent, _, field = path.rpartition(".")
-    section = f"## {parent[1:]}\n"
+    section = f"## {parent.removeprefix('.')}\n"
     text = reference()
-    if parent:
+    if parent not in {"", "ModelPolicy"}:
         assert section in text
         assert f"| `{field}` |" in text.split(section, 1)[1].split("\n## ", 1)[0]
 

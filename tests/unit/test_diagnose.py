@@ -63,6 +63,38 @@ CASES = [
         (Type.WORKLOAD_AVAILABLE, "ConfigMapNotFound", 'configmap "corp-ca" not found', True),
     ),
     (
+        "a signer's ConfigMap is missing: the words of a projected volume",
+        make_pod(
+            state={"waiting": {"reason": "ContainerCreating"}},
+            warning='FailedMount: MountVolume.SetUp failed for volume "trust" : configmap "ci-pub" not found',
+        ),
+        (Type.WORKLOAD_AVAILABLE, "ConfigMapNotFound", 'configmap "ci-pub" not found', True),
+    ),
+    (
+        "a signer's ConfigMap lacks the key",
+        make_pod(
+            state={"waiting": {"reason": "ContainerCreating"}},
+            warning='FailedMount: MountVolume.SetUp failed for volume "trust" : configmap references non-existent config key: public.pem',
+        ),
+        (Type.WORKLOAD_AVAILABLE, "ConfigMapNotFound", "non-existent config key: public.pem", True),
+    ),
+    (
+        "the Secret with the keys is missing",
+        make_pod(
+            state={"waiting": {"reason": "ContainerCreating"}},
+            warning='FailedMount: MountVolume.SetUp failed for volume "kek" : secret "fraud-kek" not found',
+        ),
+        (Type.WORKLOAD_AVAILABLE, "SecretNotFound", 'secret "fraud-kek" not found', True),
+    ),
+    (
+        "no token for Vault",
+        make_pod(
+            state={"waiting": {"reason": "ContainerCreating"}},
+            warning='FailedMount: MountVolume.SetUp failed for volume "vault-token" : failed to fetch token: forbidden',
+        ),
+        (Type.WORKLOAD_AVAILABLE, "VolumeMountFailed", "failed to fetch token", True),
+    ),
+    (
         "killed at its memory limit",
         make_pod(
             state={"waiting": {"reason": "CrashLoopBackOff"}},

@@ -3,8 +3,9 @@
 import pytest
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
-from modelward_operator.api.parse import Invalid, parse
-from tests.specs import ACCEPTED, REFUSED, Bad, Good, model
+from modelward_operator.api.modelpolicy import ModelPolicySpec
+from modelward_operator.api.parse import Invalid, parse, parse_policy
+from tests.specs import ACCEPTED, ACCEPTED_POLICIES, REFUSED, REFUSED_POLICIES, Bad, Good, model, policy
 
 
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.reason)
@@ -15,6 +16,19 @@ def test_accepted(case: Good) -> None:
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.reason)
 def test_refused_with_the_rules_own_words(case: Bad) -> None:
     verdict = parse(model(case.spec))
+    assert isinstance(verdict, Invalid)
+    assert case.path in str(verdict)
+    assert case.bound or case.message in str(verdict)
+
+
+@pytest.mark.parametrize("case", ACCEPTED_POLICIES, ids=lambda case: case.reason)
+def test_policy_accepted(case: Good) -> None:
+    assert isinstance(parse_policy(policy(case.spec)), ModelPolicySpec)
+
+
+@pytest.mark.parametrize("case", REFUSED_POLICIES, ids=lambda case: case.reason)
+def test_policy_refused_with_the_rules_own_words(case: Bad) -> None:
+    verdict = parse_policy(policy(case.spec))
     assert isinstance(verdict, Invalid)
     assert case.path in str(verdict)
     assert case.bound or case.message in str(verdict)

@@ -15,6 +15,18 @@ metadata: {name: fraud}
 spec: {model: {uri: "s3://models/fraud/7/"}}
 """
 LONG = "f" * 51
+FLOOR = """
+apiVersion: modelward.dev/v1alpha1
+kind: ModelPolicy
+metadata: {name: floor}
+spec: {namespaceSelector: {matchLabels: {tier: prod}}, requireVerification: true}
+"""
+NAMESPACE = (
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: risk, labels: {tier: prod, modelward.dev/tenant: risk-eu}}\n"
+)
+SIGNED = GOOD.replace(
+    "spec: {", "spec: {security: {verification: {mode: Required, trust: [{name: ci, keyRef: {name: ci-pub}}]}}, "
+)
 
 
 def test_every_model_of_several_documents_is_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,6 +39,26 @@ def test_every_model_of_several_documents_is_planned(tmp_path: Path, capsys: pyt
         ("risk", "fraud"),
         ("risk", "spam"),
     }
+
+
+def test_what_lies_around_a_model_in_the_same_file_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text("---\n".join([NAMESPACE, FLOOR, GOOD, SIGNED.replace("fraud}", "signed}")]))
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
+    out = capsys.readouterr().out
+    assert "# PolicyViolated: ModelPolicy floor: spec.security.verification.mode must be Required\n" in out
+    made = [planned for planned in yaml.safe_load_all(out) if planned]
+    replicas = {o["metadata"]["name"]: o["spec"]["replicas"] for o in made if o["kind"] == "Deployment"}
+    assert replicas == {"fraud": 0, "signed": 1}
+    assert '"tenant":"risk-eu"' in out
+
+
+@pytest.mark.parametrize("labels", ["[a]", "7", "word"])
+def test_labels_that_are_none_select_nothing(labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(f"{NAMESPACE.replace('{tier: prod, modelward.dev/tenant: risk-eu}', labels)}---{FLOOR}---{GOOD}")
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
+    assert "PolicyViolated" not in capsys.readouterr().out
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +84,11 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         ("a name that is a number", GOOD.replace("name: fraud", "name: 7"), "metadata.name"),
         ("a name that is too long", GOOD.replace("name: fraud", f"name: {LONG}"), "metadata.name"),
         ("a namespace that is none", GOOD.replace("name: fraud", "name: fraud, namespace: [a]"), "metadata.namespace"),
+        (
+            "a policy beside it that is wrong",
+            f"{GOOD}---{FLOOR.replace('true', 'maybe')}",
+            "ModelPolicy floor: spec.requireVerification",
+        ),
         ("no spec", GOOD.replace("spec:", "specs:"), "spec.model: is required"),
         ("a spec that is a word", GOOD.split("spec:", maxsplit=1)[0] + "spec: serve\n", "spec: "),
         ("a field that is wrong", GOOD.replace("s3:", "ftp:"), "spec.model.uri: uri must be s3://"),

@@ -243,7 +243,7 @@ UNWRITTEN = Refusal("ConfigMap", "fraud-policy", "Unwritten", "apply ConfigMap: 
     [
         ("no answer is no refusal", [UNWRITTEN], [SERVES], ("Unknown", "ChildUnwritten")),
         ("a refusal is", [UNWRITTEN, REJECTED], [SERVES], ("False", "ChildRejected")),
-        ("what is known to be wrong stays known", [UNWRITTEN], [WRONG], ("False", "PodsNotReady")),
+        ("what is known to be wrong stays known", [UNWRITTEN], [WRONG], ("False", "DigestMismatch")),
     ],
 )
 def test_a_child_that_could_not_be_written(

@@ -60,3 +60,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [events]
   verbs: [list, create]
 {{- end -}}
+
+{{/* What the operator reads of the cluster as a whole, where it serves every namespace. */}}
+{{- define "modelward.clusterRules" -}}
+# Floors that administrators set, and the namespaces that they select by label; the tenant is a label as well.
+- apiGroups: [modelward.dev]
+  resources: [modelpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{/* Where it serves some namespaces only: each of these by itself, for its tenant. */}}
+{{- define "modelward.namespaceRules" -}}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end -}}

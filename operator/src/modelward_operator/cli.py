@@ -1,12 +1,13 @@
 """The command `modelward-operator`: `run` in the cluster, `plan` on anybody's machine.
 
-`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make.
+`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make. ModelPolicies,
+Namespaces and ConfigMaps in the same file count as what lies around the models.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import yaml
 
 from modelward_operator.api.crd import NAME_RULE
 from modelward_operator.api.modeldeployment import KIND, NAME_MAX_LENGTH
-from modelward_operator.api.parse import Invalid, parse
-from modelward_operator.facts import Given, Installation, Json, Key
+from modelward_operator.api.modelpolicy import POLICY_KIND
+from modelward_operator.api.parse import Invalid, parse, parse_policy
+from modelward_operator.facts import Given, Installation, Json, Key, Policy, Surroundings
+from modelward_operator.plan import names
 from modelward_operator.plan.draw import draw
 from modelward_operator.policies.rooms import rule
 
@@ -51,16 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plan(options: argparse.Namespace) -> int:
     try:
         text = sys.stdin.read() if options.filename == "-" else Path(options.filename).read_text(encoding="utf-8")
-        manifests = [m for m in yaml.safe_load_all(text) if isinstance(m, dict) and m.get("kind") == KIND]
+        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
     except OSError as error:
         return _wrong(options.filename, error.strerror, status=2)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         return _wrong(options.filename, f"not YAML: {error}")
+    manifests = [document for document in documents if document.get("kind") == KIND]
     if not manifests:
         return _wrong(options.filename, f"no {KIND} in it")
     status = 0
     for manifest in manifests:
-        status |= _print_plan(manifest, options)
+        status |= _print_plan(manifest, documents, options)
     return status
 
 
@@ -69,14 +73,18 @@ def _wrong(what: str, message: object, status: int = 1) -> int:
     return status
 
 
-def _print_plan(manifest: dict[str, Any], options: argparse.Namespace) -> int:
+def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: argparse.Namespace) -> int:
     metadata = manifest.get("metadata")
     name, namespace = (metadata.get("name"), metadata.get("namespace", "")) if isinstance(metadata, dict) else ("", "")
     if not isinstance(name, str) or len(name) > NAME_MAX_LENGTH or not NAME.fullmatch(name):
         return _wrong(options.filename, f"{NAME_RULE['message']}; it is {name!r}")
     if not isinstance(namespace, str):
         return _wrong(name, f"metadata.namespace must be text; it is {namespace!r}")
-    given = offline(manifest, options.namespace, Installation(options.operator_namespace, options.runtime_image))
+    installation = Installation(options.operator_namespace, options.runtime_image)
+    try:
+        given = offline(manifest, options.namespace, installation, documents)
+    except ValueError as wrong:
+        return _wrong(options.filename, wrong)
     spec = parse(manifest)
     if isinstance(spec, Invalid):
         for error in spec.errors:
@@ -91,8 +99,11 @@ def _print_plan(manifest: dict[str, Any], options: argparse.Namespace) -> int:
     return 0
 
 
-def offline(manifest: Json, namespace: str, installation: Installation) -> Given:
-    """Return the facts about a manifest that was never applied: nothing is live."""
+def offline(manifest: Json, namespace: str, installation: Installation, documents: Iterable[Json] = ()) -> Given:
+    """Return the facts about a manifest that was never applied: nothing is live, and `documents` lie around it.
+
+    Raises ValueError when a ModelPolicy among them is wrong.
+    """
     metadata = {"namespace": namespace, "uid": OFFLINE_UID, "generation": 1, **manifest.get("metadata", {})}
     return Given(
         key=Key(metadata["namespace"], metadata["name"]),
@@ -102,7 +113,31 @@ def offline(manifest: Json, namespace: str, installation: Installation) -> Given
         pods=(),
         installation=installation,
         now=datetime.now(UTC),
+        around=_around(metadata["namespace"], documents),
     )
+
+
+def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
+    labels: dict[str, str] = {names.NAMESPACE_NAME: namespace}
+    policies, trust = [], {}
+    for document in documents:
+        kind, metadata = document.get("kind"), document.get("metadata")
+        if not isinstance(metadata, dict):
+            continue
+        if kind == "Namespace" and metadata.get("name") == namespace:
+            labels |= _map(metadata.get("labels"))
+        elif kind == "ConfigMap" and metadata.get("namespace", namespace) == namespace:
+            trust[str(metadata.get("name"))] = {"data": _map(document.get("data"))}
+        elif kind == POLICY_KIND:
+            spec = parse_policy(document)
+            if isinstance(spec, Invalid):
+                raise ValueError(f"{POLICY_KIND} {metadata.get('name')}: {spec}")
+            policies.append(Policy(str(metadata.get("name")), spec))
+    return Surroundings(labels, tuple(policy for policy in policies if policy.spec.selects(labels)), trust)
+
+
+def _map(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from modelward_operator.api.modelpolicy import ModelPolicySpec
+
 Json = Mapping[str, Any]
 """A Kubernetes object, or a part of one, as JSON. Read only."""
 
@@ -51,6 +53,25 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """A ModelPolicy that selects the model's namespace."""
+
+    name: str
+    spec: ModelPolicySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies around a ModelDeployment and bears on it."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of its Namespace; empty where nothing of this model depends on them and they cost a request."""
+    policies: Sequence[Policy] = ()
+    trust: Mapping[str, Json] = field(default_factory=dict)
+    """The ConfigMaps that spec.security.verification.trust names, those that exist, by name; read only where a policy names signers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """Everything that one pass may know about one ModelDeployment."""
 
@@ -64,6 +85,7 @@ class Given:
     installation: Installation
     now: datetime
     """Aware, UTC."""
+    around: Surroundings = field(default_factory=Surroundings)
 
     @property
     def uid(self) -> str:

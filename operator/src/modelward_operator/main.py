@@ -82,7 +82,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _live(parts: Parts, stop: asyncio.Event) -> None:
     """Everything that runs for ever, as one: the first to fail ends all."""
-    await _wait_for_crd(parts.models)
+    await _wait_for_crds([*parts.models, *parts.policies])
     namespaces = parts.settings.watch_namespaces
     handlers = registry(
         parts.doorbell,
@@ -151,19 +151,19 @@ async def _pass(parts: Parts, key: Key) -> str:
     return "requeued"
 
 
-async def _wait_for_crd(models: Iterable[Stream]) -> None:
-    """List the ModelDeployments once; without their CRD there is nothing to do but wait for it."""
-    while True:
-        try:
-            for stream in models:
+async def _wait_for_crds(streams: Iterable[Stream]) -> None:
+    """List what users write, once; without their CRDs there is nothing to do but wait for them."""
+    for stream in streams:
+        while True:
+            try:
                 await stream.list()
-        except NotFound:
-            logger.warning("waiting for the CRD modeldeployments.modelward.dev")
-        except Unreadable as error:
-            logger.warning("waiting for the API server", extra={"error": str(error)})
-        else:
-            return
-        await asyncio.sleep(2.0)
+            except NotFound:
+                logger.warning("waiting for the CRD", extra={"crd": stream.crd})
+            except Unreadable as error:
+                logger.warning("waiting for the API server", extra={"error": str(error)})
+            else:
+                break
+            await asyncio.sleep(2.0)
 
 
 async def _relist(parts: Parts) -> None:

@@ -4,6 +4,7 @@ Called by main.py, which runs them. Nothing runs here, and nothing is decided.
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import aiohttp
 
 from modelward_operator.cluster.adapter import KubernetesCluster
 from modelward_operator.cluster.apply import Applier
+from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.gather import Gatherer
-from modelward_operator.cluster.kinds import CHILDREN, MODEL, OBSERVED, Resource
+from modelward_operator.cluster.kinds import CHILDREN, MODEL, NAMESPACE, OBSERVED, POLICY, Resource
 from modelward_operator.cluster.lease import Lease
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.cluster.store import Store, key_of
@@ -49,7 +51,10 @@ class Parts:
     client: Client
     lease: Lease
     models: tuple[Stream, ...]
+    policies: tuple[Stream, ...]
+    """Of ModelPolicies; empty where the operator serves some namespaces only: it may not read what is the cluster's."""
     streams: tuple[Stream, ...]
+    """All that run from the start, those of the policies among them."""
     cluster: Cluster
 
     def doorbell(self, event: str | None, obj: Json) -> None:
@@ -99,6 +104,9 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(client.close)
         stack.push_async_callback(lease_client.close)
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        follow = functools.partial(_follow, client=client, store=store, queue=queue, metrics=metrics, settings=settings)
+        around = follow([NAMESPACE]) if settings.clusterwide else ()
+        policies = follow([POLICY]) if settings.clusterwide else ()
         parts = Parts(
             settings=settings,
             metrics=metrics,
@@ -106,8 +114,9 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
             queue=queue,
             client=client,
             lease=lease,
-            models=_follow([MODEL], client, store, queue, metrics, settings),
-            streams=_follow([*CHILDREN, *OBSERVED], client, store, queue, metrics, settings, labels=OURS),
+            models=follow([MODEL]),
+            policies=policies,
+            streams=(*follow([*CHILDREN, *OBSERVED], labels=OURS), *around, *policies),
             cluster=_cluster(client, store, settings, session),
         )
         # A follower's keys wait on purpose: only a leader's queue says something.
@@ -120,6 +129,7 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 def _follow(
     resources: Iterable[Resource],
+    *,
     client: Client,
     store: Store,
     queue: WorkQueue[Key],
@@ -129,14 +139,16 @@ def _follow(
 ) -> tuple[Stream, ...]:
     """Return a stream for each kind and namespace that rings the queue."""
 
-    def ring(key: Key, live: bool) -> None:
+    def add(key: Key, live: bool) -> None:
         queue.add(key, Priority.LIVE if live else Priority.ROUTINE)
+
+    bells = Bells(store, add)
 
     def failed() -> None:
         metrics.errors.labels("watch").inc()
 
     return tuple(
-        Stream(client, store, resource, ring, namespace=namespace, labels=labels, failed=failed)
+        Stream(client, store, resource, bells.ring, namespace=namespace, labels=labels, failed=failed)
         for resource in resources
         for namespace in settings.watch_namespaces or ("",)
     )
@@ -145,7 +157,7 @@ def _follow(
 def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.ClientSession) -> Cluster:
     installation = Installation(settings.namespace, settings.runtime_image)
     return KubernetesCluster(
-        Gatherer(client, store, installation, session),
+        Gatherer(client, store, installation, session, clusterwide=settings.clusterwide),
         Applier(client, store),
         StatusWriter(client, store),
         Teller(client, settings.identity),

@@ -7,11 +7,12 @@ not fit together is not resolved by order either: bounds that leave no number an
 verdicts of their own, found by `settle`.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
 NO_LIMIT: Final = 2**31 - 1
 
@@ -21,6 +22,12 @@ class Slot(StrEnum):
 
     INGRESS = "ingress"
     """NetworkPolicy: a namespace whose pods may connect to the endpoint. Name and value: the namespace."""
+    BOOT = "boot.json"
+    """A section of boot.json. Name: the section; value: its JSON."""
+    VOLUME = "volume"
+    """A read-only volume of the pods. Name: the volume; value: JSON with the volume's `source` and its `mountPath`."""
+    CREDENTIALS = "credentials"
+    """Credentials in the pods' environment. Name: whose (`AWS`); value: the Secret."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,6 +83,14 @@ class Ruling:
     def names(self, slot: Slot) -> list[str]:
         """Return the names that were added to `slot`, sorted."""
         return sorted(a.name for a in self.additions if a.slot is slot)
+
+    def values(self, slot: Slot) -> dict[str, str]:
+        """Return the values that were added to `slot` by name. Of a contradiction one is left: it is a denial anyway."""
+        return {a.name: a.value for a in sorted(self.additions, reverse=True) if a.slot is slot}
+
+    def parts(self, slot: Slot) -> dict[str, Any]:
+        """Return the values that were added to `slot` by name, read as JSON."""
+        return {name: json.loads(value) for name, value in sorted(self.values(slot).items())}
 
 
 def settle(rulings: Iterable[Ruling]) -> Ruling:

@@ -45,6 +45,11 @@ class Settings:
     health_port: int = 8080
     metrics_port: int = 9090
 
+    @property
+    def clusterwide(self) -> bool:
+        """True when every namespace is served, with the right to read what is the cluster's."""
+        return not self.watch_namespaces
+
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from `environ`; raises `BadSettings` with every error."""

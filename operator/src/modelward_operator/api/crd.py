@@ -1,4 +1,4 @@
-"""Derive the CustomResourceDefinition from the typed kind: what Python checks is what the API server checks.
+"""Derive the CustomResourceDefinitions from the typed kinds: what Python checks is what the API server checks.
 
 Called by `generate.py`, which writes `crds/`, and by tests. Pure: a model class in, a dict out. It must not know any field by
 name; what a field needs beyond pydantic's JSON schema it says itself with a marker of `types.py`.
@@ -8,7 +8,7 @@ stay where they are short and certain: at a leaf, outside lists. An absent struc
 none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from modelward_operator.api.modeldeployment import (
@@ -19,13 +19,14 @@ from modelward_operator.api.modeldeployment import (
     VERSION,
     ModelDeploymentSpec,
 )
+from modelward_operator.api.modelpolicy import POLICY_KIND, POLICY_PLURAL, ModelPolicySpec
 from modelward_operator.api.status import ModelDeploymentStatus
 from modelward_operator.api.types import Struct
 
 Schema = dict[str, Any]
 
-SINGULAR: Final = "modeldeployment"
 SHORT_NAME: Final = "mdep"
+POLICY_SHORT_NAME: Final = "mpol"
 
 NAME_RULE: Final = {
     "rule": f"self.metadata.name.size() <= {NAME_MAX_LENGTH} && self.metadata.name.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$')",
@@ -54,54 +55,73 @@ PRINTER_COLUMNS: Final = (
 )
 
 
+POLICY_COLUMNS: Final = (
+    {"name": "Encryption", "type": "boolean", "jsonPath": ".spec.requireEncryption"},
+    {"name": "Verification", "type": "boolean", "jsonPath": ".spec.requireVerification"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Namespaces", "type": "string", "jsonPath": ".spec.namespaceSelector.matchLabels", "priority": 1},
+    {"name": "Prefixes", "type": "string", "jsonPath": ".spec.allowedUriPrefixes", "priority": 1},
+)
+
+
 def modeldeployment_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition of ModelDeployment, a fresh value."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": SINGULAR,
-                "shortNames": [SHORT_NAME],
-                "categories": ["all", "ml"],
-            },
-            "scope": "Namespaced",
-            "versions": [_version()],
+    schema = {
+        "type": "object",
+        "description": "One ONNX model, served: where it is, how it runs and who may reach it.",
+        "required": ["spec"],
+        "properties": {
+            "spec": structural_schema(ModelDeploymentSpec),
+            "status": structural_schema(ModelDeploymentStatus),
         },
+        "x-kubernetes-validations": [dict(NAME_RULE)],
+    }
+    scale = {
+        "specReplicasPath": ".spec.scaling.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    names = _names(KIND, PLURAL, SHORT_NAME) | {"categories": ["all", "ml"]}
+    return _crd(names, "Namespaced", PRINTER_COLUMNS, schema, {"subresources": {"status": {}, "scale": scale}})
+
+
+def modelpolicy_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of ModelPolicy, a fresh value. It has no status: the ModelDeployments tell."""
+    schema = {
+        "type": "object",
+        "description": "Floors that every ModelDeployment of the selected namespaces must meet, or it does not serve.",
+        "required": ["spec"],
+        "properties": {"spec": structural_schema(ModelPolicySpec)},
+    }
+    return _crd(_names(POLICY_KIND, POLICY_PLURAL, POLICY_SHORT_NAME), "Cluster", POLICY_COLUMNS, schema, {})
+
+
+def _names(kind: str, plural: str, short: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": kind.lower(),
+        "shortNames": [short],
     }
 
 
-def _version() -> dict[str, Any]:
-    return {
+def _crd(
+    names: dict[str, Any], scope: str, columns: Iterable[Mapping[str, Any]], schema: Schema, more: Schema
+) -> dict[str, Any]:
+    version = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "additionalPrinterColumns": [dict(column) for column in PRINTER_COLUMNS],
-        "subresources": {
-            "status": {},
-            "scale": {
-                "specReplicasPath": ".spec.scaling.replicas",
-                "statusReplicasPath": ".status.replicas",
-                "labelSelectorPath": ".status.selector",
-            },
-        },
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "description": "One ONNX model, served: where it is, how it runs and who may reach it.",
-                "required": ["spec"],
-                "properties": {
-                    "spec": structural_schema(ModelDeploymentSpec),
-                    "status": structural_schema(ModelDeploymentStatus),
-                },
-                "x-kubernetes-validations": [dict(NAME_RULE)],
-            }
-        },
+        "additionalPrinterColumns": [dict(column) for column in columns],
+        "schema": {"openAPIV3Schema": schema},
+        **more,
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names['plural']}.{GROUP}"},
+        "spec": {"group": GROUP, "names": names, "scope": scope, "versions": [version]},
     }
 
 

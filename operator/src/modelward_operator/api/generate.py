@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-from modelward_operator.api.crd import modeldeployment_crd
+from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd
 from modelward_operator.api.reference import Words, reference
 from modelward_operator.status import conditions
 
@@ -25,7 +25,7 @@ WORDS: Final = (
     Words("Reasons", "Of the operator's own.", conditions.REASONS.items()),
     Words(
         "Reasons of a failed load",
-        "As the pods report it, in ModelAvailable, ModelVerified and Ready.",
+        "As the pods report it, in ModelAvailable, ModelVerified, ModelDecrypted and Ready.",
         conditions.LOAD_FAILURES.items(),
     ),
 )
@@ -33,10 +33,14 @@ WORDS: Final = (
 
 def artefacts() -> Mapping[str, str]:
     """Return the text of each generated file by its path below the repository's root."""
-    crd = BANNER + yaml.safe_dump(modeldeployment_crd(), sort_keys=True, width=120, allow_unicode=True)
+    crds = {
+        f"{crd['spec']['names']['plural']}.yaml": BANNER
+        + yaml.safe_dump(crd, sort_keys=True, width=120, allow_unicode=True)
+        for crd in (modeldeployment_crd(), modelpolicy_crd())
+    }
     return {
-        "crds/modeldeployments.yaml": crd,
+        **{f"crds/{name}": text for name, text in crds.items()},
         # The chart's own copy: a chart cannot read files outside of itself.
-        "helm/modelward/files/crds/modeldeployments.yaml": crd,
+        **{f"helm/modelward/files/crds/{name}": text for name, text in crds.items()},
         "crds/README.md": reference(WORDS),
     }

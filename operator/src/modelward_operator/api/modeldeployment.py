@@ -11,7 +11,18 @@ from typing import Annotated, Final
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from modelward_operator.api.quantity import amount
-from modelward_operator.api.types import ListedBy, Matches, NamespaceName, ObjectName, Quantity, Rule, Struct
+from modelward_operator.api.security import Security
+from modelward_operator.api.types import (
+    ListedBy,
+    LocalObjectRef,
+    Matches,
+    ObjectKey,
+    ObjectName,
+    Quantity,
+    Region,
+    Rule,
+    Struct,
+)
 
 GROUP: Final = "modelward.dev"
 VERSION: Final = "v1alpha1"
@@ -47,12 +58,6 @@ ModelWord = Matches(
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
     "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL",
 )
-
-
-class LocalObjectRef(Struct):
-    """Names an object of the same namespace."""
-
-    name: ObjectName = Field(description="Name of the object, in the ModelDeployment's own namespace.")
 
 
 class Storage(Struct):
@@ -91,14 +96,9 @@ class Storage(Struct):
         description="URL of an S3-compatible store. Absent: AWS.",
         examples=["https://minio.storage.svc:9000"],
     )
-    region: (
-        Annotated[
-            str,
-            StringConstraints(min_length=1, max_length=63),
-            Matches(r"^[a-z0-9-]+$", "region must be lower-case letters, digits and -, for example eu-central-1"),
-        ]
-        | None
-    ) = Field(default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"])
+    region: Region | None = Field(
+        default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"]
+    )
 
 
 class Model(Struct):
@@ -160,11 +160,7 @@ class SecretKeyRef(Struct):
     """Names one key of a Secret of the same namespace."""
 
     name: ObjectName = Field(description="Name of the Secret.")
-    key: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=253),
-        Matches(r"^[-._a-zA-Z0-9]+$", "key must be a key of a Secret: letters, digits, -, _ and ."),
-    ] = Field(description="Key in the Secret.")
+    key: ObjectKey = Field(description="Key in the Secret.")
 
 
 class EnvSource(Struct):
@@ -382,30 +378,20 @@ class Rollout(Struct):
     )
 
 
-class AllowedPeer(Struct):
-    """A namespace whose pods may connect."""
-
-    namespace: NamespaceName = Field(description="Name of the namespace.")
-
-
-class NetworkPolicyRules(Struct):
-    """Who may connect to the endpoint."""
-
-    allow_from: Annotated[list[AllowedPeer], Field(max_length=64), ListedBy("namespace")] = Field(
-        default=[], description="Namespaces whose pods may connect, beside the ModelDeployment's own."
-    )
-
-
-class Security(Struct):
-    """What protects the endpoint."""
-
-    network_policy: NetworkPolicyRules | None = Field(
-        default=None, description="Who may connect. Absent: the pods of the own namespace only."
-    )
-
-
 class ModelDeploymentSpec(Struct):
     """The desired state of one served model."""
+
+    rules = (
+        Rule(
+            "!(has(self.model.storage) && has(self.model.storage.secretRef) && has(self.security) && "
+            "has(self.security.encryption) && has(self.security.encryption.keyRef) && "
+            "has(self.security.encryption.keyRef.awsKms) && has(self.security.encryption.keyRef.awsKms.secretRef)) || "
+            "self.model.storage.secretRef.name == self.security.encryption.keyRef.awsKms.secretRef.name",
+            lambda it: len(set(_aws_secrets(it))) <= 1,
+            "model.storage.secretRef and security.encryption.keyRef.awsKms.secretRef fill the same variables of the pod: "
+            "leave one of them out, or name the same Secret",
+        ),
+    )
 
     suspend: StrictBool = Field(
         default=False, description="True: no pods, until it is false again. Everything else is kept."
@@ -419,4 +405,11 @@ class ModelDeploymentSpec(Struct):
     scheduling: Scheduling = Field(default=Scheduling(), description="Where the pods may run.")
     scaling: Scaling = Field(default=Scaling(), description="How many replicas.")
     rollout: Rollout = Field(default=Rollout(), description="How a new revision replaces the old one.")
-    security: Security = Field(default=Security(), description="What protects the endpoint.")
+    security: Security = Field(default=Security(), description="What protects the model and its endpoint.")
+
+
+def _aws_secrets(spec: ModelDeploymentSpec) -> list[str]:
+    storage, encryption = spec.model.storage, spec.security.encryption
+    kms = encryption.key_ref.aws_kms if encryption and encryption.key_ref else None
+    refs = (storage.secret_ref if storage else None, kms.secret_ref if kms else None)
+    return [ref.name for ref in refs if ref]

@@ -1,17 +1,21 @@
-"""Parse a raw ModelDeployment: a typed value, or every field error at once with its path.
+"""Parse a raw ModelDeployment or ModelPolicy: a typed value, or every field error at once with its path.
 
-Called by `reconcile.py` for live objects and by `cli.py` for manifests. The API server has usually refused what is wrong
+Called by `reconcile.py` and `cluster/` for live objects and by `cli.py` for manifests. The API server has usually refused what is wrong
 already; objects stored under an older schema come here unchecked, so this never trusts the server's word.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.modelpolicy import ModelPolicySpec, NamespaceSelector
+from modelward_operator.api.types import Struct
+
+S = TypeVar("S", bound=Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,25 @@ class Invalid:
 
 def parse(raw: Mapping[str, Any]) -> ModelDeploymentSpec | Invalid:
     """Return the spec of a raw ModelDeployment, or all of its field errors, ordered by path."""
+    return _parse(ModelDeploymentSpec, raw)
+
+
+def parse_policy(raw: Mapping[str, Any]) -> ModelPolicySpec | Invalid:
+    """Return the spec of a raw ModelPolicy, or all of its field errors, ordered by path."""
+    return _parse(ModelPolicySpec, raw)
+
+
+def may_select(raw: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """True unless a raw ModelPolicy, whatever else is wrong with it, clearly holds for other namespaces than one with these labels."""
     try:
-        return ModelDeploymentSpec.model_validate(raw.get("spec") or {})
+        return NamespaceSelector.model_validate((raw.get("spec") or {}).get("namespaceSelector")).selects(labels)
+    except ValidationError:
+        return True
+
+
+def _parse(kind: type[S], raw: Mapping[str, Any]) -> S | Invalid:
+    try:
+        return kind.model_validate(raw.get("spec") or {})
     except ValidationError as error:
         return Invalid(tuple(sorted((_field_error(e) for e in error.errors(include_url=False)), key=str)))
 

@@ -44,6 +44,19 @@ class ModelStatus(Struct):
         default=None, description="Its first 12 digits, for the table of kubectl get."
     )
     version: ShortText | None = Field(default=None, description="Version that the endpoint reports.")
+    signer: ShortText | None = Field(
+        default=None, description="Who signed it, as security.verification.trust names the key."
+    )
+    signer_fingerprint: ShortText | None = Field(
+        default=None,
+        description="SHA-256 of the signer's public key as DER, as ModelPolicy.spec.trustedSigners lists it.",
+    )
+    encrypted: bool | None = Field(default=None, description="True when the model was sealed. Absent when it was not.")
+    key_id: ShortText | None = Field(default=None, description="ID of the key-encryption key that opened it.")
+    key_version: ShortText | None = Field(default=None, description="Version of that key.")
+    verified_time: Time | None = Field(
+        default=None, description="When the pod verified it.", json_schema_extra={"format": "date-time"}
+    )
     size_bytes: int | None = Field(default=None, ge=0, description="Size of the stored model.")
     execution_provider: ShortText | None = Field(
         default=None, description="What computes: CPUExecutionProvider or CUDAExecutionProvider."

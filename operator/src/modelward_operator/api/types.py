@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
@@ -149,3 +150,24 @@ NamespaceName = Annotated[
     ),
 ]
 """The name of a namespace."""
+
+
+ObjectKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Matches(r"^[-._a-zA-Z0-9]+$", "key must be a key of a Secret or ConfigMap: letters, digits, -, _ and ."),
+]
+"""A key in the data of a Secret or a ConfigMap."""
+
+Region = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    Matches(r"^[a-z0-9-]+$", "region must be lower-case letters, digits and -, for example eu-central-1"),
+]
+"""A region of AWS, or of a store that speaks like it."""
+
+
+class LocalObjectRef(Struct):
+    """Names an object of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the object, in the ModelDeployment's own namespace.")

@@ -3,6 +3,7 @@
     store ──▶ ModelDeployment, children, ReplicaSets, pods
     pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
     API ────▶ the newest Warning event of a pod that waits without a telling reason
+    surroundings.py ─▶ the namespace's labels, the policies over it, the public keys that the model trusts
 
 Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
 Unreadable, so that nothing is made or pruned on half the facts.
@@ -20,6 +21,7 @@ import aiohttp
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
 from modelward_operator.cluster.store import Store
+from modelward_operator.cluster.surroundings import Surveyor
 from modelward_operator.errors import OperatorError, Unreadable
 from modelward_operator.facts import Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
@@ -40,7 +42,10 @@ SILENT_REASONS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 class Gatherer:
-    """Reads facts through one store, one client and one HTTP session. `now` and `clock` are injected for tests."""
+    """Reads facts through one store, one client and one HTTP session. `now` and `clock` are injected for tests.
+
+    `clusterwide` says that the store holds Namespaces and ModelPolicies as well.
+    """
 
     def __init__(
         self,
@@ -52,9 +57,11 @@ class Gatherer:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         admin_port: int = names.ADMIN_PORT,
+        clusterwide: bool = False,
     ) -> None:
         self._client, self._store, self._installation, self._session = client, store, installation, session
         self._now, self._clock, self._admin_port = now, clock, admin_port
+        self._surveyor = Surveyor(client, store, clusterwide=clusterwide, clock=clock)
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
         self._reports: dict[str, tuple[float, Json]] = {}  # by container ID
@@ -68,6 +75,7 @@ class Gatherer:
             return None
         now = self._now()
         pods = await asyncio.gather(*(self._pod(pod, now) for pod in self._store.of_model(key, [POD.kind])))
+        around = await self._surveyor.read(key, raw)
         # Only now the rest: while the reports were read, children may have changed.
         raw = self._store.read(MODEL.kind, key.namespace, key.name) or raw
         return Given(
@@ -78,6 +86,7 @@ class Gatherer:
             pods=tuple(pods),
             installation=self._installation,
             now=now,
+            around=around,
         )
 
     async def _pod(self, raw: Json, now: datetime) -> Pod:

@@ -30,6 +30,8 @@ class Resource:
 
 
 MODEL: Final = Resource("ModelDeployment", "modelward.dev", "v1alpha1", "modeldeployments")
+POLICY: Final = Resource("ModelPolicy", "modelward.dev", "v1alpha1", "modelpolicies")
+NAMESPACE: Final = Resource("Namespace", "", "v1", "namespaces")
 POD: Final = Resource("Pod", "", "v1", "pods")
 REPLICA_SET: Final = Resource("ReplicaSet", "apps", "v1", "replicasets")
 DEPLOYMENT: Final = Resource("Deployment", "apps", "v1", "deployments")
@@ -49,4 +51,10 @@ CHILDREN: Final = (
 OBSERVED: Final = (REPLICA_SET, POD)
 """What the children's controllers make, watched to tell the status."""
 
-BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, EVENT, LEASE)}
+SURROUNDINGS: Final = (NAMESPACE, POLICY)
+"""What lies around a model and bears on it. Of the cluster, so watched only where the operator serves every namespace."""
+
+CONFIG_MAP: Final = CHILDREN[1]
+"""Also what a trusted signer's public key is read from."""
+
+BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, EVENT, LEASE)}

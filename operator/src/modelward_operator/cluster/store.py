@@ -20,11 +20,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelward_operator.cluster.kinds import MODEL, NAMESPACE, POLICY, SURROUNDINGS
 from modelward_operator.facts import Json, Key
 from modelward_operator.plan.names import MODEL_LABEL
 
 REMEMBERED: Final = 600.0
 """Seconds for which a deletion is remembered: longer than any answer or event can be under way."""
+
+OF_THE_CLUSTER: Final = frozenset(resource.kind for resource in SURROUNDINGS)
+"""Kinds that belong to no model: their key is their own."""
+
+WRITTEN: Final = frozenset({MODEL.kind, POLICY.kind})
+"""Kinds that users write."""
 
 Ref = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -65,6 +72,8 @@ class Store:
         self._records: dict[Ref, _Record] = {}
         self._gone: dict[Ref, _Grave] = {}  # insertion order is age
         self._by_model: defaultdict[Key, set[Ref]] = defaultdict(set)
+        self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """By kind and namespace, for what users write: it is looked up by namespace, not by model."""
         self._owed: set[tuple[str, str]] = set()
 
     # ---- feeding
@@ -83,6 +92,8 @@ class Store:
             version, obj["metadata"].get("uid", ""), _model(obj), self._clock(), _compact(obj)
         )
         self._by_model[Key(ref[1], record.model)].add(ref)
+        if ref[0] in WRITTEN:
+            self._names[ref[:2]].add(ref[2])
         self._gone.pop(ref, None)
         return True
 
@@ -110,7 +121,7 @@ class Store:
         """
         present = set(objects)
         lost = [
-            (ref, Key(ref[1], record.model))
+            (ref, _key(ref, record.model))
             for ref, record in self._records.items()
             if ref[0] == kind and scope in {"", ref[1]} and ref not in present and record.version <= version
         ]
@@ -152,9 +163,18 @@ class Store:
         record = self._records.get(ref)
         return record.heard if record else float("-inf")
 
-    def models(self) -> list[Key]:
-        """Return the keys of all ModelDeployments."""
-        return [Key(ref[1], ref[2]) for ref in self._records if ref[0] == "ModelDeployment"]
+    def policies(self) -> list[dict[str, Any]]:
+        """Return fresh copies of all ModelPolicies, sorted by name."""
+        names = self._names.get((POLICY.kind, ""), ())
+        return [_expand(self._records[POLICY.kind, "", name]) for name in sorted(names)]
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that hold ModelDeployments."""
+        return sorted(namespace for kind, namespace in self._names if kind == MODEL.kind)
+
+    def models_in(self, namespace: str) -> list[Key]:
+        """Return the keys of the ModelDeployments of a namespace."""
+        return [Key(namespace, name) for name in sorted(self._names.get((MODEL.kind, namespace), ()))]
 
     def sizes(self) -> Mapping[str, int]:
         """Return the number of objects per kind."""
@@ -181,6 +201,10 @@ class Store:
         self._by_model[key].discard(ref)
         if not self._by_model[key]:
             del self._by_model[key]
+        if ref[0] in WRITTEN:
+            self._names[ref[:2]].discard(ref[2])
+            if not self._names[ref[:2]]:
+                del self._names[ref[:2]]
 
     def _expire(self) -> None:
         limit = self._clock() - REMEMBERED
@@ -192,8 +216,12 @@ class Store:
 
 
 def key_of(obj: Json) -> Key:
-    """Return the key to ring for when this object changes."""
-    return Key(obj["metadata"].get("namespace", ""), _model(obj))
+    """Return the key to ring for when this object changes: its model's, or its own where it belongs to none."""
+    return _key(ref_of(obj), _model(obj))
+
+
+def _key(ref: Ref, model: str) -> Key:
+    return Key("", ref[2], ref[0]) if ref[0] in OF_THE_CLUSTER else Key(ref[1], model)
 
 
 def _model(obj: Json) -> str:
@@ -206,10 +234,16 @@ def _version(obj: Json) -> int:
 
 
 def _compact(obj: Json) -> bytes:
-    """Leave out what no pass reads: managedFields, and of pods and ReplicaSets all of the spec but what keeps a ConfigMap alive."""
+    """Leave out what no pass reads.
+
+    That is managedFields; of a Namespace all but the labels; of pods and ReplicaSets all of the spec but what keeps a ConfigMap alive.
+    """
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     trimmed: dict[str, Any] = {**obj, "metadata": meta}
-    if obj["kind"] == "Pod":
+    if obj["kind"] == NAMESPACE.kind:
+        meta = {name: value for name, value in meta.items() if name != "annotations"}
+        trimmed = {"kind": NAMESPACE.kind, "metadata": meta}
+    elif obj["kind"] == "Pod":
         trimmed["spec"] = _pod_spec(obj.get("spec", {}))
     elif obj["kind"] == "ReplicaSet":
         spec = obj.get("spec", {})

@@ -27,7 +27,7 @@ from modelward_operator.errors import OperatorError
 from modelward_operator.facts import Json, Key
 
 Ring = Callable[[Key, bool], None]
-"""Takes the key of a model, and whether it is news from a watch (True) or part of a listing (False)."""
+"""Takes the key of a model, or of what is no model's, and whether it is news from a watch (True) or part of a listing (False)."""
 
 PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while the API server does not answer, with jitter."""
@@ -64,6 +64,11 @@ class Stream:
     def kind(self) -> str:
         """The kind that this stream follows."""
         return self._resource.kind
+
+    @property
+    def crd(self) -> str:
+        """The name of the kind's CustomResourceDefinition, for a kind that has one."""
+        return f"{self._resource.plural}.{self._resource.group}"
 
     async def run(self) -> None:
         """Follow for ever."""

@@ -10,13 +10,14 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
 from modelward_operator.plan.uri import split_pvc
+from modelward_operator.rulings import Ruling, Slot
 
 API_VERSION = "runtime/v1"
 
 
-def boot_config(given: Given, spec: ModelDeploymentSpec) -> Json:
+def boot_config(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Json:
     """Return the immutable ConfigMap with boot.json, named by its content."""
-    boot = names.canonical_json(_boot(given, spec))
+    boot = names.canonical_json(_boot(given, spec) | ruling.parts(Slot.BOOT))
     name = names.boot_config_name(given.key.name, names.fingerprint(boot))
     return names.child(given, "v1", "ConfigMap", name, immutable=True, data={"boot.json": boot})
 

@@ -8,9 +8,12 @@ from modelward_operator.plan import names
 from modelward_operator.plan.pod import pod_template
 from modelward_operator.plan.replicas import Replicas
 from modelward_operator.plan.rollout import deployment_strategy, strategy_in_use
+from modelward_operator.rulings import Ruling
 
 
-def deployment(given: Given, spec: ModelDeploymentSpec, replicas: Replicas, boot_config_name: str) -> Json:
+def deployment(
+    given: Given, spec: ModelDeploymentSpec, ruling: Ruling, replicas: Replicas, boot_config_name: str
+) -> Json:
     """Return the Deployment; `spec.replicas` is left out while somebody else owns it."""
     inputs = _template_inputs(spec)
     image = spec.runtime.image or _kept_image(given, inputs) or given.installation.runtime_image
@@ -19,7 +22,7 @@ def deployment(given: Given, spec: ModelDeploymentSpec, replicas: Replicas, boot
         "strategy": deployment_strategy(strategy_in_use(given, spec)),
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": spec.runtime.startup_timeout_seconds + 120,
-        "template": pod_template(given, spec, image, boot_config_name),
+        "template": pod_template(given, spec, ruling, image, boot_config_name),
     }
     if replicas.owned is not None:
         body["replicas"] = replicas.owned
@@ -36,7 +39,10 @@ def image_of(deployment: Json) -> str:
 
 def _template_inputs(spec: ModelDeploymentSpec) -> str:
     parts = {"model", "runtime", "resources", "accelerator", "scheduling"}
-    return names.fingerprint(spec.model_dump(mode="json", include=parts, exclude_defaults=True))[:16]
+    inputs = spec.model_dump(mode="json", include=parts, exclude_defaults=True)
+    # A runtime that was chosen before a model was sealed may not know how to open one.
+    inputs |= spec.security.model_dump(mode="json", include={"encryption", "verification"}, exclude_defaults=True)
+    return names.fingerprint(inputs)[:16]
 
 
 def _kept_image(given: Given, inputs: str) -> str:

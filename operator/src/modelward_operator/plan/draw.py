@@ -19,14 +19,14 @@ from modelward_operator.rulings import Ruling
 def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     """Return the children in the order in which they are applied: what pods need comes before the pods."""
     replicas = replicas_for(given, ruling)
-    boot = boot_config(given, spec)
+    boot = boot_config(given, spec, ruling)
     objects: list[Json] = [
         service_account(given),  # the pods' identity
         boot,  # what to load and how to serve: a change rolls the pods
         policy_config(given),  # what is enforced live
         network_policy(given, ruling),  # closed before the first pod runs
         service(given),  # the address
-        deployment(given, spec, replicas, boot["metadata"]["name"]),  # the pods
+        deployment(given, spec, ruling, replicas, boot["metadata"]["name"]),  # the pods
     ]
     if replicas.expected >= 2:
         objects.append(pod_disruption_budget(given))  # a drain takes one replica at a time

@@ -16,6 +16,8 @@ HANDOVER_MANAGER: Final = "modelward-handover"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "modelward"
 MODEL_LABEL: Final = f"{GROUP}/model"
+TENANT_LABEL: Final = f"{GROUP}/tenant"
+"""On a Namespace: the tenant that sealed models of it are bound to. The chart's admission policy lets only administrators set it."""
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 APPLIED: Final = f"{GROUP}/applied"
@@ -37,6 +39,12 @@ CONTAINER: Final = "runtime"
 BOOT_DIR: Final = "/etc/modelward/boot"
 POLICY_DIR: Final = "/etc/modelward/policy"
 CA_DIR: Final = "/etc/modelward/ca"
+KEK_DIR: Final = "/etc/modelward/kek"
+TRUST_DIR: Final = "/etc/modelward/trust"
+VAULT_CA_DIR: Final = "/etc/modelward/vault-ca"
+VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
+VAULT_TOKEN_SECONDS: Final = 600
+"""The shortest life that the API server gives a token; the kubelet renews it in time."""
 MODEL_DIR: Final = "/mnt/model"
 CACHE_DIR: Final = "/var/lib/modelward"
 USER_ID: Final = 65532
@@ -55,6 +63,11 @@ CHILD_KINDS: Final = (
     "Deployment",
 )
 """Kinds that the plan may hold; RBAC, watches and pruning follow this list."""
+
+
+def tenant(given: Given) -> str:
+    """Return the tenant that the namespace belongs to: the cluster's word, never the model's."""
+    return given.around.labels.get(TENANT_LABEL) or given.key.namespace
 
 
 def policy_config_name(name: str) -> str:

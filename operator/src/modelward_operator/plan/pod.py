@@ -11,13 +11,14 @@ from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
 from modelward_operator.plan.quantity import canonical
 from modelward_operator.plan.uri import split_pvc
+from modelward_operator.rulings import Ruling, Slot
 
 
-def pod_template(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: str) -> Json:
+def pod_template(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, boot_config_name: str) -> Json:
     """Return the template, marked with the hash of itself."""
     template: dict[str, Any] = {
         "metadata": {"labels": {**names.selector(given.key.name), "app.kubernetes.io/name": given.key.name}},
-        "spec": _pod(given, spec, image, boot_config_name),
+        "spec": _pod(given, spec, ruling, image, boot_config_name),
     }
     template["metadata"]["annotations"] = {names.REVISION: names.fingerprint(template)[:16]}
     return template
@@ -28,7 +29,7 @@ def revision(template: Json) -> str:
     return str(template.get("metadata", {}).get("annotations", {}).get(names.REVISION, ""))
 
 
-def _pod(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: str) -> dict[str, Any]:
+def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, boot_config_name: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "serviceAccountName": given.key.name,
         "automountServiceAccountToken": False,
@@ -40,8 +41,8 @@ def _pod(given: Given, spec: ModelDeploymentSpec, image: str, boot_config_name: 
             "runAsGroup": names.USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(spec, image)],
-        "volumes": _volumes(given, spec, boot_config_name),
+        "containers": [_container(spec, ruling, image)],
+        "volumes": [*_volumes(given, spec, boot_config_name), *_added_volumes(ruling)],
     }
     return pod | _scheduling(spec)
 
@@ -54,7 +55,7 @@ def _scheduling(spec: ModelDeploymentSpec) -> dict[str, Any]:
     return fields
 
 
-def _container(spec: ModelDeploymentSpec, image: str) -> dict[str, Any]:
+def _container(spec: ModelDeploymentSpec, ruling: Ruling, image: str) -> dict[str, Any]:
     return {
         "name": names.CONTAINER,
         "image": image,
@@ -65,7 +66,7 @@ def _container(spec: ModelDeploymentSpec, image: str) -> dict[str, Any]:
             {"name": "grpc", "containerPort": names.GRPC_PORT, "protocol": "TCP"},
             {"name": "admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"},
         ],
-        "env": _environment(spec),
+        "env": _environment(spec, ruling),
         "resources": _resources(spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -77,7 +78,7 @@ def _container(spec: ModelDeploymentSpec, image: str) -> dict[str, Any]:
         "readinessProbe": _probe("/readyz", period=1, failures=3),
         "livenessProbe": _probe("/livez", period=10, failures=6),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(spec),
+        "volumeMounts": [*_mounts(spec), *_added_mounts(ruling)],
     }
 
 
@@ -90,12 +91,12 @@ def _probe(path: str, *, period: int, failures: int) -> Json:
     }
 
 
-def _environment(spec: ModelDeploymentSpec) -> list[Json]:
+def _environment(spec: ModelDeploymentSpec, ruling: Ruling) -> list[Json]:
     return [
         _from_field("POD_NAME", "metadata.name"),
         _from_field("POD_NAMESPACE", "metadata.namespace"),
         {"name": "MODELWARD_CACHE_DIR", "value": names.CACHE_DIR},
-        *_credentials(spec.model.storage),
+        *_credentials(spec.model.storage, ruling),
         *map(_user_variable, spec.runtime.env),
     ]
 
@@ -104,11 +105,12 @@ def _from_field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
-def _credentials(storage: Storage | None) -> list[Json]:
+def _credentials(storage: Storage | None, ruling: Ruling) -> list[Json]:
     """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
-    if storage is None or storage.secret_ref is None:
+    of_store = storage.secret_ref.name if storage and storage.secret_ref else ""
+    secret = of_store or ruling.values(Slot.CREDENTIALS).get("AWS", "")
+    if not secret:
         return []
-    secret = storage.secret_ref.name
     required = [_from_secret(key, secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
     return [*required, _from_secret("AWS_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)]
 
@@ -166,3 +168,14 @@ def _mounts(spec: ModelDeploymentSpec) -> list[Json]:
     if spec.model.uri.startswith("pvc://"):
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
     return mounts
+
+
+def _added_volumes(ruling: Ruling) -> list[Json]:
+    return [{"name": name, **part["source"]} for name, part in ruling.parts(Slot.VOLUME).items()]
+
+
+def _added_mounts(ruling: Ruling) -> list[Json]:
+    return [
+        {"name": name, "mountPath": part["mountPath"], "readOnly": True}
+        for name, part in ruling.parts(Slot.VOLUME).items()
+    ]

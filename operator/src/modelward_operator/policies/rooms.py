@@ -11,6 +11,8 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given
 from modelward_operator.policies.access.rule import access
 from modelward_operator.policies.autoscaling.rule import autoscaling
+from modelward_operator.policies.encryption.rule import encryption
+from modelward_operator.policies.governance.rule import governance
 from modelward_operator.policies.suspension.rule import suspension
 from modelward_operator.rulings import Ruling, settle
 
@@ -18,6 +20,8 @@ Room = Callable[[Given, ModelDeploymentSpec], Ruling]
 
 ROOMS: Final[tuple[Room, ...]] = (
     suspension,  # spec.suspend: no pods while it is true
+    governance,  # ModelPolicies: what administrators demand of the models of this namespace
+    encryption,  # spec.security.encryption and .verification: whose key opens the model, whose signature counts
     access,  # spec.security.networkPolicy: which namespaces may connect
     autoscaling,  # spec.scaling: a fixed number, or somebody else's
 )

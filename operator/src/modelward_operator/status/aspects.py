@@ -6,17 +6,9 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, ready
+from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One condition before it has a time."""
-
-    type: Type
-    status: str
-    reason: str
-    message: str
+from modelward_operator.status.protection import decrypted, verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +31,13 @@ class Aspects:
                 ),
             ]
         diagnosis = self.fleet.diagnosis()
-        verified = [self._verified(diagnosis)] if self.spec.model.digest else []
-        return [*verified, self._available(diagnosis), self._workload(diagnosis), self._rollout(diagnosis)]
-
-    def _verified(self, diagnosis: Diagnosis | None) -> Finding:
-        if self.fleet.loaded:
-            return Finding(
-                Type.MODEL_VERIFIED, "True", Reason.DIGEST_MATCHES, f"the stored model is {self.spec.model.digest}"
-            )
-        if diagnosis and diagnosis.type is Type.MODEL_VERIFIED:
-            return Finding(Type.MODEL_VERIFIED, "False", diagnosis.reason, diagnosis.message)
-        return Finding(Type.MODEL_VERIFIED, "Unknown", Reason.STARTING, "no pod has checked the digest yet")
+        return [
+            *verified(self.given, self.spec, self.fleet, diagnosis),
+            *decrypted(self.given, self.spec, self.fleet, diagnosis),
+            self._available(diagnosis),
+            self._workload(diagnosis),
+            self._rollout(diagnosis),
+        ]
 
     def _available(self, diagnosis: Diagnosis | None) -> Finding:
         if loaded := self.fleet.loaded:

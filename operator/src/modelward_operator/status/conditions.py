@@ -12,6 +12,7 @@ class Type(StrEnum):
     """The aspects, in the order in which Ready looks for its reason."""
 
     MODEL_VERIFIED = "ModelVerified"
+    MODEL_DECRYPTED = "ModelDecrypted"
     MODEL_AVAILABLE = "ModelAvailable"
     WORKLOAD_AVAILABLE = "WorkloadAvailable"
     ROLLOUT_COMPLETE = "RolloutComplete"
@@ -21,7 +22,9 @@ class Type(StrEnum):
 TYPES: Final = {
     Type.READY: "The current spec is served. False: it is not, and the message says why. Unknown: on the way.",
     Type.MODEL_AVAILABLE: "The model was fetched and loaded, as the pods report it.",
-    Type.MODEL_VERIFIED: "The stored model has the declared digest. Absent without model.digest.",
+    Type.MODEL_VERIFIED: "The stored model has the declared digest, and a signature that counts. Absent without model.digest and "
+    "security.verification.",
+    Type.MODEL_DECRYPTED: "The model was sealed and a key opened it. Absent without security.encryption.mode Required.",
     Type.WORKLOAD_AVAILABLE: "Pods run and are ready.",
     Type.ROLLOUT_COMPLETE: "All pods are of the current revision. False: the new revision cannot start; an old one serves on.",
 }
@@ -35,12 +38,15 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     LOADED = "Loaded"
     DIGEST_MATCHES = "DigestMatches"
+    SIGNATURE_VALID = "SignatureValid"
+    DECRYPTED = "Decrypted"
     PODS_READY = "PodsReady"
     COMPLETE = "Complete"
     # In progress
     STARTING = "Starting"
     FETCHING = "Fetching"
     VERIFYING = "Verifying"
+    DECRYPTING = "Decrypting"
     LOADING = "Loading"
     WARMING_UP = "WarmingUp"
     DRAINING = "Draining"
@@ -48,6 +54,10 @@ class Reason(StrEnum):
     CHILD_UNWRITTEN = "ChildUnwritten"
     # Not healthy
     SUSPENDED = "Suspended"
+    POLICY_VIOLATED = "PolicyViolated"
+    SIGNATURE_WARNING = "SignatureWarning"
+    SIGNATURE_UNREPORTED = "SignatureUnreported"
+    ENCRYPTION_UNREPORTED = "EncryptionUnreported"
     INVALID_SPEC = "InvalidSpec"
     CHILD_NOT_OWNED = "ChildNotOwned"
     CHILD_REJECTED = "ChildRejected"
@@ -73,17 +83,24 @@ REASONS: Final = {
     Reason.SCALED_TO_ZERO: "Zero replicas are wanted, and none run.",
     Reason.LOADED: "The ready pods have loaded the model.",
     Reason.DIGEST_MATCHES: "The stored model has the declared digest.",
+    Reason.SIGNATURE_VALID: "The model is signed by a signer of security.verification.trust; the message names the signer.",
+    Reason.DECRYPTED: "The model was sealed, and a key of security.encryption.keyRef opened it; the message names the key.",
     Reason.PODS_READY: "At least one pod is ready.",
     Reason.COMPLETE: "All pods are of the current revision.",
     Reason.STARTING: "The pods exist or are about to, and have not reported yet.",
     Reason.FETCHING: "The model is being read from its store.",
-    Reason.VERIFYING: "The digest is being checked.",
+    Reason.VERIFYING: "The signature and the digest are being checked.",
+    Reason.DECRYPTING: "The key is being unwrapped and the model decrypted in memory.",
     Reason.LOADING: "ONNX Runtime is building its session.",
     Reason.WARMING_UP: "The first inference is under way.",
     Reason.DRAINING: "The pod ends; requests in flight are being answered.",
     Reason.ROLLING_OUT: "Pods of the new revision replace those of the old one, which serves until then.",
     Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
+    Reason.POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each violation.",
+    Reason.SIGNATURE_WARNING: "No signature holds, and security.verification.mode is Warn: the model serves. The message says why.",
+    Reason.SIGNATURE_UNREPORTED: "A pod serves and does not report who signed its model.",
+    Reason.ENCRYPTION_UNREPORTED: "A pod serves and does not report that its model was sealed.",
     Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running.",
     Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",
     Reason.CHILD_REJECTED: "The API server refused a child; the message is its own.",
@@ -94,7 +111,8 @@ REASONS: Final = {
     Reason.VOLUME_MOUNT_FAILED: "The kubelet cannot mount a volume of the pod.",
     Reason.SECRET_NOT_FOUND: "A Secret that the spec names does not exist in this namespace.",
     Reason.SECRET_KEY_NOT_FOUND: "A Secret that the spec names lacks a key.",
-    Reason.CONFIG_MAP_NOT_FOUND: "The ConfigMap of caBundleRef does not exist in this namespace, or lacks the key ca.crt.",
+    Reason.CONFIG_MAP_NOT_FOUND: "A ConfigMap that the spec names (a CA bundle, a trusted signer's public key) does not exist in this "
+    "namespace, or lacks the key.",
     Reason.CONTAINER_CONFIG_INVALID: "The kubelet cannot make the container from its configuration.",
     Reason.CONTAINER_START_FAILED: "The container cannot be started.",
     Reason.IMAGE_PULL_FAILED: "The serving image cannot be pulled.",
@@ -122,9 +140,36 @@ LOAD_FAILURES: Final = {
     "UnsupportedTypes": "The model has inputs or outputs that are no tensors.",
     "ExternalDataOutsideFolder": "The model names a weights file outside its own folder.",
     "ExternalDataMissing": "The model names a weights file that is not there.",
+    "NotSealed": "security.encryption.mode is Required and the stored model is not sealed.",
+    "SealedWithoutKey": "The stored model is sealed and the spec names no key: set security.encryption.",
+    "SignatureMissing": "A signature is required and the stored model has none.",
+    "SignatureInvalid": "The stored bytes are not those that were signed, or the signature has not the one form that counts.",
+    "SignerUntrusted": "The model is signed by a key that is not in security.verification.trust.",
+    "SealInvalid": "The folder is not a sealed model of the format: its manifest, its keys or its set of files is wrong.",
+    "SealMismatch": "The model is sealed for another tenant, another model.name or another model.version.",
+    "KeyNotFound": "None of the keys that the model was sealed for is at hand.",
+    "KeyWrong": "The key at hand has the right ID and does not open the model.",
+    "KeyDenied": "The key service refuses: no right, or the key is revoked or disabled.",
+    "KeyServiceUnreachable": "The key service does not answer. It is tried again with back-off; pods that serve go on.",
+    "DecryptionFailed": "The bytes are not those that were encrypted: they were changed, cut or swapped.",
     "ConfigInvalid": "The runtime cannot read its configuration.",
 }
 """What the runtime reports when a load fails, spelled as it spells them (the file contract `runtime/v1`)."""
 
-VERIFY_FAILURES: Final = frozenset({"DigestMismatch"})
-"""Load failures that speak of ModelVerified; all others speak of ModelAvailable."""
+VERIFY_FAILURES: Final = frozenset(
+    {"DigestMismatch", "SignatureMissing", "SignatureInvalid", "SignerUntrusted", "SealInvalid", "SealMismatch"}
+)
+"""Load failures that speak of ModelVerified."""
+
+DECRYPT_FAILURES: Final = frozenset(
+    {
+        "NotSealed",
+        "SealedWithoutKey",
+        "KeyNotFound",
+        "KeyWrong",
+        "KeyDenied",
+        "KeyServiceUnreachable",
+        "DecryptionFailed",
+    }
+)
+"""Load failures that speak of ModelDecrypted; all that are in neither set speak of ModelAvailable."""

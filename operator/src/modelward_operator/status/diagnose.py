@@ -13,11 +13,12 @@ from typing import Final
 
 from modelward_operator.facts import Json, Pod
 from modelward_operator.plan import names
-from modelward_operator.status.conditions import LOAD_FAILURES, VERIFY_FAILURES, Reason, Type
+from modelward_operator.status.conditions import DECRYPT_FAILURES, LOAD_FAILURES, VERIFY_FAILURES, Reason, Type
 
 _IN_PROGRESS: Final = {
     "Fetching": (Type.MODEL_AVAILABLE, Reason.FETCHING),
     "Verifying": (Type.MODEL_AVAILABLE, Reason.VERIFYING),
+    "Decrypting": (Type.MODEL_AVAILABLE, Reason.DECRYPTING),
     "Loading": (Type.MODEL_AVAILABLE, Reason.LOADING),
     "WarmingUp": (Type.MODEL_AVAILABLE, Reason.WARMING_UP),
     "Draining": (Type.WORKLOAD_AVAILABLE, Reason.DRAINING),
@@ -156,7 +157,11 @@ def _load_failure(failure: object, name: str) -> Diagnosis | None:
     if not isinstance(failure, dict) or str(failure.get("reason")) not in LOAD_FAILURES:
         return None
     reason = str(failure["reason"])
-    aspect = Type.MODEL_VERIFIED if reason in VERIFY_FAILURES else Type.MODEL_AVAILABLE
+    aspect = Type.MODEL_AVAILABLE
+    if reason in VERIFY_FAILURES:
+        aspect = Type.MODEL_VERIFIED
+    elif reason in DECRYPT_FAILURES:
+        aspect = Type.MODEL_DECRYPTED
     retry = "" if failure.get("permanent") else " (retrying)"
     return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 

@@ -14,12 +14,16 @@ from modelward_operator.plan import names
 from modelward_operator.plan.deployment import image_of
 from modelward_operator.plan.rollout import strategy_in_use
 from modelward_operator.rulings import Ruling
-from modelward_operator.status.aspects import Aspects, Finding
+from modelward_operator.status.aspects import Aspects
 from modelward_operator.status.conditions import Reason, Type
-from modelward_operator.status.diagnose import ending, ready, text
+from modelward_operator.status.diagnose import ending, ready
+from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
+from modelward_operator.status.reported import loaded_model
 
 MESSAGE_LIMIT: Final = 2048
+TRUST_LOOK: Final = 300.0
+"""Seconds after which the public keys under a policy are compared again: their ConfigMaps are the users', and are not watched."""
 
 
 def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Plan, applied: Applied) -> Json:
@@ -62,6 +66,7 @@ def look_again_after(given: Given, status: Json, applied: Applied) -> float | No
     """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports."""
     waits = [_wait(pod, given.now) for pod in given.pods if not ending(pod) and not pod.over]
     waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
+    waits += [TRUST_LOOK for policy in given.around.policies if policy.spec.trusted_signers]
     return min((w for w in waits if w is not None), default=None)
 
 
@@ -92,11 +97,13 @@ def _ready(
         return Finding(Type.READY, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted; scale up to serve")
     for status in ("False", "Unknown"):
         for finding in (*unwritten, *findings):
-            if finding.status == status:
+            if finding.status == status and finding.blocks:
                 serves = "; the previous revision serves on" if fleet.serving and not fleet.serving_current else ""
                 known = serves if serves not in finding.message else ""
                 return Finding(Type.READY, status, finding.reason, finding.message + known)
-    return Finding(Type.READY, "True", Reason.SERVING, f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}")
+    tolerated = "".join(f"; {finding.message}" for finding in findings if finding.status == "False")
+    serving = f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}{tolerated}"
+    return Finding(Type.READY, "True", Reason.SERVING, serving)
 
 
 def _refused(refusal: Refusal) -> str:
@@ -129,7 +136,7 @@ def _model(given: Given, fleet: Fleet, wanted: int) -> Json:
     if wanted == 0:
         return {}
     reports = [pod.report for pod in fleet.serving if pod.report]
-    model = dict(_loaded(reports[0])) if reports else {}
+    model = loaded_model(reports[0]) if reports else {}
     if fleet.serving and not reports:
         model = {**given.raw.get("status", {}).get("model", {})}
     model.pop("lastFailure", None)
@@ -137,21 +144,6 @@ def _model(given: Given, fleet: Fleet, wanted: int) -> Json:
     if diagnosis and diagnosis.failed:
         model["lastFailure"] = f"{diagnosis.reason}: {diagnosis.message}"[:MESSAGE_LIMIT]
     return model
-
-
-def _loaded(report: Json) -> Json:
-    """The report comes from a pod: texts are cut to what the schema takes, and numbers must be numbers that it takes."""
-    model = report.get("model", {})
-    size = model.get("sizeBytes")
-    digest = text(model.get("digest", ""), 512)
-    found = {
-        "digest": digest,
-        "shortDigest": digest.removeprefix("sha256:")[:12],
-        "version": text(model.get("version", ""), 512),
-        "executionProvider": text(report.get("executionProvider", ""), 512),
-    }
-    fits = isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**63
-    return {key: value for key, value in found.items() if value} | ({"sizeBytes": size} if fits else {})
 
 
 def _host(given: Given) -> str:

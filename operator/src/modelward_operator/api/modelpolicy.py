@@ -1,0 +1,93 @@
+"""ModelPolicy, the kind that a platform or security team applies: floors that every ModelDeployment of some namespaces must meet.
+
+Cluster-scoped. It refuses; it never changes a ModelDeployment. What can be known from the objects alone is refused at admission, by the
+chart's ValidatingAdmissionPolicy; the room `policies/governance` rules on the rest, and on what existed before.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import Field, StrictBool, StringConstraints
+
+from modelward_operator.api.modeldeployment import LabelKey, LabelValue
+from modelward_operator.api.types import Matches, Rule, Struct
+
+POLICY_KIND: Final = "ModelPolicy"
+POLICY_PLURAL: Final = "modelpolicies"
+
+SignerFingerprint = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    Matches(
+        r"^sha256:[0-9a-f]{64}$",
+        "a fingerprint must be sha256: and 64 lower-case hexadecimal digits, as "
+        "`openssl pkey -pubin -in public.pem -outform DER | sha256sum` gives them",
+    ),
+]
+UriPrefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    Matches(
+        r"^(s3|pvc)://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/([^\x00-\x20\x7f?#]*/)?$",
+        "a prefix must be s3://BUCKET/ or pvc://CLAIM/, perhaps with a path, and end with /, so that s3://models/ does not let "
+        "s3://models-of-others/ in",
+    ),
+]
+
+
+class NamespaceSelector(Struct):
+    """Selects namespaces by their labels."""
+
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = Field(
+        default={},
+        description="Labels that the namespace must have, all of them. Absent: every namespace. Select by labels that only "
+        "administrators may set, as kubernetes.io/metadata.name or modelward.dev/tenant.",
+        examples=[{"modelward.dev/tenant": "risk"}],
+    )
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """True for a namespace with these labels."""
+        return self.match_labels.items() <= labels.items()
+
+
+class ModelPolicySpec(Struct):
+    """What every ModelDeployment of the selected namespaces must meet. Several policies add up."""
+
+    rules = (
+        Rule(
+            "!has(self.trustedSigners) || size(self.trustedSigners) == 0 || self.requireVerification",
+            lambda it: not it.trusted_signers or it.require_verification,
+            "trustedSigners needs requireVerification: true, or a model without verification would pass",
+        ),
+        Rule(
+            "self.requireEncryption || self.requireVerification || "
+            "(has(self.allowedUriPrefixes) && size(self.allowedUriPrefixes) > 0)",
+            lambda it: it.require_encryption or it.require_verification or it.allowed_uri_prefixes,
+            "a policy must require something: set requireEncryption, requireVerification or allowedUriPrefixes",
+        ),
+    )
+
+    namespace_selector: NamespaceSelector = Field(
+        description="Namespaces that the policy holds for. An empty one selects every namespace."
+    )
+    require_encryption: StrictBool = Field(
+        default=False, description="True: security.encryption.mode must be Required, so that only sealed models serve."
+    )
+    require_verification: StrictBool = Field(
+        default=False,
+        description="True: security.verification.mode must be Required, so that only signed models serve.",
+    )
+    trusted_signers: Annotated[list[SignerFingerprint], Field(max_length=64)] = Field(
+        default=[],
+        description="Fingerprints (SHA-256 of the public key as DER) of the signers that may be trusted. Every key in "
+        "security.verification.trust must be one of them. Empty: any.",
+    )
+    allowed_uri_prefixes: Annotated[list[UriPrefix], Field(max_length=64)] = Field(
+        default=[],
+        description="model.uri must begin with one of these. Empty: any. It does not bound model.storage.endpoint.",
+        examples=[["s3://models/risk/"]],
+    )
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """True when the policy holds for a namespace with these labels."""
+        return self.namespace_selector.selects(labels)

@@ -1,0 +1,1 @@
+"""Encryption: whose key opens the model, and whose signature counts."""

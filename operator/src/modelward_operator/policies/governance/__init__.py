@@ -1,0 +1,1 @@
+"""Governance: what ModelPolicies demand of the models of a namespace."""

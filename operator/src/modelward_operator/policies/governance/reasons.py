@@ -1,0 +1,6 @@
+"""Reasons that the governance room gives."""
+
+from typing import Final
+
+POLICY_VIOLATED: Final = "PolicyViolated"
+"""A ModelPolicy that selects the namespace demands what the model does not meet; the message names the policy and each violation."""

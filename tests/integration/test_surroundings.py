@@ -1,0 +1,146 @@
+"""What lies around a model reaches it: the tenant of its namespace, the policies over it, the keys that it trusts."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.kinds import CONFIG_MAP, NAMESPACE, POLICY
+from modelward_operator.policies.governance.publickey import fingerprint
+from tests.integration.rig import Rig, make_rig
+from tests.public_keys import ALICE, BOB
+
+TRUST = {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}
+SEALED = {
+    "security": {
+        "encryption": {"mode": "Required", "keyRef": {"provider": "Secret", "name": "kek"}},
+        "verification": TRUST,
+    }
+}
+SIGNED = {"security": {"verification": TRUST}}
+
+
+@pytest.fixture
+async def wide(client: Client, namespace: str) -> AsyncIterator[Rig]:
+    """The operator's parts as they are where it serves every namespace."""
+    async with make_rig(client, namespace, clusterwide=True) as made:
+        yield made
+
+
+async def label(rig: Rig, **labels: str) -> None:
+    """Label the test's namespace."""
+    body = {"metadata": {"labels": {f"modelward.dev/{name}": value for name, value in labels.items()}}}
+    await rig.admin.patch(NAMESPACE, "", rig.namespace, body, manager="user")
+
+
+async def govern(rig: Rig, name: str = "floor", **demands: Any) -> str:
+    """Create a policy over the test's namespace alone, wait until the operator knows of it, and return its name."""
+    full = f"{rig.namespace}-{name}"
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": rig.namespace}}
+    body = {
+        "apiVersion": POLICY.api_version,
+        "kind": POLICY.kind,
+        "metadata": {"name": full},
+        "spec": {"namespaceSelector": selector, **demands},
+    }
+    await rig.admin.create(POLICY, body, manager="user")
+    await rig.until(lambda: bool(rig.store.read(POLICY.kind, "", full)))
+    return full
+
+
+async def end(rig: Rig, policy: str) -> None:
+    """Delete a policy and wait until the operator has heard of it."""
+    live = await rig.admin.get(POLICY, "", policy)
+    await rig.admin.delete(POLICY, "", policy, uid=live["metadata"]["uid"])
+    await rig.until(lambda: not rig.store.read(POLICY.kind, "", policy))
+
+
+async def publish(rig: Rig, pem: str, name: str = "ci-pub") -> None:
+    """Write a public key into a ConfigMap."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": rig.namespace},
+        "data": {"public.pem": pem},
+    }
+    await rig.admin.apply(CONFIG_MAP, body, manager="user", force=True)
+
+
+async def tenant(rig: Rig) -> str:
+    """Return the tenant in the boot.json that the Deployment mounts."""
+    live = await rig.get("Deployment")
+    (boot,) = (v["configMap"]["name"] for v in live["spec"]["template"]["spec"]["volumes"] if v["name"] == "boot")
+    return str(json.loads((await rig.get("ConfigMap", boot))["data"]["boot.json"])["security"]["tenant"])
+
+
+async def replicas(rig: Rig) -> int:
+    return int((await rig.get("Deployment"))["spec"]["replicas"])
+
+
+async def test_the_tenant_is_the_namespaces_name_until_its_label_says_another(wide: Rig) -> None:
+    await wide.create(SEALED)
+    await wide.reconcile()
+    assert await tenant(wide) == wide.namespace
+    await wide.heard_all()
+    wide.rung.clear()
+    await label(wide, tenant="risk")
+    await wide.until(lambda: wide.key() in wide.rung)
+    await wide.reconcile()
+    assert await tenant(wide) == "risk"
+
+
+async def test_where_some_namespaces_are_served_the_tenant_is_asked_for(rig: Rig) -> None:
+    await label(rig, tenant="risk")
+    await rig.create(SEALED)
+    await rig.reconcile()
+    assert await tenant(rig) == "risk"
+
+
+async def test_what_existed_before_a_policy_is_scaled_to_zero_and_serves_again_when_it_ends(wide: Rig) -> None:
+    await wide.create()
+    await wide.reconcile()
+    assert await replicas(wide) == 1
+    await wide.heard_all()
+    wide.rung.clear()
+    policy = await govern(wide, requireEncryption=True)
+    await wide.until(lambda: wide.key() in wide.rung)
+    await wide.reconcile()
+    assert await replicas(wide) == 0
+    ready = await wide.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PolicyViolated")
+    assert ready["message"] == f"ModelPolicy {policy}: spec.security.encryption.mode must be Required"
+    await wide.heard_all()
+    wide.rung.clear()
+    await end(wide, policy)
+    await wide.until(lambda: wide.key() in wide.rung)
+    await wide.reconcile()
+    assert await replicas(wide) == 1
+
+
+async def test_the_key_itself_is_compared_with_the_list_of_signers(wide: Rig) -> None:
+    await publish(wide, ALICE)
+    policy = await govern(wide, requireVerification=True, trustedSigners=[fingerprint(BOB)])
+    await wide.create(SIGNED)
+    again = await wide.reconcile()
+    assert await replicas(wide) == 0
+    message = (await wide.condition("Ready"))["message"]
+    assert message.startswith(
+        f"ModelPolicy {policy}: trust ci: the key public.pem of ConfigMap ci-pub has the fingerprint"
+    )
+    assert fingerprint(ALICE) in message
+    assert again == 300.0
+    await publish(wide, BOB, "bob-pub")
+    await wide.change({"security": {"verification": {"trust": [{"name": "ci", "keyRef": {"name": "bob-pub"}}]}}})
+    await wide.reconcile()
+    assert await replicas(wide) == 1
+    await end(wide, policy)
+
+
+async def test_a_key_that_is_not_there_is_the_kubelets_to_tell(wide: Rig) -> None:
+    policy = await govern(wide, requireVerification=True, trustedSigners=[fingerprint(BOB)])
+    await wide.create(SIGNED)
+    await wide.reconcile()
+    assert await replicas(wide) == 1
+    await end(wide, policy)

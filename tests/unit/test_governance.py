@@ -1,0 +1,179 @@
+"""What a ModelPolicy denies, in words that name the policy and each violation."""
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelward_operator.api.modelpolicy import ModelPolicySpec
+from modelward_operator.facts import Given, Json, Pod, Policy, Surroundings
+from modelward_operator.policies.governance.publickey import fingerprint
+from modelward_operator.policies.governance.rule import governance
+from modelward_operator.policies.rooms import rule
+from tests.makers import drawn, make_given, make_pod, parsed
+from tests.public_keys import ALICE, BOB, OF_P384
+
+TRUST = {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}
+SIGNED = {"security": {"verification": TRUST}}
+SEALED = {
+    "security": {
+        "encryption": {"mode": "Required", "keyRef": {"provider": "Secret", "name": "kek"}},
+        "verification": TRUST,
+    }
+}
+SIGNERS: dict[str, Any] = {"requireVerification": True, "trustedSigners": [fingerprint(ALICE)]}
+
+
+def policy(name: str = "floor", **demands: Any) -> Policy:
+    return Policy(name, ModelPolicySpec.model_validate({"namespaceSelector": {}, **demands}))
+
+
+def governed(
+    spec: Json | None, *policies: Policy, trust: dict[str, Json] | None = None, pods: tuple[Pod, ...] = ()
+) -> Given:
+    return replace(make_given(spec, pods=pods), around=Surroundings({}, policies, trust or {}))
+
+
+def said(given: Given) -> list[str]:
+    verdicts = governance(given, parsed(given)).verdicts
+    assert {(v.type, v.reason) for v in verdicts} <= {("Ready", "PolicyViolated")}
+    return sorted(v.message for v in verdicts)
+
+
+def holding(pem: str, key: str = "public.pem") -> dict[str, Json]:
+    return {"ci-pub": {"data": {key: pem}}}
+
+
+def loaded(name: str = "fraud-a", state: str = "Ready", is_ending: bool = False, **model: Any) -> Pod:
+    return make_pod(
+        name, is_ready=True, is_ending=is_ending, report={"state": state, "model": {"digest": "d", **model}}
+    )
+
+
+def test_without_a_policy_nothing_is_denied() -> None:
+    assert said(governed(None)) == []
+
+
+def test_each_policy_says_everything_that_violates_it() -> None:
+    a = policy("a", requireEncryption=True, requireVerification=True, allowedUriPrefixes=["s3://x/", "pvc://y/"])
+    b = policy("b", requireVerification=True)
+    first, second = said(governed(None, b, a))
+    assert first == (
+        "ModelPolicy a: spec.security.encryption.mode must be Required; spec.security.verification.mode must be Required; "
+        "spec.model.uri must begin with s3://x/ or pvc://y/"
+    )
+    assert second == "ModelPolicy b: spec.security.verification.mode must be Required"
+
+
+def test_a_model_that_meets_every_floor_serves() -> None:
+    floor = policy(requireEncryption=True, allowedUriPrefixes=["s3://models/"], **SIGNERS)
+    pods = (loaded(encrypted=True, signer={"name": "ci", "fingerprint": fingerprint(ALICE)}),)
+    assert said(governed(SEALED, floor, trust=holding(ALICE), pods=pods)) == []
+
+
+URIS = [
+    ("the very folder", "s3://models/risk/", "s3://models/risk/", True),
+    ("below it", "s3://models/risk/fraud/7/", "s3://models/risk/", True),
+    ("a file in it", "s3://models/risk/m.onnx", "s3://models/risk/", True),
+    ("the folder without its slash", "s3://models/risk", "s3://models/risk/", True),
+    ("a neighbour whose name begins alike", "s3://models/risk-2/m.onnx", "s3://models/risk/", False),
+    ("a bucket whose name begins alike", "s3://models-2/risk/", "s3://models/", False),
+    ("above it", "s3://models/", "s3://models/risk/", False),
+    ("another scheme", "pvc://models/risk/", "s3://models/", False),
+]
+
+
+@pytest.mark.parametrize(("reason", "uri", "prefix", "allowed"), URIS, ids=[case[0] for case in URIS])
+def test_prefixes_end_at_a_slash(reason: str, uri: str, prefix: str, allowed: bool) -> None:
+    found = said(governed({"model": {"uri": uri}}, policy(allowedUriPrefixes=[prefix])))
+    assert allowed == (found == []), reason
+
+
+KEYS: list[tuple[str, dict[str, Json], str]] = [
+    ("the signer of the list", holding(ALICE), ""),
+    (
+        "the same, kept as bytes",
+        {"ci-pub": {"binaryData": {"public.pem": base64.b64encode(ALICE.encode()).decode()}}},
+        "",
+    ),
+    ("no such ConfigMap: no pod starts without it", {}, ""),
+    ("no such key: no pod starts without it", holding(BOB, key="other.pem"), ""),
+    ("another signer", holding(BOB), f"has the fingerprint {fingerprint(BOB)}, which is not one of trustedSigners"),
+    ("another curve", holding(OF_P384), "is not one P-256 public key in PEM and nothing else"),
+    ("two keys in one file, of which readers may take either", holding(ALICE + BOB), "is not one P-256 public key"),
+    ("nothing", holding(""), "is not one P-256 public key"),
+    ("beyond ASCII", holding(ALICE + "\u00e9"), "is not one P-256 public key"),
+]
+
+
+@pytest.mark.parametrize(("reason", "trust", "expected"), KEYS, ids=[case[0] for case in KEYS])
+def test_the_key_itself_counts(reason: str, trust: dict[str, Json], expected: str) -> None:
+    found = said(governed(SIGNED, policy(**SIGNERS), trust=trust))
+    assert bool(expected) == bool(found), reason
+    assert not found or found[0].startswith("ModelPolicy floor: trust ci: the key public.pem of ConfigMap ci-pub ")
+    assert expected in "".join(found)
+
+
+PODS: list[tuple[str, Json, Pod, str]] = [
+    (
+        "a stranger signed what is loaded",
+        SIGNERS,
+        loaded(signer={"fingerprint": fingerprint(BOB)}),
+        "of the signer sha256:",
+    ),
+    ("nobody signed it", SIGNERS, loaded(), "pod fraud-a has loaded a model whose signature was not verified"),
+    ("a signer in nobody's form", SIGNERS, loaded(signer={"fingerprint": "\ud800"}), "was not verified"),
+    ("a signer that is a list", SIGNERS, loaded(signer=["ci"]), "was not verified"),
+    (
+        "it was not sealed",
+        {"requireEncryption": True},
+        loaded(encrypted="yes"),
+        "has loaded a model that was not sealed",
+    ),
+    ("it has not loaded yet", SIGNERS, loaded(state="Verifying"), ""),
+    ("it says nothing for a moment", SIGNERS, make_pod(is_ready=True), ""),
+    ("it is about to end", SIGNERS, loaded(is_ending=True), ""),
+]
+
+
+@pytest.mark.parametrize(("reason", "demands", "pod", "expected"), PODS, ids=[case[0] for case in PODS])
+def test_what_a_pod_says_that_it_has_loaded_counts_as_well(reason: str, demands: Json, pod: Pod, expected: str) -> None:
+    found = said(governed(SEALED, policy(**demands), trust=holding(ALICE), pods=(pod,)))
+    assert bool(expected) == bool(found), reason
+    assert expected in "".join(found)
+
+
+def test_a_denied_model_is_scaled_to_zero_and_keeps_the_rest() -> None:
+    given = governed({"scaling": {"replicas": 3}}, policy(requireEncryption=True))
+    assert rule(given, parsed(given)).denied
+    plan = drawn(given)
+    assert plan.find("Deployment")["spec"]["replicas"] == 0
+    assert plan.find("Service")
+
+
+def test_a_fingerprint_is_that_of_the_der() -> None:
+    """openssl pkey -pubin -outform DER | sha256sum"""
+    der = base64.b64decode("".join(ALICE.split("-----")[2].split()))
+    assert len(der) == 91
+    assert (
+        fingerprint(ALICE.replace("\n", "\r\n"))
+        == fingerprint(f"\n{ALICE}\n")
+        == fingerprint(ALICE)
+        != fingerprint(BOB)
+    )
+    assert fingerprint(ALICE) == "sha256:9dae7212d9736f912ba5b77fe3a502d637571d376e55321e4f48177f8bbd63e2"
+
+
+BROKEN_PEM = [
+    ("a word before it", "key:\n" + ALICE),
+    ("a certificate's words", ALICE.replace("PUBLIC KEY", "CERTIFICATE")),
+    ("a byte less", ALICE.replace("ukg==", "uk==")),
+    ("a sign that base64 has not", ALICE.replace("MFkw", "MF*w")),
+    ("one character of base64 too many", ALICE.replace("ukg==", "ukgA==")),
+]
+
+
+@pytest.mark.parametrize(("reason", "pem"), BROKEN_PEM, ids=[case[0] for case in BROKEN_PEM])
+def test_what_is_not_exactly_one_key_has_no_fingerprint(reason: str, pem: str) -> None:
+    assert fingerprint(pem) == "", reason
