@@ -36,7 +36,7 @@ integration: setup ## A real API server and etcd, and a real object store: schem
 test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster
 	$(MAKE) e2e SUITE=core
 
-e2e: up ## End to end on the embedded cluster: SUITE=core|cases|machine|all
+e2e: up ## End to end on the embedded cluster: SUITE=core|cases|keys|machine|all
 	.ci/e2e $(SUITE)
 
 up: setup ## The embedded Kubernetes cluster with the operator installed (CLUSTER=current: your own cluster)
