@@ -54,7 +54,7 @@ def test_a_sealed_model_serves_and_its_key_changes_without_a_restart(
     case.wait_ready()
     assert add(case.service_address()) == 1
     told = case.model()["status"]["model"]
-    assert ("ci", "k1", True) == (told["signer"], told["keyId"], told["encrypted"])
+    assert (told["signer"], told["keyId"], told["encrypted"]) == ("ci", "k1", True)
     assert case.condition("ModelVerified")["reason"] == "SignatureValid"
     assert case.condition("ModelDecrypted")["reason"] == "Decrypted"
     (before,) = case.pods()
