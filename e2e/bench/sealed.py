@@ -7,6 +7,8 @@
 
 The models are made here, in a temporary folder: a quarter of each is an embedding, which ONNX Runtime uses as it lies, the rest are
 weights of matrix products, which it packs anew. Their bytes are in the page cache when the rounds begin: this measures no disk.
+
+Bars compare the fastest rounds: whatever else the machine does only adds. Processor time is told beside, which other work hardly moves.
 """
 
 from __future__ import annotations
@@ -61,9 +63,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Start:
-    """One start: seconds to the first correct prediction, peak bytes of memory, and the stages as the report has them."""
+    """One start: seconds to the first correct prediction, of the clock and of processors; peak bytes; the report's stages."""
 
     seconds: float
+    cpu: float
     peak: int
     stages: dict[str, float]
 
@@ -178,7 +181,7 @@ def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
     try:
         seconds = _ask(boot["server"]["httpPort"], expected, child) - began
         report = httpx.get(f"http://127.0.0.1:{boot['server']['adminPort']}/report", trust_env=False).json()
-        return Start(seconds, _peak(child.pid), report["stageSeconds"])
+        return Start(seconds, _cpu(child.pid), _peak(child.pid), report["stageSeconds"])
     finally:
         child.kill()
         child.wait()
@@ -219,6 +222,12 @@ def _ask(port: int, expected: np.ndarray[Any, Any], child: subprocess.Popen[byte
                     return now
             time.sleep(0.005)
     raise TimeoutError(f"no prediction within {LIMIT:.0f} s, or the process ended with {child.poll()}")
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of processors so far: proc(5), /proc/PID/stat, fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak(pid: int) -> int:
@@ -277,6 +286,7 @@ def _summary(starts: dict[str, list[Start]]) -> dict[str, Any]:
     return {
         variant: {
             "seconds": results.summary([one.seconds for one in ones]),
+            "processorSeconds": results.summary([one.cpu for one in ones]),
             "peakBytes": max(one.peak for one in ones),
             "stageSeconds": ones[len(ones) // 2].stages,
         }
@@ -286,19 +296,28 @@ def _summary(starts: dict[str, list[Start]]) -> dict[str, Any]:
 
 def _tell(size: int, threads: int, starts: dict[str, list[Start]], bare: float) -> dict[str, bool]:
     """A table for one size; whether its bars were held."""
-    medians = {variant: results.summary([one.seconds for one in ones])["median"] for variant, ones in starts.items()}
+    fastest = {variant: min(one.seconds for one in ones) for variant, ones in starts.items()}
     peaks = {variant: max(one.peak for one in ones) for variant, ones in starts.items()}
     print(f"\n{size} MB, {len(starts['plain'])} rounds; bare AES-GCM on {threads} threads {bare:.3f} s")
-    rows: list[tuple[str, ...]] = [("", "median s", "min", "max", "peak MB", "added / bare", "peak / plain")]
+    rows: list[tuple[str, ...]] = [
+        ("", "median s", "min", "max", "min CPU s", "peak MB", "added / bare", "peak / plain")
+    ]
     for variant, ones in starts.items():
         seconds = results.summary([one.seconds for one in ones])
-        added = "" if variant == "plain" else f"{(medians[variant] - medians['plain']) / bare:.2f}"
+        added = "" if variant == "plain" else f"{(fastest[variant] - fastest['plain']) / bare:.2f}"
         ratio = "" if variant == "plain" else f"{peaks[variant] / peaks['plain']:.2f}"
         rows.append(
-            (variant, *(f"{value:.3f}" for value in seconds.values()), f"{peaks[variant] / 1e6:.0f}", added, ratio)
+            (
+                variant,
+                *(f"{value:.3f}" for value in seconds.values()),
+                f"{min(one.cpu for one in ones):.2f}",
+                f"{peaks[variant] / 1e6:.0f}",
+                added,
+                ratio,
+            )
         )
     print(results.table(rows))
     return {
-        f"{size} MB time": medians["sealed"] - medians["plain"] <= BAR_TIME * bare,
+        f"{size} MB time": fastest["sealed"] - fastest["plain"] <= BAR_TIME * bare,
         f"{size} MB memory": peaks["sealed"] <= BAR_MEMORY * peaks["plain"] + threads * (1 << 20),
     }

@@ -101,6 +101,8 @@ def test_a_pod_serves_it_and_a_wrong_key_never_becomes_ready(tmp_path: Path) -> 
         assert {"name": "ci"}.items() <= process.report()["model"]["signer"].items()
         working = str(Path(f"/proc/{process.child.pid}/cwd").readlink())
         assert working in {"/var/empty", "/"}
+        (tmp_path / "keys" / "k1").unlink()  # the key service goes away: what serves goes on
+        np.testing.assert_allclose(ROWS @ weights(), predictions(process), rtol=1e-6)
     (tmp_path / "keys" / "k1").write_text("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
     with run(tmp_path / "q", source, security=security) as process:
         assert 78 == process.exit_code()
