@@ -147,6 +147,13 @@ class Store:
         refs = sorted(ref for ref in self._by_model.get(key, ()) if ref[0] in wanted)
         return [_expand(self._records[ref]) for ref in refs]
 
+    def keys_of(self, obj: Json) -> set[Key]:
+        """Return whom to ring for when this object is fed: whose it is, and whose it was, should its label have changed."""
+        ref = ref_of(obj)
+        known = self._records.get(ref)
+        models = {_model(obj), known.model if known else ""} - {""}
+        return {Key(ref[1], model) for model in models}
+
     def heard(self, ref: Ref) -> float:
         """Return when the object was last fed, on the store's clock; -inf when it is unknown."""
         record = self._records.get(ref)
