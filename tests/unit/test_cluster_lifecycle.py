@@ -10,6 +10,7 @@ import pytest
 from e2e.cluster import binaries, certificates, chart, configuration, init, paths, progress, snapshot
 from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.processes import Unit, start_time
+from e2e.cluster.removal import remove_tree
 
 # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -44,6 +45,24 @@ def test_the_machines_run_folder_is_hidden_only_after_ours_is_held() -> None:
     hide = commands.index("mount -t tmpfs -o mode=755 modelward-run /run")
     back = commands.index(f"mount --move {paths.STATE}/hold {paths.RUN}")
     assert hold < hide < back < commands.index("mount --make-rshared /")
+
+
+def test_a_tree_is_removed_whole_and_nothing_that_it_links_to(tmp_path: Path) -> None:
+    kept, gone = tmp_path / "kept", tmp_path / "gone"
+    (gone / "empty").mkdir(parents=True)
+    kept.mkdir()
+    (kept / "file").touch()
+    for number in range(300):
+        (gone / f"{number % 7}" / f"{number}").mkdir(parents=True)
+        (gone / f"{number % 7}" / f"{number}" / "file").write_text("x")
+    (gone / "folder").symlink_to(kept)
+    (gone / "file").symlink_to(kept / "file")
+    (gone / "dangling").symlink_to("nowhere")
+    (gone / "1").chmod(0o500)
+    remove_tree(gone)
+    remove_tree(gone)
+    assert [kept] == list(tmp_path.iterdir())
+    assert [kept / "file"] == list(kept.iterdir())
 
 
 # ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────────────
