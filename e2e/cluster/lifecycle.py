@@ -36,6 +36,8 @@ def up(screen: Screen) -> None:
 def down(screen: Screen, *, cache_too: bool = False) -> None:
     """Leave nothing: end every process, remove cgroups, state and the folders made for mounts."""
     _check_root()
+    packages.clear(screen)
+    buildah.clear()
     if RUN.exists() or STATE.exists():
         with alone("up", screen), screen.step("take the cluster down") as step:
             _remove(step)
@@ -114,6 +116,7 @@ def _prepare(built: dict[str, Image]) -> None:
     ):
         folder.mkdir(parents=True, exist_ok=True)
     processes.load_kernel_modules()
+    processes.check_kernel()
     processes.make_cgroup()
     registry = cache() / "registry"
     if sum(file.stat().st_size for file in registry.rglob("*") if file.is_file()) > REGISTRY_LIMIT:

@@ -1,5 +1,6 @@
 """The cluster's pure parts: what is recognised as ours, what a machine's snapshots differ in, what keys a cache."""
 
+import contextlib
 import json
 import os
 import tomllib
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster import binaries, certificates, chart, configuration, init, paths, progress, snapshot
+from e2e.cluster import binaries, buildah, certificates, chart, configuration, init, packages, paths, progress, snapshot
 from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.processes import Unit, start_time
 from e2e.cluster.removal import remove_tree
@@ -99,6 +100,26 @@ def test_a_binary_lives_in_a_folder_of_its_version(monkeypatch: pytest.MonkeyPat
     assert binaries.missing(["etcd", "kubectl"]) == ["kubectl"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "printed", "refused"),
+    [
+        ("new enough", "go1.99.0\nlocal\n", False),
+        ("fetches what is needed", "go1.21.0\nauto\n", False),
+        ("may not fetch", "go1.21.0\nlocal\n", True),
+        ("Debian 12's own, which knows no toolchains", "go1.19.8\n\n", True),
+    ],
+)
+def test_go_must_be_new_enough_or_able_to_fetch_one_that_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, printed: str, refused: bool
+) -> None:
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\nprintf '{printed}'\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="too old: install Go") if refused else contextlib.nullcontext():
+        binaries._check_go(binaries.MODULES)
+
+
 def test_an_unknown_program_is_refused_by_name() -> None:
     with pytest.raises(ClusterError, match="no program 'kube-foo'"):
         binaries.binary("kube-foo")
@@ -170,6 +191,60 @@ def test_the_chart_is_installed_anew_when_a_file_or_a_value_changed(tmp_path: Pa
     assert chart.fingerprint(tmp_path, {"operator.image": "y"}) != before
     (tmp_path / "Chart.yaml").write_text("b")
     assert chart.fingerprint(tmp_path, {"operator.image": "x"}) != before
+
+
+def test_ones_own_cluster_without_kubectl_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="kubectl is not on your PATH"):
+        chart.install_on_current(progress.Screen())
+
+
+# ── packages and images ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "stays"),
+    [("ours, of one that was killed", packages.OURS, False), ("the machine's own", "#!/bin/sh\nexit 101\n", True)],
+)
+def test_a_killed_installation_forbids_no_services_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, text: str, stays: bool
+) -> None:
+    monkeypatch.setenv("MODELWARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
+    packages.POLICY.write_text(text)
+    packages.clear(progress.Screen())
+    assert stays == packages.POLICY.exists(), reason
+
+
+def test_a_policy_of_the_machine_outlives_an_installation_and_ours_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
+    with pytest.raises(KeyboardInterrupt), packages._no_services():
+        assert packages.OURS == packages.POLICY.read_text()
+        raise KeyboardInterrupt
+    assert not packages.POLICY.exists()
+    packages.POLICY.write_text("theirs")
+    with packages._no_services():
+        pass
+    assert "theirs" == packages.POLICY.read_text()
+
+
+@pytest.mark.parametrize("others", [[], ["storage/overlay"]])
+def test_what_buildah_notes_outside_the_cache_goes_unless_others_keep_things_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, others: list[str]
+) -> None:
+    monkeypatch.setattr(buildah, "BLOBS", tmp_path / "containers/cache/blobs")
+    buildah.clear()
+    for name in others:
+        (tmp_path / "containers" / name).mkdir(parents=True)
+    buildah.BLOBS.parent.mkdir(parents=True)
+    buildah.BLOBS.touch()
+    buildah.clear()
+    assert bool(others) == buildah.BLOBS.exists()
+    assert bool(others) == (tmp_path / "containers").exists()
 
 
 # ── what the user sees ────────────────────────────────────────────────────────────────────────────────────────────
