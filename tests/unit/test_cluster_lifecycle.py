@@ -84,6 +84,35 @@ def test_snapshots_differ_in(
     assert snapshot.compare(before, after) == expected, reason
 
 
+@pytest.mark.parametrize(
+    ("reason", "cgroup", "expected"),
+    [
+        ("the cluster's own", "/sys/fs/cgroup/cpu/modelward-cluster", True),
+        ("a pod's", "/sys/fs/cgroup/modelward-cluster/kubepods/besteffort/pod1", True),
+        ("a pod's, astray", "/sys/fs/cgroup/memory/kubepods/besteffort", True),
+        ("a container's under systemd", "/sys/fs/cgroup/system.slice/cri-containerd-0f.scope", True),
+        ("the machine's supervisor's", "/sys/fs/cgroup/memory/process_api/71184ee3ee48362b916de082e023dbe8", False),
+        ("a service's", "/sys/fs/cgroup/system.slice/apt-daily.service", False),
+    ],
+)
+def test_of_cgroups_only_those_count_that_a_cluster_could_have_made(reason: str, cgroup: str, expected: bool) -> None:
+    assert expected == snapshot.could_be_a_clusters(cgroup), reason
+
+
+def test_a_snapshot_without_its_tools_says_so_and_is_not_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="ip netns list: ip is not installed"):
+        snapshot.TOPICS["ip netns"]()
+
+
+def test_packets_that_pass_by_change_no_snapshot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "iptables-save"
+    tool.write_text("#!/bin/sh\necho '# at noon'\necho ':INPUT ACCEPT [12:3456]'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [":INPUT ACCEPT"] == snapshot.TOPICS["iptables"]()
+
+
 # ── binaries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -222,9 +251,8 @@ def test_a_policy_of_the_machine_outlives_an_installation_and_ours_does_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
-    with pytest.raises(KeyboardInterrupt), packages._no_services():
+    with packages._no_services():
         assert packages.OURS == packages.POLICY.read_text()
-        raise KeyboardInterrupt
     assert not packages.POLICY.exists()
     packages.POLICY.write_text("theirs")
     with packages._no_services():
