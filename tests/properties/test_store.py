@@ -176,11 +176,15 @@ def test_managed_fields_and_the_bulk_of_pods_are_left_out() -> None:
     pod["metadata"]["managedFields"] = [{"manager": "kubelet"}]
     pod["spec"] = {
         "nodeName": "n",
-        "containers": [{"name": "runtime", "env": [{"name": "SECRET"}]}],
+        "containers": [{"name": "runtime", "env": [{"name": "SECRET"}], "resources": {"limits": {"memory": "1Gi"}}}],
         "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}, {"name": "cache", "emptyDir": {}}],
     }
     store = Store()
     store.feed(pod)
     kept = store.read("Pod", "ns", "a")
     assert "managedFields" not in kept["metadata"]
-    assert kept["spec"] == {"nodeName": "n", "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}]}
+    assert kept["spec"] == {
+        "nodeName": "n",
+        "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}],
+        "containers": [{"name": "runtime", "resources": {"limits": {"memory": "1Gi"}}}],
+    }

@@ -213,11 +213,13 @@ def _version(obj: Json) -> int:
 
 
 def _compact(obj: Json) -> bytes:
-    """Leave out what no pass reads: managedFields, and of pods and ReplicaSets all of the spec but what keeps a ConfigMap alive."""
+    """Leave out what no pass reads: managedFields, and of the spec of pods and ReplicaSets all but ConfigMaps, node and resources."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     trimmed: dict[str, Any] = {**obj, "metadata": meta}
     if obj["kind"] == "Pod":
-        trimmed["spec"] = _pod_spec(obj.get("spec", {}))
+        spec = obj.get("spec", {})
+        containers = [{"name": c["name"], "resources": c.get("resources", {})} for c in spec.get("containers", ())]
+        trimmed["spec"] = {**_pod_spec(spec), "containers": containers}
     elif obj["kind"] == "ReplicaSet":
         spec = obj.get("spec", {})
         template = {"spec": _pod_spec(spec.get("template", {}).get("spec", {}))}
