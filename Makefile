@@ -1,6 +1,8 @@
 # ModelWard's make targets. Everything that a target needs it installs itself; caches live outside the clone.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
+export HOME := $(or $(HOME),$(shell getent passwd $$(id -u) | cut -d: -f6))
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PYTHONPYCACHEPREFIX ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modelward/pycache
 
 EMBEDDED := python3 e2e/cluster

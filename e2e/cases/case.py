@@ -23,7 +23,7 @@ import socket, sys
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()
     print("connected")
-except (TimeoutError, ConnectionError) as error:
+except OSError as error:
     print(error)
 """
 PATIENCE = 90  # seconds for anything that starts a pod, on two busy cores

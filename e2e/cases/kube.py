@@ -116,13 +116,13 @@ def connect() -> Iterator[Kube]:
 def wait(what: str, probe: Callable[[], T | None], *, within: float, last: Callable[[], str] = str) -> T:
     """Poll until `probe` gives something true; else fail with what was awaited and what `last` saw.
 
-    An API server that does not answer for a moment is no answer yet.
+    An API server that does not answer for a moment, or refuses what it may take later, is no answer yet.
     """
     begun = time.monotonic()
     while True:
         try:
             found = probe()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, Refused) as error:
             print(f"{what}: {error}")
             found = None
         if found:

@@ -40,7 +40,7 @@ def test_models_and_namespaces_go_at_once_while_the_operator_is_down(case: Case,
 
     case.kube.delete("ModelDeployment", NAME, case.namespace)
     wait("the ModelDeployment is gone", lambda: not case.model(), within=2)
-    wait("its children are gone", lambda: not _left(case, NAME), within=30, last=lambda: str(_left(case, NAME)))
+    wait("its children are gone", lambda: not _left(case, NAME), within=PATIENCE, last=lambda: str(_left(case, NAME)))
     assert {kind for kind, _ in _left(case, "second")} == set(CHILDREN), "the other model's children stay"
 
     case.kube.delete("Namespace", case.namespace)

@@ -20,16 +20,24 @@ def _version(case: Case, version: int) -> dict[str, Any]:
     return {"model": {"uri": f"{case.prefix}/adder/{version}/", "version": str(version)}}
 
 
+def _told(load: Client) -> dict[str, Any]:
+    """Return what the load's last line says; nothing where the kubelet put words of its own in its place."""
+    try:
+        line = json.loads(load.last_line())
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) and "counts" in line else {}
+
+
 def _counts(load: Client) -> dict[str, Any]:
-    line = load.last_line()
-    return dict(json.loads(line)) if line else {"counts": {}, "failures": []}
+    return wait("the load tells its counts", lambda: _told(load), within=PATIENCE, last=load.last_line)
 
 
 def _await_answers(load: Client, key: str, number: int) -> None:
     before = _counts(load)["counts"].get(key, 0)
     wait(
         f"{number} more answers {key}",
-        lambda: _counts(load)["counts"].get(key, 0) >= before + number,
+        lambda: _told(load).get("counts", {}).get(key, 0) >= before + number,
         within=PATIENCE,
         last=load.last_line,
     )

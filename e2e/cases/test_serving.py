@@ -15,13 +15,13 @@ from e2e.models.builder import BUILD
 from e2e.models.rows import read_rows, run_onnxruntime
 
 pytestmark = pytest.mark.core
-MODELS = ("breast-cancer", "digits")
+MODELS = ("breast-cancer", "digits", "minilm")
 
 
 @pytest.fixture(scope="module")
 def served(kube: Kube, store: Store, prefix: str) -> Iterator[Case]:
-    """Real classifiers, ready; shared because the cases only look."""
-    opened = open_case(kube, store, prefix, "real-classifiers-are-served")
+    """Real models, two classifiers and a transformer with its weights beside its graph, ready; shared because the cases only look."""
+    opened = open_case(kube, store, prefix, "real-models-are-served")
     for model in MODELS:
         upload(BUILD / model / "1", f"{prefix}/{model}/1/")
         opened.apply(model_deployment(f"{prefix}/{model}/1/", storage(store), model))
@@ -39,7 +39,7 @@ def test_predictions_equal_onnxruntime_run_by_hand(served: Case, model: str, way
     answered = WAYS[way](served.service_address(model), model, inputs)
     assert sorted(expected) == sorted(answered)
     for name, values in expected.items():
-        np.testing.assert_allclose(answered[name], values, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(answered[name], values, rtol=1e-6, atol=1e-6)
 
 
 def test_kubectl_get_mdep_shows_the_truth_in_one_line(served: Case) -> None:

@@ -73,11 +73,21 @@ def test_deleted_children_come_back_promptly(case: Case) -> None:
 
 def test_a_deleted_deployment_is_told_and_comes_back(case: Case) -> None:
     case.serve()
-    before = _uid(case, "Deployment", NAME)
+    before, pods = _uid(case, "Deployment", NAME), {pod["metadata"]["uid"] for pod in case.pods()}
     case.kube.delete("Deployment", NAME, case.namespace)
     wait("the Deployment is back", partial(_came_back, case, "Deployment", NAME, before), within=PROMPT)
-    wait("pods of the new one are ready", lambda: any(map(pod_ready, case.pods())), within=PATIENCE)
+    seen = case.first_seen(
+        reported=lambda: not any(pod_ready(pod) for pod in case.pods() if pod["metadata"]["uid"] in pods),
+        told=lambda: not _ready_is(case, "True") or _serves_anew(case, pods),
+    )
+    _assert_prompt(seen)
+    wait("a pod of the new one is ready", lambda: _serves_anew(case, pods), within=PATIENCE)
     case.wait_ready(within=PROMPT)
+
+
+def _serves_anew(case: Case, before: set[str]) -> bool:
+    """Say whether a pod is ready that was not there before."""
+    return any(pod_ready(pod) for pod in case.pods() if pod["metadata"]["uid"] not in before)
 
 
 def test_a_killed_pod_is_told_and_replaced(case: Case) -> None:

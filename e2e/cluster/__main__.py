@@ -5,12 +5,14 @@ Standard library only: this runs on the system's python3, before any virtual env
 
 import argparse
 import os
+import pwd
+import signal
 import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the repository: modules are e2e.cluster.X in every setting
 
-from e2e.cluster import chart, lifecycle, packages, snapshot  # noqa: E402
+from e2e.cluster import chart, lifecycle, packages, processes, snapshot  # noqa: E402
 from e2e.cluster.binaries import PROGRAMS, binary, build  # noqa: E402
 from e2e.cluster.failures import ClusterError, StepFailed  # noqa: E402
 from e2e.cluster.progress import Screen  # noqa: E402
@@ -27,6 +29,7 @@ def _build(arguments: argparse.Namespace, screen: Screen) -> None:
 
 def _packages(_: argparse.Namespace, screen: Screen) -> None:
     packages.install(screen)
+    processes.load_kernel_modules()
 
 
 def _up(_: argparse.Namespace, screen: Screen) -> None:
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("up", _up, "from whatever is there to a running cluster with the operator installed"),
         ("status", _status, "what runs; exit 1 when something does not"),
-        ("packages", _packages, "install the Debian packages that are missing"),
+        ("packages", _packages, "install the Debian packages that are missing, load kernel modules"),
         ("snapshot", _snapshot, "what the machine looks like from outside: to compare before and after"),
         ("images", _images, "build the images and print their references"),
     ):
@@ -79,9 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _settle() -> None:
+    """Make up for what a bare shell, cron or a supervisor may lack; a polite kill cleans up as Ctrl-C does."""
+    os.environ["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin".lstrip(":")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def main() -> int:
     """Run one command; 0 done, 1 failed with a message, 130 interrupted."""
     arguments = _parser().parse_args()
+    _settle()
     try:
         arguments.run(arguments, Screen())
     except KeyboardInterrupt:

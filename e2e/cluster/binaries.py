@@ -137,11 +137,13 @@ def _check_go(modules: Iterable[Module]) -> None:
             "Go is not installed, and the cluster's programs are built with it: install Go and try again"
         )
     answer = subprocess.run([go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, check=True)
-    version, toolchain = answer.stdout.split()
+    version, toolchain = answer.stdout.splitlines()  # Go before 1.21 knows no toolchains and prints an empty line
     needed = max(_wanted_go(module) for module in modules)
-    if _numbers(version.removeprefix("go")) < needed and toolchain == "local":
+    if _numbers(version.removeprefix("go")) < needed and toolchain in ("", "local"):
         wanted = ".".join(map(str, needed))
-        raise ClusterError(f"{version} is too old: Go {wanted} is needed (or unset GOTOOLCHAIN=local)")
+        raise ClusterError(
+            f"{version} is too old: install Go {wanted}, or Go 1.21 or newer without GOTOOLCHAIN=local, which fetches it"
+        )
 
 
 def _wanted_go(module: Module) -> tuple[int, ...]:
@@ -188,10 +190,14 @@ def _compile(program: str, step: Step, log: Path) -> None:
 
 
 def _watch(child: "subprocess.Popen[bytes]", step: Step, log: Path) -> None:
-    while child.poll() is None:
-        lines = log.read_text(errors="replace").splitlines()
-        fetched = sum(line.startswith("go: downloading") for line in lines)
-        compiled = len(lines) - fetched
-        step.detail = f"{compiled} packages compiled" if compiled else f"{fetched} modules fetched"
-        time.sleep(0.5)
+    try:
+        while child.poll() is None:
+            lines = log.read_text(errors="replace").splitlines()
+            fetched = sum(line.startswith("go: downloading") for line in lines)
+            compiled = len(lines) - fetched
+            step.detail = f"{compiled} packages compiled" if compiled else f"{fetched} modules fetched"
+            time.sleep(0.5)
+    finally:
+        child.terminate()  # only we may have been interrupted; one that has ended does not mind
+        child.wait()
     step.detail = ""

@@ -1,5 +1,6 @@
 """Builds the images of images.py with buildah, and pushes them to the cluster's registry; no Docker needed."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from e2e.cluster.paths import REGISTRY, cache
 from e2e.cluster.processes import entering
 from e2e.cluster.progress import Screen, Step
 
+BLOBS = Path("/var/lib/containers/cache/blob-info-cache-v1.boltdb")
 KEPT_TAGS = 3
 KEPT_LAYERS = 300  # of all builds; pruning them costs the next build its cache
 
@@ -31,6 +33,15 @@ def build(screen: Screen, *, for_cluster: bool) -> list[Image]:
         found = [image if image.local in built else _build(image, screen) for image in found]
         _prune(found)
     return found
+
+
+def clear() -> None:
+    """Remove what buildah notes in a system folder whatever its options say, unless somebody else keeps things there."""
+    with contextlib.suppress(OSError):
+        if {BLOBS, *BLOBS.parents[1].rglob("*")} == {BLOBS, BLOBS.parent}:
+            BLOBS.unlink()
+            BLOBS.parent.rmdir()
+            BLOBS.parents[1].rmdir()
 
 
 def _build_base_tar(screen: Screen) -> None:

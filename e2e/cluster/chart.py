@@ -96,7 +96,10 @@ def _collect(target: Target) -> None:
 
 
 def _run(tool: tuple[str, ...], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*tool, *arguments], capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run([*tool, *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ClusterError(f"{tool[0]} is not on your PATH: install it and try again") from error
 
 
 # ── the user's own cluster ────────────────────────────────────────────────────────────────────────────────────────

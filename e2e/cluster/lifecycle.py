@@ -11,6 +11,7 @@ from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.images import Image
 from e2e.cluster.paths import CONFIGURATION, HERE, KUBECONFIG, LOGS, RUN, STATE, cache
 from e2e.cluster.progress import Screen, Step
+from e2e.cluster.removal import remove_tree
 
 REGISTRY_LIMIT = 4 * 2**30  # bytes of images in the cache's registry, beyond which it starts anew
 
@@ -35,6 +36,8 @@ def up(screen: Screen) -> None:
 def down(screen: Screen, *, cache_too: bool = False) -> None:
     """Leave nothing: end every process, remove cgroups, state and the folders made for mounts."""
     _check_root()
+    packages.clear(screen)
+    buildah.clear()
     if RUN.exists() or STATE.exists():
         with alone("up", screen), screen.step("take the cluster down") as step:
             _remove(step)
@@ -42,7 +45,7 @@ def down(screen: Screen, *, cache_too: bool = False) -> None:
         screen.say("no cluster is up")
     if cache_too:
         with screen.step(f"remove {cache()}"):
-            shutil.rmtree(cache(), ignore_errors=True)
+            remove_tree(cache())
 
 
 def status(screen: Screen) -> bool:
@@ -113,10 +116,11 @@ def _prepare(built: dict[str, Image]) -> None:
     ):
         folder.mkdir(parents=True, exist_ok=True)
     processes.load_kernel_modules()
+    processes.check_kernel()
     processes.make_cgroup()
     registry = cache() / "registry"
     if sum(file.stat().st_size for file in registry.rglob("*") if file.is_file()) > REGISTRY_LIMIT:
-        shutil.rmtree(registry)
+        remove_tree(registry)
     registry.mkdir(exist_ok=True)
     certificates.make()
     configuration.write_names()
@@ -178,8 +182,8 @@ def _remove(step: Step) -> None:
     processes.remove_cgroups()
     step.detail = "removing files"
     processes.remove_claimed()
-    shutil.rmtree(STATE, ignore_errors=True)
-    shutil.rmtree(RUN, ignore_errors=True)
+    remove_tree(STATE)
+    remove_tree(RUN)
     left = [str(folder) for folder in (STATE, RUN) if folder.exists()]
     step.detail = ""
     if left:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from e2e.cluster.alone import alone
 from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.paths import cache
 from e2e.cluster.progress import Screen
@@ -35,6 +36,7 @@ PACKAGES = (
 )
 SERVICES = {"containerd": "containerd.service", "docker-registry": "docker-registry.service"}
 POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks this program before it starts a service
+OURS = "#!/bin/sh\n# made by e2e/cluster/packages.py while it installs packages, and removed by it\nexit 101\n"
 
 
 def missing() -> list[str]:
@@ -49,13 +51,33 @@ def install(screen: Screen) -> None:
     """Install what is missing; does nothing, at once, when nothing is."""
     if shutil.which("dpkg-query") is None:
         raise ClusterError("the embedded cluster needs Debian 12; on another system use CLUSTER=current make up")
-    wanted = missing()
-    if not wanted:
+    clear(screen)
+    if not missing():
+        return
+    with alone("packages", screen):
+        _install(screen)
+
+
+def clear(screen: Screen) -> None:
+    """Remove the policy that a killed installation left behind: no service of the machine could be started any more."""
+    if _is_ours():
+        with alone("packages", screen):  # or it belongs to one that goes on
+            if _is_ours():
+                POLICY.unlink()
+
+
+def _is_ours() -> bool:
+    return POLICY.exists() and POLICY.read_text(errors="replace") == OURS
+
+
+def _install(screen: Screen) -> None:
+    if not (wanted := missing()):  # another one did it meanwhile
         return
     log = cache() / "logs" / "packages.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with screen.step(f"install Debian packages ({', '.join(wanted)})", log), log.open("w") as out, _no_services():
         if not _apt(["install", "--no-install-recommends", *wanted], out.fileno()):
+            _run(["dpkg", "--configure", "-a"], out.fileno())  # an earlier installation was killed
             _apt(["update"], out.fileno())  # the lists were absent or too old
             if not _apt(["install", "--no-install-recommends", *wanted], out.fileno()):
                 raise StepFailed(
@@ -65,14 +87,13 @@ def install(screen: Screen) -> None:
 
 
 def _apt(arguments: list[str], out: int) -> bool:
+    return _run(["apt-get", "--yes", "--option=DPkg::Lock::Timeout=120", *arguments], out)
+
+
+def _run(command: list[str], out: int) -> bool:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "--yes", "--option=DPkg::Lock::Timeout=120", *arguments]
-    return (
-        subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, check=False
-        ).returncode
-        == 0
-    )
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, check=False)
+    return done.returncode == 0
 
 
 def _disable(services: list[str]) -> None:
@@ -86,7 +107,7 @@ def _no_services() -> Iterator[None]:
     if POLICY.exists():
         yield
         return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.write_text(OURS)
     POLICY.chmod(0o755)
     try:
         yield

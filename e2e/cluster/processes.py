@@ -145,6 +145,10 @@ def load_kernel_modules() -> None:
     for module in ("overlay", "br_netfilter", "nf_conntrack", "ip_tables"):
         with contextlib.suppress(FileNotFoundError):
             subprocess.run(["modprobe", module], capture_output=True, check=False)
+
+
+def check_kernel() -> None:
+    """Raise where a module that the cluster cannot do without is missing."""
     if not Path("/proc/sys/net/bridge").exists():
         raise ClusterError("the kernel has no br_netfilter: Services and NetworkPolicy between pods could not work")
 

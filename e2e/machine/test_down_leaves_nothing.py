@@ -1,6 +1,7 @@
 """`make down` leaves the machine as it was: processes, mounts, namespaces, interfaces, rules, cgroups, files.
 
-It runs outside the cluster and takes it down and up, so it has a suite of its own: `make e2e SUITE=machine`.
+It runs outside the cluster and takes it down and up, so it has a suite of its own: `make e2e SUITE=machine`. What the
+first `up` on a machine leaves for good it cannot see, since others were here before: .ci/run compares with a bare machine.
 """
 
 import subprocess

@@ -5,7 +5,6 @@ embedded cluster's own builds.
 """
 
 import os
-import socket
 import ssl
 import subprocess
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from e2e.cluster.binaries import binary
+from tests.ports import free_ports
 
 TOKEN = "integration"  # the server lives for one test session, on loopback
 PATIENCE = 60.0
@@ -41,7 +41,7 @@ class ApiServer:
 @contextmanager
 def api_server(folder: Path) -> Iterator[ApiServer]:
     """Run both until the block ends; raises with the end of the log when one does not come up."""
-    etcd_port, peer_port, api_port = _free_ports(3)
+    etcd_port, peer_port, api_port = free_ports(3)
     etcd = _start(
         folder / "etcd.log",
         [
@@ -133,11 +133,3 @@ def _write_kubeconfig(path: Path, url: str) -> None:
         "users": [{"name": "admin", "user": {"token": TOKEN}}],
     }
     path.write_text(yaml.safe_dump(config))
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports

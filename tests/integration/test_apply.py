@@ -128,6 +128,8 @@ DRIFTS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("Deployment", "runs as root", {"spec": {"template": {"spec": {"securityContext": {"runAsUser": 0}}}}}),
     ("Deployment", "label gone", {"metadata": {"labels": {"app.kubernetes.io/name": None}}}),
+    ("Service", "model label gone", {"metadata": {"labels": {names.MODEL_LABEL: None}}}),
+    ("Deployment", "model label changed", {"metadata": {"labels": {names.MODEL_LABEL: "other"}}}),
     ("Service", "owner gone", {"metadata": {"ownerReferences": None}}),
 ]
 
@@ -138,8 +140,11 @@ async def test_drift_is_repaired(rig: Rig, kind: str, what: str, patch: dict[str
     await rig.reconcile()
     name = names.policy_config_name("fraud") if kind == "ConfigMap" else "fraud"
     before = await rig.get(kind, name)
+    await rig.heard_all()
+    rig.rung.clear()
     await rig.admin.patch(BY_KIND[kind], rig.namespace, name, patch, manager="somebody")
     await rig.heard_all()
+    assert rig.key() in rig.rung, "nobody would look before the next full pass"
     await rig.reconcile()
     after = await rig.get(kind, name)
     for part in ("spec", "data", "automountServiceAccountToken"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from e2e.cluster.netpol_rules import compile_policies
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 NODE, PREFIX = "10.244.0.1", f"mwt{os.getpid()}"
+NAMESPACES = Path("/run/netns")
 SERVICE = "10.96.0.50"  # its DNAT leads to `db`, as kube-proxy would write it
 PODS = {"db": "10.244.0.2", "friend": "10.244.0.3", "stranger": "10.244.0.4"}
 LISTEN = """
@@ -30,7 +32,8 @@ for p in (80, 90): threading.Thread(target=serve, args=(p,)).start()
 """
 CONNECT = """
 import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.7); s.settimeout(0.7); assert s.recv(2) == b"hi"
+within = float(sys.argv[3])
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), within); s.settimeout(within); assert s.recv(2) == b"hi"
 """
 HOLD = """
 import socket, sys
@@ -54,7 +57,21 @@ def _python(where: str, code: str, *arguments: str) -> list[str]:
 
 
 def _connects(source: str, target: str, port: int = 80) -> bool:
-    return subprocess.run(_python(source, CONNECT, target, str(port)), capture_output=True, check=False).returncode == 0
+    """Say that it connects: a busy machine may need several tries."""
+    deadline = time.monotonic() + 10
+    while not _answers(source, target, port, within=3.0):
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def _is_kept_out(source: str, target: str, port: int = 80) -> bool:
+    return not _answers(source, target, port, within=0.7)
+
+
+def _answers(source: str, target: str, port: int, within: float) -> bool:
+    command = _python(source, CONNECT, target, str(port), str(within))
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _load(text: str) -> None:
@@ -64,6 +81,7 @@ def _load(text: str) -> None:
 @pytest.fixture(scope="module")
 def node() -> Iterator[None]:
     servers = []
+    first = not NAMESPACES.exists()
     try:
         for name in ("node", *PODS):
             _run(f"ip netns add {PREFIX}-{name}")
@@ -73,9 +91,7 @@ def node() -> Iterator[None]:
             _plug(index, name, address)
             servers.append(subprocess.Popen(_python(name, LISTEN)))
         _load(NAT)
-        deadline = time.monotonic() + 10
-        while not all(_connects("node", address, 90) for address in PODS.values()):
-            assert time.monotonic() < deadline, "the stand-in pods never answered"
+        assert all(_connects("node", address, 90) for address in PODS.values()), "the stand-in pods never answered"
         yield
     finally:
         for server in servers:
@@ -83,6 +99,9 @@ def node() -> Iterator[None]:
             server.wait()
         for name in (*PODS, "node"):
             subprocess.run(["ip", "netns", "delete", f"{PREFIX}-{name}"], check=False)
+        if first and not any(NAMESPACES.iterdir()):  # ip(8) made and mounted it for us
+            _run(f"umount {NAMESPACES}")
+            NAMESPACES.rmdir()
 
 
 def _build_node() -> None:
@@ -90,7 +109,8 @@ def _build_node() -> None:
     _run(f"{at} link add pods type bridge")
     _run(f"{at} addr add {NODE}/24 dev pods")
     _run(f"{at} link set pods up")
-    _run(f"ip netns exec {PREFIX}-node sysctl -w net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1")
+    for name in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
+        _run(f"ip netns exec {PREFIX}-node tee /proc/sys/net/{name}", input="1")
 
 
 def _plug(index: int, name: str, address: str) -> None:
@@ -130,18 +150,18 @@ class TestOnABridge:
     def test_ingress_admits_the_named_peer_on_the_named_port_only(self) -> None:
         _enforce({**_select("db"), "ingress": [{"from": [_select("friend")], "ports": [{"port": 80}]}]})
         assert _connects("friend", PODS["db"])
-        assert not _connects("friend", PODS["db"], 90)
-        assert not _connects("stranger", PODS["db"])
+        assert _is_kept_out("friend", PODS["db"], 90)
+        assert _is_kept_out("stranger", PODS["db"])
 
     def test_a_service_address_is_judged_by_the_pod_behind_it(self) -> None:
         _enforce({**_select("db"), "ingress": [{"from": [_select("friend")]}]})
         assert _connects("friend", SERVICE)
-        assert not _connects("stranger", SERVICE)
+        assert _is_kept_out("stranger", SERVICE)
 
     def test_the_node_and_replies_always_pass(self) -> None:
         _enforce({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, {**_select("db"), "egress": [{}]})
         assert _connects("node", PODS["db"]), "the kubelet's probes"
-        assert not _connects("db", PODS["friend"]), "the receiver is isolated"
+        assert _is_kept_out("db", PODS["friend"]), "the receiver is isolated"
         _enforce({**_select("db"), "policyTypes": ["Ingress"]})
         assert _connects("db", PODS["friend"]), "the reply to an isolated pod's own connection"
 
@@ -153,14 +173,14 @@ class TestOnABridge:
         _enforce({**_select("friend"), "policyTypes": ["Egress"], "egress": [{"to": [_select("db")]}]})
         assert _connects("friend", PODS["db"])
         assert _connects("friend", SERVICE)
-        assert not _connects("friend", PODS["stranger"])
+        assert _is_kept_out("friend", PODS["stranger"])
         assert _connects("stranger", PODS["friend"])
 
     def test_an_ip_block_with_an_exception(self) -> None:
         block = {"cidr": "0.0.0.0/0", "except": [PODS["stranger"] + "/32"]}
         _enforce({**_select("db"), "ingress": [{"from": [{"ipBlock": block}]}]})
         assert _connects("friend", PODS["db"])
-        assert not _connects("stranger", PODS["db"])
+        assert _is_kept_out("stranger", PODS["db"])
 
     def test_an_established_connection_outlives_a_new_policy(self) -> None:
         _enforce()
@@ -172,4 +192,4 @@ class TestOnABridge:
             _enforce({**_select("db"), "policyTypes": ["Ingress"]})
             client.communicate("go\n", timeout=5)
             assert client.returncode == 0
-        assert not _connects("stranger", PODS["db"])
+        assert _is_kept_out("stranger", PODS["db"])

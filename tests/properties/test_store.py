@@ -116,6 +116,16 @@ def test_only_news_is_news() -> None:
     assert not store.drop(service("a", 6)), "nor is that one dropped by the old deletion"
 
 
+def test_an_object_whose_label_changes_is_the_business_of_both_models() -> None:
+    store = Store()
+    assert store.keys_of(service("a", 5)) == {Key("ns", "m")}
+    store.feed(service("a", 5))
+    assert store.keys_of(service("a", 6, model="n")) == {Key("ns", "m"), Key("ns", "n")}
+    assert store.keys_of(service("a", 6, model="")) == {Key("ns", "m")}, "the label was taken away"
+    store.feed(service("a", 6, model=""))
+    assert store.keys_of(service("a", 7, model="")) == set(), "nobody's"
+
+
 def test_what_the_api_said_is_gone_stays_gone_whatever_the_version() -> None:
     store = Store()
     store.feed(service("a", 5, uid="one"))
@@ -166,11 +176,15 @@ def test_managed_fields_and_the_bulk_of_pods_are_left_out() -> None:
     pod["metadata"]["managedFields"] = [{"manager": "kubelet"}]
     pod["spec"] = {
         "nodeName": "n",
-        "containers": [{"name": "runtime", "env": [{"name": "SECRET"}]}],
+        "containers": [{"name": "runtime", "env": [{"name": "SECRET"}], "resources": {"limits": {"memory": "1Gi"}}}],
         "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}, {"name": "cache", "emptyDir": {}}],
     }
     store = Store()
     store.feed(pod)
     kept = store.read("Pod", "ns", "a")
     assert "managedFields" not in kept["metadata"]
-    assert kept["spec"] == {"nodeName": "n", "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}]}
+    assert kept["spec"] == {
+        "nodeName": "n",
+        "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}],
+        "containers": [{"name": "runtime", "resources": {"limits": {"memory": "1Gi"}}}],
+    }

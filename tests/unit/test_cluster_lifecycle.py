@@ -1,5 +1,6 @@
 """The cluster's pure parts: what is recognised as ours, what a machine's snapshots differ in, what keys a cache."""
 
+import contextlib
 import json
 import os
 import tomllib
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster import binaries, certificates, chart, configuration, init, paths, progress, snapshot
+from e2e.cluster import binaries, buildah, certificates, chart, configuration, init, packages, paths, progress, snapshot
 from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.processes import Unit, start_time
+from e2e.cluster.removal import remove_tree
 
 # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -46,6 +48,24 @@ def test_the_machines_run_folder_is_hidden_only_after_ours_is_held() -> None:
     assert hold < hide < back < commands.index("mount --make-rshared /")
 
 
+def test_a_tree_is_removed_whole_and_nothing_that_it_links_to(tmp_path: Path) -> None:
+    kept, gone = tmp_path / "kept", tmp_path / "gone"
+    (gone / "empty").mkdir(parents=True)
+    kept.mkdir()
+    (kept / "file").touch()
+    for number in range(300):
+        (gone / f"{number % 7}" / f"{number}").mkdir(parents=True)
+        (gone / f"{number % 7}" / f"{number}" / "file").write_text("x")
+    (gone / "folder").symlink_to(kept)
+    (gone / "file").symlink_to(kept / "file")
+    (gone / "dangling").symlink_to("nowhere")
+    (gone / "1").chmod(0o500)
+    remove_tree(gone)
+    remove_tree(gone)
+    assert [kept] == list(tmp_path.iterdir())
+    assert [kept / "file"] == list(kept.iterdir())
+
+
 # ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -64,6 +84,35 @@ def test_snapshots_differ_in(
     assert snapshot.compare(before, after) == expected, reason
 
 
+@pytest.mark.parametrize(
+    ("reason", "cgroup", "expected"),
+    [
+        ("the cluster's own", "/sys/fs/cgroup/cpu/modelward-cluster", True),
+        ("a pod's", "/sys/fs/cgroup/modelward-cluster/kubepods/besteffort/pod1", True),
+        ("a pod's, astray", "/sys/fs/cgroup/memory/kubepods/besteffort", True),
+        ("a container's under systemd", "/sys/fs/cgroup/system.slice/cri-containerd-0f.scope", True),
+        ("the machine's supervisor's", "/sys/fs/cgroup/memory/process_api/71184ee3ee48362b916de082e023dbe8", False),
+        ("a service's", "/sys/fs/cgroup/system.slice/apt-daily.service", False),
+    ],
+)
+def test_of_cgroups_only_those_count_that_a_cluster_could_have_made(reason: str, cgroup: str, expected: bool) -> None:
+    assert expected == snapshot.could_be_a_clusters(cgroup), reason
+
+
+def test_a_snapshot_without_its_tools_says_so_and_is_not_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="ip netns list: ip is not installed"):
+        snapshot.TOPICS["ip netns"]()
+
+
+def test_packets_that_pass_by_change_no_snapshot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "iptables-save"
+    tool.write_text("#!/bin/sh\necho '# at noon'\necho ':INPUT ACCEPT [12:3456]'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [":INPUT ACCEPT"] == snapshot.TOPICS["iptables"]()
+
+
 # ── binaries ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -78,6 +127,26 @@ def test_a_binary_lives_in_a_folder_of_its_version(monkeypatch: pytest.MonkeyPat
     target.touch()
     assert binaries.binary("etcd") == target
     assert binaries.missing(["etcd", "kubectl"]) == ["kubectl"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "printed", "refused"),
+    [
+        ("new enough", "go1.99.0\nlocal\n", False),
+        ("fetches what is needed", "go1.21.0\nauto\n", False),
+        ("may not fetch", "go1.21.0\nlocal\n", True),
+        ("Debian 12's own, which knows no toolchains", "go1.19.8\n\n", True),
+    ],
+)
+def test_go_must_be_new_enough_or_able_to_fetch_one_that_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, printed: str, refused: bool
+) -> None:
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\nprintf '{printed}'\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="too old: install Go") if refused else contextlib.nullcontext():
+        binaries._check_go(binaries.MODULES)
 
 
 def test_an_unknown_program_is_refused_by_name() -> None:
@@ -151,6 +220,59 @@ def test_the_chart_is_installed_anew_when_a_file_or_a_value_changed(tmp_path: Pa
     assert chart.fingerprint(tmp_path, {"operator.image": "y"}) != before
     (tmp_path / "Chart.yaml").write_text("b")
     assert chart.fingerprint(tmp_path, {"operator.image": "x"}) != before
+
+
+def test_ones_own_cluster_without_kubectl_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="kubectl is not on your PATH"):
+        chart.install_on_current(progress.Screen())
+
+
+# ── packages and images ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "stays"),
+    [("ours, of one that was killed", packages.OURS, False), ("the machine's own", "#!/bin/sh\nexit 101\n", True)],
+)
+def test_a_killed_installation_forbids_no_services_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, text: str, stays: bool
+) -> None:
+    monkeypatch.setenv("MODELWARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
+    packages.POLICY.write_text(text)
+    packages.clear(progress.Screen())
+    assert stays == packages.POLICY.exists(), reason
+
+
+def test_a_policy_of_the_machine_outlives_an_installation_and_ours_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
+    with packages._no_services():
+        assert packages.OURS == packages.POLICY.read_text()
+    assert not packages.POLICY.exists()
+    packages.POLICY.write_text("theirs")
+    with packages._no_services():
+        pass
+    assert "theirs" == packages.POLICY.read_text()
+
+
+@pytest.mark.parametrize("others", [[], ["storage/overlay"]])
+def test_what_buildah_notes_outside_the_cache_goes_unless_others_keep_things_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, others: list[str]
+) -> None:
+    monkeypatch.setattr(buildah, "BLOBS", tmp_path / "containers/cache/blobs")
+    buildah.clear()
+    for name in others:
+        (tmp_path / "containers" / name).mkdir(parents=True)
+    buildah.BLOBS.parent.mkdir(parents=True)
+    buildah.BLOBS.touch()
+    buildah.clear()
+    assert bool(others) == buildah.BLOBS.exists()
+    assert bool(others) == (tmp_path / "containers").exists()
 
 
 # ── what the user sees ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """One pod's trouble, in one documented word and a sentence that names the pod."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -190,6 +191,25 @@ def test_every_reason_and_type_is_documented() -> None:
 )
 def test_no_form_of_a_report_stops_the_diagnosis(reason: str, pod: Pod) -> None:
     assert diagnose(pod).type is Type.WORKLOAD_AVAILABLE, reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "asked", "expected"),
+    [
+        ("the kubelet tells the one in force", "2Gi", "1Gi", "(2Gi)"),
+        ("the kubelet tells none", "", "1Gi", "(1Gi)"),
+        ("there is none: the node's memory was", "", "", "(none)"),
+    ],
+)
+def test_a_pod_killed_for_memory_says_at_which_limit(reason: str, told: str, asked: str, expected: str) -> None:
+    pod = make_pod(last_state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+    pod.raw["status"]["containerStatuses"][0]["resources"] = _memory(told)
+    pod = replace(pod, raw={**pod.raw, "spec": {"containers": [{"name": "runtime", "resources": _memory(asked)}]}})
+    assert expected in diagnose(pod).message, reason
+
+
+def _memory(limit: str) -> dict[str, Any]:
+    return {"limits": {"memory": limit}} if limit else {}
 
 
 def test_how_it_ended_before_is_past_once_it_was_ready_again() -> None:

@@ -158,6 +158,13 @@ class Store:
         refs = sorted(ref for ref in self._by_model.get(key, ()) if ref[0] in wanted)
         return [_expand(self._records[ref]) for ref in refs]
 
+    def keys_of(self, obj: Json) -> set[Key]:
+        """Return whom to ring for when this object is fed: whose it is, and whose it was, should its label have changed."""
+        ref = ref_of(obj)
+        known = self._records.get(ref)
+        models = {_model(obj), known.model if known else ""} - {""}
+        return {Key(ref[1], model) for model in models}
+
     def heard(self, ref: Ref) -> float:
         """Return when the object was last fed, on the store's clock; -inf when it is unknown."""
         record = self._records.get(ref)
@@ -236,7 +243,8 @@ def _version(obj: Json) -> int:
 def _compact(obj: Json) -> bytes:
     """Leave out what no pass reads.
 
-    That is managedFields; of a Namespace all but the labels; of pods and ReplicaSets all of the spec but what keeps a ConfigMap alive.
+    That is managedFields; of a Namespace all but the labels; of the spec of pods and ReplicaSets all but what keeps a ConfigMap alive,
+    a pod's node and its containers' resources.
     """
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     trimmed: dict[str, Any] = {**obj, "metadata": meta}
@@ -244,7 +252,9 @@ def _compact(obj: Json) -> bytes:
         meta = {name: value for name, value in meta.items() if name != "annotations"}
         trimmed = {"kind": NAMESPACE.kind, "metadata": meta}
     elif obj["kind"] == "Pod":
-        trimmed["spec"] = _pod_spec(obj.get("spec", {}))
+        spec = obj.get("spec", {})
+        containers = [{"name": c["name"], "resources": c.get("resources", {})} for c in spec.get("containers", ())]
+        trimmed["spec"] = {**_pod_spec(spec), "containers": containers}
     elif obj["kind"] == "ReplicaSet":
         spec = obj.get("spec", {})
         template = {"spec": _pod_spec(spec.get("template", {}).get("spec", {}))}

@@ -22,7 +22,7 @@ from typing import Final
 
 from modelward_operator.cluster.client import Client, Expired, NotFound
 from modelward_operator.cluster.kinds import Resource
-from modelward_operator.cluster.store import Ref, Store, key_of, ref_of
+from modelward_operator.cluster.store import Ref, Store, ref_of
 from modelward_operator.errors import OperatorError
 from modelward_operator.facts import Json, Key
 
@@ -101,8 +101,9 @@ class Stream:
         async for items, version in self._client.pages(self._resource, self._namespace, labels=self._labels):
             for item in items:
                 seen.append(ref_of(item))
+                keys = self._store.keys_of(item)
                 if self._store.feed(item):
-                    self._ring(key_of(item), False)
+                    self._ring_all(keys, live=False)
             since = version
             await asyncio.sleep(0)  # a long listing leaves the loop to others between pages
         for _, key in self._store.replace(self.kind, self._namespace, seen, int(since)):
@@ -113,5 +114,12 @@ class Stream:
 
     def _take(self, event: str, obj: Json) -> None:
         self.heard = time.monotonic()
-        if event in TAKES and TAKES[event](self._store, obj):
-            self._ring(key_of(obj), True)
+        if event not in TAKES:
+            return
+        keys = self._store.keys_of(obj)  # before the store forgets whose it was
+        if TAKES[event](self._store, obj):
+            self._ring_all(keys, live=True)
+
+    def _ring_all(self, keys: set[Key], *, live: bool) -> None:
+        for key in keys:
+            self._ring(key, live)

@@ -74,7 +74,7 @@ def diagnose(pod: Pod) -> Diagnosis:
         _evicted(status, name)
         or _unscheduled(status, name)
         or _waiting(container, name)
-        or _ended(container, name)
+        or _ended(container, pod.raw, name)
         or _load_failure(pod.report.get("failure"), name)
         or _warned(pod.warning, name)
         or _no_longer_ready(pod, container, name)
@@ -134,13 +134,13 @@ def _waiting(container: Json, name: str) -> Diagnosis | None:
     return None
 
 
-def _ended(container: Json, name: str) -> Diagnosis | None:
+def _ended(container: Json, raw: Json, name: str) -> Diagnosis | None:
     """A container that ended keeps its failure while it starts anew, until the pod is ready."""
     terminated = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
     if not terminated:
         return None
     if terminated.get("reason") == "OOMKilled":
-        limit = container.get("resources", {}).get("limits", {}).get("memory", "none")
+        limit = _memory_limit(container, raw)
         return _workload(
             Reason.OUT_OF_MEMORY,
             f"pod {name}: killed at its memory limit ({limit}); raise spec.resources.limits.memory",
@@ -150,6 +150,13 @@ def _ended(container: Json, name: str) -> Diagnosis | None:
     words = terminated.get("message", "").strip().splitlines()
     last = f": {words[-1]}" if words else ""
     return _workload(Reason.CONTAINER_EXITED, f"pod {name}: exit code {terminated.get('exitCode')}{last}")
+
+
+def _memory_limit(container: Json, raw: Json) -> str:
+    """Return the limit in force, or where the kubelet does not tell it, the one that the pod was made with."""
+    asked = (c for c in raw.get("spec", {}).get("containers", ()) if c["name"] == names.CONTAINER)
+    limits = (c.get("resources", {}).get("limits", {}).get("memory", "") for c in (container, next(asked, {})))
+    return next(filter(None, limits), "none")
 
 
 def _load_failure(failure: object, name: str) -> Diagnosis | None:
