@@ -36,7 +36,7 @@ def seal(case: Case, workshop: Workshop, keeper: Vault) -> Path:
     """Seal the adder with Vault's key, as somebody who may only encrypt."""
     model = workshop.folder / "adder.onnx"
     onnx.save(adder(1), str(model))
-    return workshop.seal(model, case.namespace, kek=f"vault:transit/{KEY}", kek_id="", environment=keeper.environment())
+    return workshop.seal(model, case.namespace, kek=keeper.kek, kek_id="", environment=keeper.environment())
 
 
 def serve(case: Case, workshop: Workshop, keeper: Vault, sealed: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_key_in_vault_opens_a_model_and_changes_its_version(case: Case, worksh
     assert (told["keyId"], told["keyVersion"]) == (f"transit/{KEY}", "v1")
 
     keeper.rotate()
-    flags = {"kek": f"vault:transit/{KEY}", "new_kek": f"vault:transit/{KEY}", "sign_key": str(workshop.signing_key())}
+    flags = {"kek": keeper.kek, "new_kek": keeper.kek, "new_kek_id": f"transit/{KEY}", "sign_key": str(workshop.signing_key())}
     workshop.run("rewrap", [sealed], flags, keeper.environment(keeper.rewrapper_token))
     upload(sealed, f"{case.prefix}/{case.namespace}/sealed/")
     (before,) = case.pods()

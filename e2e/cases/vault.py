@@ -41,6 +41,11 @@ class Vault:
     rewrapper_token: str
     administrator: str
 
+    @property
+    def kek(self) -> str:
+        """What `--kek` says to name the key."""
+        return f"vault:{self.address}/transit/{KEY}"
+
     def environment(self, token: str = "") -> dict[str, str]:
         """What `modelward seal --kek vault:…` reads, as Vault's own command does."""
         return {
