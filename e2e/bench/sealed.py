@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -239,18 +240,18 @@ def _peak(pid: int) -> int:
 
 
 def _bare(size: int, threads: int) -> float:
-    """Seconds of bare AES-GCM for so many bytes in segments of 1 MiB, shared by so many threads."""
-    cipher, nonce = AESGCM(bytes(32)), bytes(12)
-    sealed = cipher.encrypt(nonce, bytes(1 << 20), None)
-    counts = [len(part) for part in np.array_split(np.arange(-(-size // (1 << 20))), threads)]
+    """Seconds of bare AES-GCM for so many bytes in segments of 1 MiB, shared by so many threads, from memory into fresh memory."""
+    cipher, nonce, step = AESGCM(bytes(32)), bytes(12), 1 << 20
+    count = -(-size // step)
+    sealed = [cipher.encrypt(nonce, bytes(step), None) for _ in range(count)]
+    into = memoryview(mmap.mmap(-1, count * step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
-    def work(count: int) -> None:
-        into = bytearray(1 << 20)
-        for _ in range(count):
-            cipher.decrypt_into(nonce, sealed, None, into)
+    def work(first: int) -> None:
+        for number in range(first, count, threads):
+            cipher.decrypt_into(nonce, sealed[number], None, into[number * step : (number + 1) * step])
 
     began = time.monotonic()
-    workers = [threading.Thread(target=work, args=(count,)) for count in counts]
+    workers = [threading.Thread(target=work, args=(first,)) for first in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -266,9 +267,9 @@ def _core() -> dict[str, float]:
     encryptor.write(bytes(size))
     encryptor.finish()
     sealed = memoryview(b"".join(parts))
-    plain = memoryview(bytearray(size))
     best = {"ours": 0.0, "bare": 0.0}
     for _ in range(5):
+        plain = memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         began = time.monotonic()
         cipher = stream.StreamCipher(bytes(32), b"bound", bytes(sealed[: stream.HEADER]))
         for place in (stream.segment(number, size) for number in range(stream.segments(size))):
@@ -317,7 +318,8 @@ def _tell(size: int, threads: int, starts: dict[str, list[Start]], bare: float) 
             )
         )
     print(results.table(rows))
-    return {
-        f"{size} MB time": fastest["sealed"] - fastest["plain"] <= BAR_TIME * bare,
-        f"{size} MB memory": peaks["sealed"] <= BAR_MEMORY * peaks["plain"] + threads * (1 << 20),
-    }
+    bars: dict[str, bool] = {}
+    for variant in VARIANTS[1:]:
+        bars[f"{size} MB {variant}: time"] = fastest[variant] - fastest["plain"] <= BAR_TIME * bare
+        bars[f"{size} MB {variant}: memory"] = peaks[variant] <= BAR_MEMORY * peaks["plain"] + threads * (1 << 20)
+    return bars
