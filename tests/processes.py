@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,52 @@ def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
     finally:
         connection.close()
+
+
+class Forwarder:
+    """A port that passes each new connection on to `target` as it is then: what a Service is to its clients."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                self.threads.append(threading.Thread(target=self._connect, args=(near,)))
+                self.threads[-1].start()
+
+    def _connect(self, near: socket.socket) -> None:
+        with suppress(OSError), near, socket.create_connection(("127.0.0.1", self.target)) as far:
+            back = threading.Thread(target=_pass_on, args=(far, near))
+            back.start()
+            _pass_on(near, far)
+            back.join()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while part := source.recv(65536):
+            sink.sendall(part)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def forward(target: int) -> Iterator[Forwarder]:
+    """A `Forwarder` while the block runs; its clients must have left by the end."""
+    forwarder = Forwarder(target)
+    try:
+        yield forwarder
+    finally:
+        forwarder.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts; `close` alone would not
+        for thread in forwarder.threads:
+            thread.join(30)
+        forwarder.listener.close()
 
 
 def free_ports(count: int = 3) -> tuple[int, ...]:

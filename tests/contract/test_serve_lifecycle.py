@@ -24,7 +24,7 @@ from modelward_runtime.proto import inference_pb2, inference_pb2_grpc
 from modelward_runtime.serve import ECHO
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import WEIGHTS, linear, save, slow
-from tests.processes import COMMAND, POLICY, Process, call, free_ports, run, serve
+from tests.processes import COMMAND, POLICY, Process, call, forward, free_ports, run, serve
 
 ROWS = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0]]
 EXPECTED = [*WEIGHTS[0].tolist(), *(2 * WEIGHTS[3]).tolist()]
@@ -242,6 +242,47 @@ def test_a_drain_fails_no_request_of_clients_that_heed_it(model: Path, tmp_path:
             thread.join(30)
         assert process.exit_code() == 0
     assert all(answers and {200} == set(answers[0]) for _, answers in clients)
+
+
+def predict_until(over: threading.Event, port: int, pause: float) -> list[str]:
+    """Calls one after the other on one gRPC channel, and one more at the end: the versions that answered."""
+    tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend([1.0, 2.0, 3.0, 4.0])
+    request = inference_pb2.ModelInferRequest(model_name="m", inputs=[tensor])
+    own = [("grpc.use_local_subchannel_pool", 1)]  # or channels to one address would share a connection
+    answers = []
+    with grpc.insecure_channel(f"127.0.0.1:{port}", own) as channel:
+        stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        last = False
+        while not last:
+            last = over.wait(pause)
+            answers.append(str(stub.ModelInfer(request, timeout=20).model_version))
+    return answers
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path: Path, pause: float) -> None:
+    """Clients that know nothing of a drain call on, through what a Service is to them: each moves and no call is lost."""
+    source, server = {"directory": str(model)}, {"drainSeconds": 3}
+    over = threading.Event()
+    with (
+        run(tmp_path / "old", source, server=server) as old,
+        run(tmp_path / "new", {**source, "version": "8"}) as new,
+        forward(old.ports[1]) as service,
+    ):
+        old.until_ready()
+        new.until_ready()
+        clients = [in_background(lambda: predict_until(over, service.port, pause)) for _ in range(3)]
+        try:
+            old.until(lambda: 'transport="grpc"' in old.get("/metrics")[1])
+            service.target = new.ports[1]
+            old.signal()
+            assert old.exit_code() == 0
+        finally:
+            over.set()
+            for thread, _ in clients:
+                thread.join(30)
+    assert [[["7", "8"], "8"]] * 3 == [[sorted(set(answers)), answers[-1]] for _, [answers] in clients]
 
 
 def test_a_grpc_call_in_flight_ends_well(tmp_path: Path) -> None:

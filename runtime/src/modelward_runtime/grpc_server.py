@@ -1,7 +1,11 @@
 """The Open Inference Protocol v2 over gRPC, on grpc.aio: the same exchange, the same errors word for word.
 
-Composed by `serve.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
+Composed by `ports.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
 A full queue says when to come back in the trailing metadata that gRPC's own retries read (`grpc-retry-pushback-ms`).
+
+gRPC has no `Connection: close`. Only HTTP/2's GOAWAY moves a client, and this library sends one in two cases: at `stop`, when
+it is too late (calls that are on the wire by then end as CANCELLED, which nobody retries), and when a connection has reached its
+age. So every connection's age is short enough for its end to fall into a drain, while calls are still answered.
 """
 
 import asyncio
@@ -27,15 +31,21 @@ _CODES = {code.name: code for code in grpc.StatusCode}
 _log = logging.getLogger(__name__)
 
 
-def create(exchange: Exchange, *, max_body_bytes: int) -> grpc.aio.Server:
-    """A server without a port; needs a running event loop."""
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_body_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
-        ]
-    )
+_AGE = (
+    0.6  # of the drain; the library varies it by a tenth, so what was opened in the drain's first third leaves in time
+)
+
+
+def create(exchange: Exchange, *, max_body_bytes: int, drain_seconds: float = 0) -> grpc.aio.Server:
+    """A server without a port; needs a running event loop. Its clients come anew before `drain_seconds` are over, if not 0."""
+    options = [
+        ("grpc.max_receive_message_length", max_body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
+    ]
+    if drain_seconds:
+        options.append(("grpc.max_connection_age_ms", round(_AGE * drain_seconds * 1000)))
+    server = grpc.aio.server(options=options)
     pb_grpc.add_GRPCInferenceServiceServicer_to_server(Service(exchange), server)
     return server
 

@@ -35,7 +35,9 @@ class ModelPorts:
         self.exchange = Exchange(model.name, model.version, metrics, limits)
         app = web.App(self.exchange, max_body_bytes=server.max_body_bytes)
         self._http = HttpListener(app, host, server.http_port)
-        self._grpc: Any = grpc_server.create(self.exchange, max_body_bytes=server.max_body_bytes)
+        self._grpc: Any = grpc_server.create(
+            self.exchange, max_body_bytes=server.max_body_bytes, drain_seconds=server.drain_seconds
+        )
         self.http_port = self._http.port
         self.grpc_port = self._bind_grpc(host)
 
