@@ -67,10 +67,11 @@ class Service:
             try:
                 response = pb.ModelStreamInferResponse(infer_response=await self._infer(request, context))
                 code = "OK"
-            except ApiError as error:
-                response = pb.ModelStreamInferResponse(error_message=error.message)
+            except Exception as error:  # noqa: BLE001 - the last border, see `_explain`
+                failure = _explain(error)
+                response = pb.ModelStreamInferResponse(error_message=failure.message)
                 response.infer_response.id = request.id
-                code = error.grpc_code
+                code = failure.grpc_code
             self._account("ModelStreamInfer", code, started, request, response)
             yield response
 
@@ -134,14 +135,11 @@ class Service:
         started = time.perf_counter()
         try:
             response = await work()
-        except ApiError as error:
-            failure = error
         except asyncio.CancelledError:
             self._account(method, "CANCELLED", started, request, None)
             raise
-        except Exception:  # noqa: BLE001 - the last border: a flaw of ours is answered and logged, not dropped
-            _log.exception("request failed unexpectedly")
-            failure = ApiError("internal error")
+        except Exception as error:  # noqa: BLE001 - the last border, see `_explain`
+            failure = _explain(error)
         else:
             self._account(method, "OK", started, request, response)
             return response
@@ -176,6 +174,14 @@ class Service:
         for entry in self._exchange.index(only_ready=request.ready):
             response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return response
+
+
+def _explain(error: Exception) -> ApiError:
+    """What the caller is told. A flaw of ours is answered and logged, not dropped."""
+    if isinstance(error, ApiError):
+        return error
+    _log.error("request failed unexpectedly", exc_info=error)
+    return ApiError("internal error")
 
 
 def _refuse(action: str) -> Message:
