@@ -369,6 +369,14 @@ def test_pipelined_requests_are_answered_in_order(one: Process) -> None:
     assert [b"0", b"1", b"2"] == [part[:1] for part in answer.split(b'"id":"')[1:]]
 
 
+def test_a_body_that_is_refused_unread_does_not_spoil_its_connection(one: Process) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 0, 0, 0]}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    refused = HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1) + b" " * (LIMIT + 1)
+    answer = raw_exchange(one, refused + LAST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert [b"413", b"200"] == [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
 def test_an_offer_to_upgrade_is_declined_and_the_body_is_read(one: Process) -> None:
     """Java's HttpClient makes one with every first request."""
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 0, 0, 0]}

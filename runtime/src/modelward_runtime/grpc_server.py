@@ -1,7 +1,8 @@
 """The Open Inference Protocol v2 over gRPC, on grpc.aio: the same exchange, the same errors word for word.
 
 Composed by `ports.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
-A full queue says when to come back in the trailing metadata that gRPC's own retries read (`grpc-retry-pushback-ms`).
+Who is refused because there is too much at once reads when to come back in the trailing metadata that gRPC's own retries heed
+(`grpc-retry-pushback-ms`).
 
 gRPC has no `Connection: close`. Only HTTP/2's GOAWAY moves a client, and this library sends one in two cases: at `stop`, when
 it is too late (calls that are on the wire by then end as CANCELLED, which nobody retries), and when a connection has reached its
@@ -17,7 +18,7 @@ from typing import Any
 import grpc
 
 from modelward_runtime import access
-from modelward_runtime.errors import ApiError, Forbidden, QueueFull
+from modelward_runtime.errors import ApiError, Busy, Forbidden
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
@@ -120,7 +121,10 @@ class Service:
         if remaining is not None:
             seconds = min(seconds, remaining)
         deadline = asyncio.get_running_loop().time() + seconds
-        return await self._exchange.infer(GrpcCall(request, request.ByteSize()), deadline)
+        size = request.ByteSize()
+        with self._exchange.bodies.hold() as hold:
+            hold.reach(size)
+            return await self._exchange.infer(GrpcCall(request, size), deadline)
 
     async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
         async def answer() -> Message:
@@ -144,7 +148,7 @@ class Service:
             self._account(method, "OK", started, request, response)
             return response
         self._account(method, failure.grpc_code, started, request, None)
-        if isinstance(failure, QueueFull):
+        if isinstance(failure, Busy):
             context.set_trailing_metadata((("grpc-retry-pushback-ms", str(failure.retry_after * 1000)),))
         return await context.abort(_CODES[failure.grpc_code], failure.message)
 
