@@ -1,6 +1,7 @@
 """Starts the real `modelward` command on loopback ports, for the rings that look at it from outside."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -134,13 +135,26 @@ def forward(target: int) -> Iterator[Forwarder]:
         forwarder.listener.close()
 
 
+_FIRST, _LAST = (
+    12000,
+    30000,
+)  # below the kernel's own range: no outgoing connection takes a port between our look and its use
+_CANDIDATES = itertools.cycle(range(_FIRST, _LAST))
+for _ in range(os.getpid() * 997 % (_LAST - _FIRST)):  # each test process has a stretch of its own
+    next(_CANDIDATES)
+
+
 def free_ports(count: int = 3) -> tuple[int, ...]:
-    """Ports that nobody listens on just now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = tuple(probe.getsockname()[1] for probe in probes)
-    for probe in probes:
-        probe.close()
-    return ports
+    """Ports that nobody listens on, and that nobody else is given for a long while."""
+    return tuple(itertools.islice(filter(_free, _CANDIDATES), count))
+
+
+def _free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
