@@ -319,7 +319,7 @@ async def test_the_asyncio_client_predicts(one: Process) -> None:
 
 def raw_exchange(process: Process, sent: bytes) -> bytes:
     """What comes back for raw bytes on a connection, until the server closes it or says no more for a while."""
-    with socket.create_connection(("127.0.0.1", process.ports[0]), timeout=2) as connection:
+    with socket.create_connection(("127.0.0.1", process.ports[0]), timeout=20) as connection:
         connection.sendall(sent)
         answer = b""
         try:

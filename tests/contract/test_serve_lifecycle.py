@@ -204,7 +204,7 @@ def test_policy_is_live_and_a_bad_one_leaves_the_last_good_one(model: Path, tmp_
 
 
 def test_a_drain_serves_on_unready_and_asks_clients_to_leave(model: Path, tmp_path: Path) -> None:
-    with run(tmp_path / "p", {"directory": str(model)}, server={"drainSeconds": 2}) as process:
+    with run(tmp_path / "p", {"directory": str(model)}, server={"drainSeconds": 5}) as process:
         process.until_ready()
         assert "connection" not in process.infer("m", ROWS)[1]
         began = time.monotonic()
@@ -215,13 +215,13 @@ def test_a_drain_serves_on_unready_and_asks_clients_to_leave(model: Path, tmp_pa
         assert process.get("/livez")[0] == 200
         assert process.get("/v2/health/ready", admin=False)[0] == 503
         assert process.exit_code() == 0
-        assert time.monotonic() - began >= 2
+        assert time.monotonic() - began >= 5
 
 
 def test_a_drain_fails_no_request_of_clients_that_heed_it(model: Path, tmp_path: Path) -> None:
     """Clients with connections kept open send without a pause and leave when an answer says so: no request is lost."""
     body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 4], "data": ROWS}]})
-    with run(tmp_path / "p", {"directory": str(model)}, server={"drainSeconds": 1}) as process:
+    with run(tmp_path / "p", {"directory": str(model)}, server={"drainSeconds": 5}) as process:
         process.until_ready()
 
         def client() -> list[int]:
@@ -260,10 +260,9 @@ def predict_until(over: threading.Event, port: int, pause: float) -> list[str]:
     return answers
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.01])
-def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path: Path, pause: float) -> None:
+def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path: Path) -> None:
     """Clients that know nothing of a drain call on, through what a Service is to them: each moves and no call is lost."""
-    source, server = {"directory": str(model)}, {"drainSeconds": 3}
+    source, server = {"directory": str(model)}, {"drainSeconds": 5}
     over = threading.Event()
     with (
         run(tmp_path / "old", source, server=server) as old,
@@ -272,7 +271,8 @@ def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path
     ):
         old.until_ready()
         new.until_ready()
-        clients = [in_background(lambda: predict_until(over, service.port, pause)) for _ in range(3)]
+        clients = [in_background(lambda: predict_until(over, service.port, 0.0)) for _ in range(2)]
+        clients += [in_background(lambda: predict_until(over, service.port, 0.01)) for _ in range(2)]
         try:
             old.until(lambda: 'transport="grpc"' in old.get("/metrics")[1])
             service.target = new.ports[1]
@@ -282,7 +282,7 @@ def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path
             over.set()
             for thread, _ in clients:
                 thread.join(30)
-    assert [[["7", "8"], "8"]] * 3 == [[sorted(set(answers)), answers[-1]] for _, [answers] in clients]
+    assert [[["7", "8"], "8"]] * 4 == [[sorted(set(answers)), answers[-1]] for _, [answers] in clients]
 
 
 def test_a_grpc_call_in_flight_ends_well(tmp_path: Path) -> None:
