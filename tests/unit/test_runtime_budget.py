@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -75,7 +76,7 @@ FULL = f"too much at once: requests of {len(REQUEST)} bytes are being answered, 
 @pytest.mark.parametrize(
     ("reason", "body", "headers"),
     [
-        ("a length that is announced", REQUEST, {}),
+        ("a body at once", REQUEST, {}),
         (
             "pieces without a length",
             [REQUEST[:40], REQUEST[40:]],
@@ -99,6 +100,43 @@ async def test_a_body_without_room_is_429_until_another_one_is_answered(
     assert 200 == (await running)[0]
     assert 200 == (await client.infer(REQUEST))[0], "there is room again"
     assert 0 == exchange.bodies.held
+    exchange.close()
+
+
+async def test_an_announced_length_holds_nothing_until_its_bytes_come() -> None:
+    """Or a few callers who announce much and send nothing would keep everybody else out."""
+    slow = Slow()
+    slow.go_on.set()
+    exchange = exchange_of(slow, ROOM)
+    client = Client(exchange)
+    first, rest = asyncio.Event(), asyncio.Event()
+
+    def pieces() -> Iterator[Message]:
+        yield {"type": "http.request", "body": REQUEST[:20], "more_body": True}
+        yield {"type": "http.request", "body": REQUEST[20:], "more_body": False}
+
+    script, answers = pieces(), list[Message]()
+
+    async def receive() -> Message:
+        if first.is_set():
+            await rest.wait()
+        first.set()
+        return next(script)
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v2/models/tiny/infer"}
+    sending = asyncio.ensure_future(
+        client.app({**scope, "headers": [(b"content-length", b"%d" % len(REQUEST))]}, receive, send)
+    )
+    await first.wait()
+    await asyncio.sleep(0)
+    assert 20 == exchange.bodies.held
+    assert 200 == (await client.infer())[0]
+    rest.set()
+    await sending
+    assert 200 == answers[0]["status"]
     exchange.close()
 
 

@@ -50,7 +50,7 @@ class Headers:
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, hold: Hold) -> bytes:
-    """The whole body, unpacked. Room for it is held as soon as its length is known."""
+    """The whole body, unpacked. Room is held for what has come: announcing a length costs nobody else anything."""
     if headers.media_type not in _MEDIA_TYPES:
         raise UnsupportedMedia(f"content type '{headers.media_type[:64]}' is not understood, send application/json")
     packing = headers.encoding if headers.encoding != "identity" else ""
@@ -60,7 +60,6 @@ async def read_body(headers: Headers, receive: Receive, limit: int, hold: Hold) 
         raise LengthRequired("a body needs a Content-Length")
     if headers.length is not None and headers.length > limit:
         raise BodyTooLarge(limit)
-    hold.reach(headers.length or 0)
     body = await _receive_all(receive, limit, hold)
     if not packing:
         return body

@@ -1,7 +1,7 @@
 """Bounds the bytes of all request bodies that are held at once, over REST and gRPC together.
 
 `maxBodyBytes` bounds one body, and as many of those as callers like would add up until the kernel ends the process. `ports.py`
-sizes the budget, `exchange.py` has it, `web.py` and `grpc_server.py` hold what a request brings until it is answered. Who finds no
+sizes the budget, `exchange.py` has it, `body.py` and `grpc_server.py` take from it for a request until it is answered. Who finds no
 room is told at once when to come back: waiting would only move the bytes elsewhere. It must not know what a body is.
 """
 

@@ -32,9 +32,7 @@ _CODES = {code.name: code for code in grpc.StatusCode}
 _log = logging.getLogger(__name__)
 
 
-_AGE = (
-    0.6  # of the drain; the library varies it by a tenth, so what was opened in the drain's first third leaves in time
-)
+_AGE = 0.6  # of the drain, give or take a tenth: what was opened in the drain's first third still leaves within it
 
 
 def create(exchange: Exchange, *, max_body_bytes: int, drain_seconds: float = 0) -> grpc.aio.Server:

@@ -66,9 +66,7 @@ def _limits(
         if not controllers:
             found = [v2(folder) for folder in _folders(mounts, path)]
         elif controller in controllers.split(","):
-            found = [
-                v1(folder) for mount in {mounts / controllers, mounts / controller} for folder in _folders(mount, path)
-            ]
+            found = [v1(folder) for name in (controllers, controller) for folder in _folders(mounts / name, path)]
         yield from (limit for limit in found if limit is not None)
 
 

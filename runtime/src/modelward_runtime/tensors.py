@@ -197,10 +197,9 @@ def _flatten(spec: TensorSpec, shape: Sequence[int], text: bytes) -> bytes:
 def _structure(shape: Sequence[int]) -> bytes:
     """What brackets and commas a nested array of this shape has: `[[,],[,]]` for 2 by 2."""
     inner = b""
-    within = (
-        shape[: shape.index(0) + 1] if 0 in shape else shape
-    )  # what a zero holds is not there, however long it claims to be
-    for axis in reversed(within):
+    if 0 in shape:
+        shape = shape[: shape.index(0) + 1]  # what a zero axis holds is not there, however long it claims to be
+    for axis in reversed(shape):
         inner = b"[%b]" % b",".join([inner] * axis)
     return inner
 
