@@ -54,7 +54,7 @@ def test_a_thread_that_outlives_its_request_takes_nothing_more() -> None:
 @pytest.mark.parametrize(
     ("reason", "max_body", "memory", "expected"),
     [
-        ("a quarter of the memory", 64 * MIB, 4096 * MIB, 1024 * MIB),
+        ("an eighth of the memory", 64 * MIB, 4096 * MIB, 512 * MIB),
         ("but the largest body, packed and unpacked, always gets in", 64 * MIB, 256 * MIB, 128 * MIB),
     ],
 )

@@ -58,8 +58,8 @@ class Hold:
 
 
 def size_of_budget(max_body_bytes: int, memory: int) -> int:
-    """A quarter of the memory: a body is worth about as much again while it is decoded, and the model lives there too.
+    """An eighth of the memory: JSON takes up to twice its size again while it is decoded, and the model lives there too.
 
     Never less than twice the largest body, packed and unpacked: each must get in when nothing else is there.
     """
-    return max(2 * max_body_bytes, memory // 4)
+    return max(2 * max_body_bytes, memory // 8)
