@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,26 +245,24 @@ def test_a_drain_fails_no_request_of_clients_that_heed_it(model: Path, tmp_path:
     assert all(answers and {200} == set(answers[0]) for _, answers in clients)
 
 
-def predict_until(over: threading.Event, port: int, pause: float) -> list[str]:
-    """Calls one after the other on one gRPC channel, and one more at the end: the versions that answered."""
+def predict_until(over: threading.Event, port: int, pause: float, versions: list[str]) -> None:
+    """Calls one after the other on one gRPC channel, and one more at the end: adds the versions that answer."""
     tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
     tensor.contents.fp32_contents.extend([1.0, 2.0, 3.0, 4.0])
     request = inference_pb2.ModelInferRequest(model_name="m", inputs=[tensor])
     own = [("grpc.use_local_subchannel_pool", 1)]  # or channels to one address would share a connection
-    answers = []
     with grpc.insecure_channel(f"127.0.0.1:{port}", own) as channel:
         stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
         last = False
         while not last:
             last = over.wait(pause)
-            answers.append(str(stub.ModelInfer(request, timeout=20).model_version))
-    return answers
+            versions.append(str(stub.ModelInfer(request, timeout=20).model_version))
 
 
 def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path: Path) -> None:
     """Clients that know nothing of a drain call on, through what a Service is to them: each moves and no call is lost."""
     source, server = {"directory": str(model)}, {"drainSeconds": 5}
-    over = threading.Event()
+    over, answers = threading.Event(), list[list[str]]([] for _ in range(4))
     with (
         run(tmp_path / "old", source, server=server) as old,
         run(tmp_path / "new", {**source, "version": "8"}) as new,
@@ -271,18 +270,20 @@ def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path
     ):
         old.until_ready()
         new.until_ready()
-        clients = [in_background(lambda: predict_until(over, service.port, 0.0)) for _ in range(2)]
-        clients += [in_background(lambda: predict_until(over, service.port, 0.01)) for _ in range(2)]
+        clients = [
+            in_background(partial(predict_until, over, service.port, pause, versions))[0]
+            for versions, pause in zip(answers, (0.0, 0.0, 0.01, 0.01), strict=True)
+        ]
         try:
-            old.until(lambda: 'transport="grpc"' in old.get("/metrics")[1])
+            old.until(lambda: all(answers))
             service.target = new.ports[1]
             old.signal()
             assert old.exit_code() == 0
         finally:
             over.set()
-            for thread, _ in clients:
+            for thread in clients:
                 thread.join(30)
-    assert [[["7", "8"], "8"]] * 4 == [[sorted(set(answers)), answers[-1]] for _, [answers] in clients]
+    assert [(["7", "8"], "8")] * 4 == [(sorted(set(versions)), versions[-1]) for versions in answers]
 
 
 def test_a_grpc_call_in_flight_ends_well(tmp_path: Path) -> None:
