@@ -1,15 +1,17 @@
 """Starts the real `modelward` command on loopback ports, for the rings that look at it from outside."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,13 +89,72 @@ def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[
         connection.close()
 
 
+class Forwarder:
+    """A port that passes each new connection on to `target` as it is then: what a Service is to its clients."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                self.threads.append(threading.Thread(target=self._connect, args=(near,)))
+                self.threads[-1].start()
+
+    def _connect(self, near: socket.socket) -> None:
+        with suppress(OSError), near, socket.create_connection(("127.0.0.1", self.target)) as far:
+            back = threading.Thread(target=_pass_on, args=(far, near))
+            back.start()
+            _pass_on(near, far)
+            back.join()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while part := source.recv(65536):
+            sink.sendall(part)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def forward(target: int) -> Iterator[Forwarder]:
+    """A `Forwarder` while the block runs; its clients must have left by the end."""
+    forwarder = Forwarder(target)
+    try:
+        yield forwarder
+    finally:
+        forwarder.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts; `close` alone would not
+        for thread in forwarder.threads:
+            thread.join(30)
+        forwarder.listener.close()
+
+
+_FIRST, _LAST = (
+    12000,
+    30000,
+)  # below the kernel's own range: no outgoing connection takes a port between our look and its use
+_CANDIDATES = itertools.cycle(range(_FIRST, _LAST))
+for _ in range(os.getpid() * 997 % (_LAST - _FIRST)):  # each test process has a stretch of its own
+    next(_CANDIDATES)
+
+
 def free_ports(count: int = 3) -> tuple[int, ...]:
-    """Ports that nobody listens on just now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = tuple(probe.getsockname()[1] for probe in probes)
-    for probe in probes:
-        probe.close()
-    return ports
+    """Ports that nobody listens on, and that nobody else is given for a long while."""
+    return tuple(itertools.islice(filter(_free, _CANDIDATES), count))
+
+
+def _free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -79,7 +79,12 @@ def test_a_key_in_vault_opens_a_model_and_changes_its_version(case: Case, worksh
     assert (told["keyId"], told["keyVersion"]) == (f"transit/{KEY}", "v1")
 
     keeper.rotate()
-    flags = {"kek": keeper.kek, "new_kek": keeper.kek, "new_kek_id": f"transit/{KEY}", "sign_key": str(workshop.signing_key())}
+    flags = {
+        "kek": keeper.kek,
+        "new_kek": keeper.kek,
+        "new_kek_id": f"transit/{KEY}",
+        "sign_key": str(workshop.signing_key()),
+    }
     workshop.run("rewrap", [sealed], flags, keeper.environment(keeper.rewrapper_token))
     upload(sealed, f"{case.prefix}/{case.namespace}/sealed/")
     (before,) = case.pods()

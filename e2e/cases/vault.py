@@ -7,10 +7,12 @@ because Vault's full build carries every cloud's SDK. The root token sets it up 
 import base64
 import hashlib
 import json
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -41,6 +43,10 @@ class Vault:
     rewrapper_token: str
     administrator: str
 
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file))
+
     @property
     def kek(self) -> str:
         """What `--kek` says to name the key."""
@@ -61,7 +67,7 @@ class Vault:
             f"{self.address}/v1/{path}",
             headers={"X-Vault-Token": token} if token else {},
             content=json.dumps(body) if body else None,
-            verify=str(self.ca_file),
+            verify=self._trust,
             timeout=20,
             trust_env=False,
         )
@@ -80,7 +86,7 @@ class Vault:
     def ready(self) -> bool:
         """Say whether it answers requests."""
         address = f"{self.address}/v1/sys/health"
-        return httpx.get(address, verify=str(self.ca_file), timeout=5, trust_env=False).status_code == 200
+        return httpx.get(address, verify=self._trust, timeout=5, trust_env=False).status_code == 200
 
     def rotate(self) -> None:
         """A new version of the key; the old ones still decrypt."""

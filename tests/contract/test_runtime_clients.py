@@ -319,7 +319,7 @@ async def test_the_asyncio_client_predicts(one: Process) -> None:
 
 def raw_exchange(process: Process, sent: bytes) -> bytes:
     """What comes back for raw bytes on a connection, until the server closes it or says no more for a while."""
-    with socket.create_connection(("127.0.0.1", process.ports[0]), timeout=2) as connection:
+    with socket.create_connection(("127.0.0.1", process.ports[0]), timeout=20) as connection:
         connection.sendall(sent)
         answer = b""
         try:
@@ -367,6 +367,14 @@ def test_pipelined_requests_are_answered_in_order(one: Process) -> None:
         sent += (LAST if number == 2 else HEAD) + b"Content-Length: %d\r\n\r\n" % len(body) + body
     answer = raw_exchange(one, sent)
     assert [b"0", b"1", b"2"] == [part[:1] for part in answer.split(b'"id":"')[1:]]
+
+
+def test_a_body_that_is_refused_unread_does_not_spoil_its_connection(one: Process) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 0, 0, 0]}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    refused = HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1) + b" " * (LIMIT + 1)
+    answer = raw_exchange(one, refused + LAST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert [b"413", b"200"] == [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
 
 
 def test_an_offer_to_upgrade_is_declined_and_the_body_is_read(one: Process) -> None:

@@ -1,11 +1,11 @@
-"""Threads follow the cgroup's quota and the affinity mask, not the host's cores."""
+"""Threads follow the cgroup's quota and the affinity mask, not the host's cores; memory follows the cgroup's limit."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from modelward_runtime.hardware import Hardware, cpu_quota, measure
+from modelward_runtime.hardware import Hardware, cpu_quota, measure, memory_limit
 
 V2 = {"proc/self/cgroup": "0::/pods/mine\n"}
 V1 = {"proc/self/cgroup": "5:memory:/pods/mine\n4:cpu,cpuacct:/pods/mine\n0::/\n"}
@@ -52,6 +52,25 @@ def test_quota_is_read_from_the_tree(tmp_path: Path, reason: str, tree: dict[str
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert expected == cpu_quota(tmp_path), reason
+
+
+MEMORY = [
+    ("v2, a parent is tighter", {"pods/mine/memory.max": "max", "pods/memory.max": "1000\n"}, V2, 1000),
+    ("v1", {"memory/pods/mine/memory.limit_in_bytes": "3000", "memory/pods/memory.limit_in_bytes": "2000\n"}, V1, 2000),
+    ("v1 without a limit", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, V1, None),
+    ("no cgroups at all", {}, {}, None),
+]
+
+
+@pytest.mark.parametrize(("reason", "limits", "tree", "expected"), MEMORY, ids=[reason for reason, *_ in MEMORY])
+def test_memory_is_the_smallest_limit_or_the_machines(
+    tmp_path: Path, reason: str, limits: dict[str, str], tree: dict[str, str], expected: int | None
+) -> None:
+    for name, text in {**tree, **{f"sys/fs/cgroup/{name}": text for name, text in limits.items()}}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert (expected or machine) == memory_limit(tmp_path), reason
 
 
 @pytest.mark.parametrize(

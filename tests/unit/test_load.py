@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import external, identity, linear, save
 
 ONE = Hardware(1, 1.0)
-QUICK = Patience(stall=0.2, first_pause=0.001, longest_pause=0.002, tick=0.01)
+QUICK = Patience(first_pause=0.001, longest_pause=0.002, tick=0.01)
 WHOLE = linear().SerializeToString()
 ZEROS = "sha256:" + "0" * 64
 
@@ -150,33 +149,64 @@ async def test_the_same_truncation_five_times_is_permanent(tmp_path: Path, monke
     assert (LoadReason.TRUNCATED, True, [5]) == (caught.value.reason, caught.value.permanent, attempts)
 
 
+class Watched:
+    """The clock of a fetch, moved by the test; `looks` is set each time somebody reads it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.looks = threading.Event()
+
+    def begin(self, progress: Progress) -> None:
+        progress.clock = self.read
+        progress.touch()
+
+    def read(self) -> float:
+        self.looks.set()
+        return self.now
+
+
 async def test_a_minute_without_a_byte_is_a_stall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stall is 0.2 s here: 3 bytes come, then none; the thread that hangs is left to itself."""
-    seen: list[Progress] = []
+    """3 bytes come, then none; the thread that hangs is left to itself."""
+    watched, over = Watched(), threading.Event()
+    stopped: list[str] = []
 
     def fetch(_source: object, _cache: object, progress: Progress, _stall: float) -> Fetched:
-        seen.append(progress)
+        watched.begin(progress)
         progress.total = 10
         progress.touch(3)
-        time.sleep(0.6)
-        progress.touch(1)
+        watched.now += 61
+        assert over.wait(10)
+        try:
+            progress.touch(1)
+        except InterruptedError as error:
+            stopped.append(str(error))
+            raise
+        finally:
+            over.clear()
         raise AssertionError("given up by now")
 
     monkeypatch.setattr(loading, "fetch", fetch)
     report = Report(boot(uri="s3://b/m.onnx"), "b")
-    with pytest.raises(LoadError, match=r"no byte came for 0\.2 s \(3 of 10 bytes are there\)") as caught:
+    with pytest.raises(LoadError, match=r"no byte came for 60 s \(3 of 10 bytes are there\)") as caught:
         await load(report.boot, Guard(), Cache(tmp_path), report, ONE, QUICK)
     assert (LoadReason.FETCH_STALLED, False) == (caught.value.reason, caught.value.permanent)
-    await asyncio.sleep(0.5)
-    assert seen[0].cancelled
+    over.set()
+    async with asyncio.timeout(10):
+        while over.is_set():  # noqa: ASYNC110 - what changes does so on the thread that was given up
+            await asyncio.sleep(0.001)
+    assert stopped == ["the fetch was given up"]
 
 
 async def test_slow_is_not_stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folder(tmp_path / "m", linear())
+    """A byte comes every 50 s, for 400 s, and the watch looks each time before it comes."""
+    path, watched = folder(tmp_path / "m", linear()), Watched()
 
     def fetch(_source: object, _cache: object, progress: Progress, _stall: float) -> Fetched:
+        watched.begin(progress)
         for _ in range(8):
-            time.sleep(0.05)
+            watched.now += 50
+            watched.looks.clear()
+            assert watched.looks.wait(10)
             progress.touch(1)
         return Fetched(path / "model.onnx", digest_of(path), 8)
 

@@ -205,7 +205,9 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(make: Make) -> No
 async def test_deadlines_pass_in_the_queue_and_during_the_run(make: Make) -> None:
     gate = Gate()
     batcher = make(gate)
-    tasks = [later(batcher, rows(1), timeout=0.05), later(batcher, rows(2), timeout=0.05)]
+    running = later(batcher, rows(1), timeout=2)
+    await until(lambda: gate.runs == [1])
+    tasks = [running, later(batcher, rows(2), timeout=0.05)]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [DeadlineExceeded, DeadlineExceeded] == [type(answer) for answer in answers]
     assert 0 == batcher.waiting
@@ -218,15 +220,16 @@ async def test_a_delay_waits_for_company_but_not_beyond_a_full_batch(make: Make)
     gate = Gate()
     gate.open.set()
     loop = asyncio.get_running_loop()
-    batcher = make(gate, Batching(2, max_delay=0.2))
-    started = loop.time()
-    first = later(batcher, rows(1))
+    patient = make(gate, Batching(2, max_delay=30))
+    first = later(patient, rows(1))
     await settle()
-    await asyncio.gather(first, later(batcher, rows(2)))
-    assert loop.time() - started < 0.15
+    assert [] == gate.runs, "it waits for company"
+    async with asyncio.timeout(10):
+        await asyncio.gather(first, later(patient, rows(2)))
     assert [2] == gate.runs
+    hasty = make(gate, Batching(2, max_delay=0.2))
     started = loop.time()
-    await later(batcher, rows(3))
+    await later(hasty, rows(3))
     assert loop.time() - started >= 0.19
 
 

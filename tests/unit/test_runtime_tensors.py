@@ -77,6 +77,7 @@ def test_long_flat_and_nested_json_is_parsed_in_pieces_to_the_same_numbers() -> 
         ([2, 0], b"[[],[]]"),
         ([2, 0], b"[ ]"),
         ([1, 0, 3], b"[[]]"),
+        ([1, 0, 1 << 31], b"[[]]"),
         ([], b"[5]"),
         ([1, 1, 1], b" [ [ [ 5 ] ] ] ".strip()),
     ],
@@ -156,6 +157,21 @@ def test_tensors_that_do_not_fit_the_model(reason: str, datatype: str, shape: li
     with pytest.raises(BadRequest) as caught:
         tensors.check_fits(spec(), datatype, shape)
     assert message in caught.value.message, reason
+
+
+@pytest.mark.parametrize("shape", [[0, 1 << 31, 1 << 31], [1 << 31, 0, 1 << 31], [0, 1 << 20, (1 << 20) + 1]])
+def test_an_empty_tensor_of_absurd_axes_is_refused(shape: list[int]) -> None:
+    """Each axis may be so long, but numpy multiplies them, past the zero."""
+    with pytest.raises(BadRequest, match=r"the axes of shape .* are too long, even of an empty tensor"):
+        tensors.check_fits(spec("FP32", (-1, -1, -1)), "FP32", shape)
+
+
+def test_the_longest_empty_tensor_that_is_taken_can_be_made() -> None:
+    shape = [0, 1 << 31, tensors.MAX_ELEMENTS >> 31]
+    for datatype in NUMPY_TYPES:
+        wanted = spec(datatype, (-1, -1, -1))
+        tensors.check_fits(wanted, datatype, shape)
+        assert tuple(shape) == tensors.from_bytes(wanted, shape, b"").shape
 
 
 def test_nan_and_infinity_become_null() -> None:

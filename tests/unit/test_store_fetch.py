@@ -156,6 +156,22 @@ def test_a_model_larger_than_the_volume_is_refused_before_it_is_fetched(
     assert caught.value.reason is LoadReason.OUT_OF_SPACE
 
 
+def test_a_single_object_larger_than_the_volume_is_refused_before_it_is_fetched(
+    tmp_path: Path, bucket: type[FakeBucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single object is not listed, so its size comes with its first byte."""
+    bucket.files_by_name = {"model.onnx": b"the model"}
+    monkeypatch.setattr(bucket, "files", lambda _: [s3.RemoteFile("iris/7/model.onnx", "model.onnx", 0)])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=8))
+    single = ModelSource(name="m", version="1", uri="s3://models/iris/7/model.onnx", s3=REMOTE.s3)
+    progress = Progress()
+    with pytest.raises(LoadError, match=r"the model has 9 bytes and .* has room for 8") as caught:
+        fetch(single, Cache(tmp_path), progress, 60)
+    assert caught.value.reason is LoadReason.OUT_OF_SPACE
+    assert progress.received == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("number", "reason", "permanent"),
     [

@@ -1,7 +1,7 @@
 """Bodies of HTTP requests: read under a hard limit, unpacked where the client packed them.
 
-Called by `web.py`, which holds the deadline. Raises `ApiError` for every body that cannot be had, and `ClientGone` when
-nobody waits any more.
+Called by `web.py`, which has the deadline and the request's share of the budget. Raises `ApiError` for every body that
+cannot be had, and `ClientGone` when nobody waits any more.
 """
 
 import asyncio
@@ -9,11 +9,13 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from modelward_runtime.budget import Hold
 from modelward_runtime.errors import BadRequest, BodyTooLarge, LengthRequired, UnsupportedMedia
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _INLINE = 1 << 16
+_PIECE = 1 << 22  # so much is unpacked before the budget is asked for more
 # curl -d says x-www-form-urlencoded unless told otherwise: refusing it would break every quickstart ever pasted
 _MEDIA_TYPES = frozenset({"", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -47,8 +49,8 @@ class Headers:
                 self.chunked = True
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The whole body, unpacked."""
+async def read_body(headers: Headers, receive: Receive, limit: int, hold: Hold) -> bytes:
+    """The whole body, unpacked. Room is held for what has come: announcing a length costs nobody else anything."""
     if headers.media_type not in _MEDIA_TYPES:
         raise UnsupportedMedia(f"content type '{headers.media_type[:64]}' is not understood, send application/json")
     packing = headers.encoding if headers.encoding != "identity" else ""
@@ -58,28 +60,28 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
         raise LengthRequired("a body needs a Content-Length")
     if headers.length is not None and headers.length > limit:
         raise BodyTooLarge(limit)
-    body = await _receive_all(receive, limit)
+    body = await _receive_all(receive, limit, hold)
     if not packing:
         return body
     return (
-        _unpack(body, packing, limit)
+        _unpack(body, packing, limit, hold)
         if len(body) <= _INLINE
-        else await asyncio.to_thread(_unpack, body, packing, limit)
+        else await asyncio.to_thread(_unpack, body, packing, limit, hold)
     )
 
 
-async def _receive_all(receive: Receive, limit: int) -> bytes:
+async def _receive_all(receive: Receive, limit: int, hold: Hold) -> bytes:
     message = await _receive_part(receive)
     body: bytes = message.get("body", b"")
+    _check_size(len(body), limit, hold)
     if not message.get("more_body", False):
-        return _within(body, limit)
+        return body
     parts, size = [body], len(body)
     while message.get("more_body", False):
         message = await _receive_part(receive)
         part: bytes = message.get("body", b"")
         size += len(part)
-        if size > limit:
-            raise BodyTooLarge(limit)
+        _check_size(size, limit, hold)
         parts.append(part)
     return b"".join(parts)
 
@@ -91,21 +93,26 @@ async def _receive_part(receive: Receive) -> MutableMapping[str, Any]:
     return message
 
 
-def _within(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
+def _check_size(size: int, limit: int, hold: Hold) -> None:
+    if size > limit:
         raise BodyTooLarge(limit)
-    return body
+    hold.reach(size)
 
 
-def _unpack(body: bytes, packing: str, limit: int) -> bytes:
-    """Unpacked bytes, never more than the limit: a small body may hold a huge one."""
+def _unpack(body: bytes, packing: str, limit: int, hold: Hold) -> bytes:
+    """Unpacked bytes, never more than the limit or the budget: a small body may hold a huge one."""
     unpacker = zlib.decompressobj(_WINDOW_BITS[packing])
+    parts, size, rest = [], 0, body
     try:
-        plain = unpacker.decompress(body, limit + 1)
+        while part := unpacker.decompress(rest, min(_PIECE, limit + 1 - size)):
+            rest = unpacker.unconsumed_tail
+            size += len(part)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            hold.reach(len(body) + size)
+            parts.append(part)
     except zlib.error as bad:
         raise BadRequest(f"the body is not valid {packing}: {bad}") from None
-    if len(plain) > limit:
-        raise BodyTooLarge(limit)
     if not unpacker.eof or unpacker.unused_data:
         raise BadRequest(f"the body is not valid {packing}: it ends too early or too late")
-    return plain
+    return b"".join(parts)

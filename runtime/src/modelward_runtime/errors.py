@@ -14,7 +14,9 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         ├── LengthRequired       411 INVALID_ARGUMENT    an extension needs a length that is not there
         ├── BodyTooLarge         413 RESOURCE_EXHAUSTED  the body, packed or unpacked, is over the limit
         ├── UnsupportedMedia     415 INVALID_ARGUMENT    a content type or encoding that is not understood
-        ├── QueueFull            429 RESOURCE_EXHAUSTED  come back after `retry_after` seconds
+        ├── Busy                 429 RESOURCE_EXHAUSTED  come back after `retry_after` seconds
+        │   ├── QueueFull          as many requests wait as may wait
+        │   └── BodiesFull         the bodies of other requests leave no room for this one
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
         ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
@@ -147,15 +149,29 @@ class UnsupportedMedia(ApiError):
     grpc_code = "INVALID_ARGUMENT"
 
 
-class QueueFull(ApiError):
-    """As many requests wait as may wait; `retry_after` is in seconds."""
+class Busy(ApiError):
+    """Too much at once; `retry_after` is in seconds."""
 
     status = 429
     grpc_code = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, waiting: int, retry_after: int = 1) -> None:
-        super().__init__(f"queue is full: {waiting} requests are waiting, retry in {retry_after} s")
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(f"{message}, retry in {retry_after} s")
         self.retry_after = retry_after
+
+
+class QueueFull(Busy):
+    """As many requests wait as may wait."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"queue is full: {waiting} requests are waiting")
+
+
+class BodiesFull(Busy):
+    """The bodies of other requests leave no room for this one."""
+
+    def __init__(self, held: int, limit: int) -> None:
+        super().__init__(f"too much at once: requests of {held} bytes are being answered, {limit} bytes may be")
 
 
 class InferenceFailed(ApiError):

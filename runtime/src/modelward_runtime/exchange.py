@@ -28,6 +28,7 @@ from importlib.metadata import version as installed_version
 from typing import Protocol, TypeVar
 
 from modelward_runtime.batch import Batcher, Batching
+from modelward_runtime.budget import Budget
 from modelward_runtime.errors import NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Model
@@ -45,9 +46,10 @@ AnswerT = TypeVar("AnswerT")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many requests may wait, and how long (seconds) any may take from its first byte to its answer."""
+    """How many requests may wait, how many bytes all bodies may have, how long (seconds) a request may take, body and all."""
 
     max_queue: int = 1024
+    max_bodies: int = 1 << 30
     request_timeout: float = 60.0
 
 
@@ -98,6 +100,7 @@ class Exchange:
         self.version = version
         self.metrics = metrics
         self.limits = limits or Limits()
+        self.bodies = Budget(self.limits.max_bodies)
         self._clock = clock
         self._model: Model | None = None
         self._batcher: Batcher | None = None

@@ -1,7 +1,12 @@
 """The Open Inference Protocol v2 over gRPC, on grpc.aio: the same exchange, the same errors word for word.
 
-Composed by `serve.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
-A full queue says when to come back in the trailing metadata that gRPC's own retries read (`grpc-retry-pushback-ms`).
+Composed by `ports.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
+Who is refused because there is too much at once reads when to come back in the trailing metadata that gRPC's own retries heed
+(`grpc-retry-pushback-ms`).
+
+gRPC has no `Connection: close`. Only HTTP/2's GOAWAY moves a client, and this library sends one in two cases: at `stop`, when
+it is too late (calls that are on the wire by then end as CANCELLED, which nobody retries), and when a connection has reached its
+age. So every connection's age is short enough for its end to fall into a drain, while calls are still answered.
 """
 
 import asyncio
@@ -13,7 +18,7 @@ from typing import Any
 import grpc
 
 from modelward_runtime import access
-from modelward_runtime.errors import ApiError, Forbidden, QueueFull
+from modelward_runtime.errors import ApiError, Busy, Forbidden
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
@@ -27,15 +32,19 @@ _CODES = {code.name: code for code in grpc.StatusCode}
 _log = logging.getLogger(__name__)
 
 
-def create(exchange: Exchange, *, max_body_bytes: int) -> grpc.aio.Server:
-    """A server without a port; needs a running event loop."""
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_body_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
-        ]
-    )
+_AGE = 0.6  # of the drain, give or take a tenth: what was opened in the drain's first third still leaves within it
+
+
+def create(exchange: Exchange, *, max_body_bytes: int, drain_seconds: float = 0) -> grpc.aio.Server:
+    """A server without a port; needs a running event loop. Its clients come anew before `drain_seconds` are over, if not 0."""
+    options = [
+        ("grpc.max_receive_message_length", max_body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
+    ]
+    if drain_seconds:
+        options.append(("grpc.max_connection_age_ms", round(_AGE * drain_seconds * 1000)))
+    server = grpc.aio.server(options=options)
     pb_grpc.add_GRPCInferenceServiceServicer_to_server(Service(exchange), server)
     return server
 
@@ -57,10 +66,11 @@ class Service:
             try:
                 response = pb.ModelStreamInferResponse(infer_response=await self._infer(request, context))
                 code = "OK"
-            except ApiError as error:
-                response = pb.ModelStreamInferResponse(error_message=error.message)
+            except Exception as error:  # noqa: BLE001 - the last border, see `_explain`
+                failure = _explain(error)
+                response = pb.ModelStreamInferResponse(error_message=failure.message)
                 response.infer_response.id = request.id
-                code = error.grpc_code
+                code = failure.grpc_code
             self._account("ModelStreamInfer", code, started, request, response)
             yield response
 
@@ -109,7 +119,10 @@ class Service:
         if remaining is not None:
             seconds = min(seconds, remaining)
         deadline = asyncio.get_running_loop().time() + seconds
-        return await self._exchange.infer(GrpcCall(request, request.ByteSize()), deadline)
+        size = request.ByteSize()
+        with self._exchange.bodies.hold() as hold:
+            hold.reach(size)
+            return await self._exchange.infer(GrpcCall(request, size), deadline)
 
     async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
         async def answer() -> Message:
@@ -124,19 +137,16 @@ class Service:
         started = time.perf_counter()
         try:
             response = await work()
-        except ApiError as error:
-            failure = error
         except asyncio.CancelledError:
             self._account(method, "CANCELLED", started, request, None)
             raise
-        except Exception:  # noqa: BLE001 - the last border: a flaw of ours is answered and logged, not dropped
-            _log.exception("request failed unexpectedly")
-            failure = ApiError("internal error")
+        except Exception as error:  # noqa: BLE001 - the last border, see `_explain`
+            failure = _explain(error)
         else:
             self._account(method, "OK", started, request, response)
             return response
         self._account(method, failure.grpc_code, started, request, None)
-        if isinstance(failure, QueueFull):
+        if isinstance(failure, Busy):
             context.set_trailing_metadata((("grpc-retry-pushback-ms", str(failure.retry_after * 1000)),))
         return await context.abort(_CODES[failure.grpc_code], failure.message)
 
@@ -166,6 +176,14 @@ class Service:
         for entry in self._exchange.index(only_ready=request.ready):
             response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return response
+
+
+def _explain(error: Exception) -> ApiError:
+    """What the caller is told. A flaw of ours is answered and logged, not dropped."""
+    if isinstance(error, ApiError):
+        return error
+    _log.error("request failed unexpectedly", exc_info=error)
+    return ApiError("internal error")
 
 
 def _refuse(action: str) -> Message:

@@ -1,17 +1,22 @@
-"""What this process may use of the machine: processors by cgroup quota and affinity mask.
+"""What this process may use of the machine: processors by cgroup quota and affinity mask, memory by cgroup limit.
 
 ONNX Runtime counts the host's cores and knows nothing of cgroups, so a pod with one CPU on a 64-core node would start 64
-threads that throttle each other. `engine.py` sizes its thread pool by `measure` instead. It must not change anything.
+threads that throttle each other. `engine.py` sizes its thread pool by `measure` instead, `ports.py` the budget of request bodies
+by `memory_limit`. It must not change anything.
 
     cgroup v2   /proc/self/cgroup "0::/a/b"        ▶ /sys/fs/cgroup/a/b/cpu.max, and of every parent: the smallest counts
     cgroup v1   /proc/self/cgroup "4:cpu,cpuacct:/a" ▶ /sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us / cpu.cfs_period_us
+    memory      the same way: memory.max, or memory.limit_in_bytes
     in a pod    the path may name the host's tree, which is not mounted: then the mount's own root is this pod's cgroup
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+NumberT = TypeVar("NumberT", int, float)
 
 
 @dataclass(frozen=True)
@@ -41,19 +46,28 @@ def measure(root: Path = Path("/")) -> Hardware:
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """The smallest CPU quota on the way from this process's cgroup to the root, in processors."""
-    quotas = [quota for quota in _quotas(root) if quota is not None]
-    return min(quotas, default=None)
+    return min(_limits(root, "cpu", _quota_v2, _quota_v1), default=None)
 
 
-def _quotas(root: Path) -> Iterator[float | None]:
+def memory_limit(root: Path = Path("/")) -> int:
+    """Bytes: the smallest limit on the same way, or the machine's memory where that is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_limits(root, "memory", _memory_v2, _memory_v1)])
+
+
+def _limits(
+    root: Path, controller: str, v2: Callable[[Path], NumberT | None], v1: Callable[[Path], NumberT | None]
+) -> Iterator[NumberT]:
+    """Every limit on the way from this process's cgroup to the root."""
     mounts = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
+        found: list[NumberT | None] = []
         if not controllers:
-            yield from (_quota_v2(folder) for folder in _folders(mounts, path))
-        elif "cpu" in controllers.split(","):
-            for mount in (mounts / controllers, mounts / "cpu"):
-                yield from (_quota_v1(folder) for folder in _folders(mount, path))
+            found = [v2(folder) for folder in _folders(mounts, path)]
+        elif controller in controllers.split(","):
+            found = [v1(folder) for name in (controllers, controller) for folder in _folders(mounts / name, path)]
+        yield from (limit for limit in found if limit is not None)
 
 
 def _folders(mount: Path, path: str) -> Iterator[Path]:
@@ -73,6 +87,16 @@ def _quota_v2(folder: Path) -> float | None:
 def _quota_v1(folder: Path) -> float | None:
     quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
     return None if not quota or not period or int(quota) <= 0 else int(quota) / int(period)
+
+
+def _memory_v2(folder: Path) -> int | None:
+    text = _read(folder / "memory.max")
+    return None if text in {"", "max"} else int(text)
+
+
+def _memory_v1(folder: Path) -> int | None:
+    text = _read(folder / "memory.limit_in_bytes")
+    return int(text) if text else None  # without a limit it is nearly 2 to the 63, more than any machine has
 
 
 def _read(file: Path) -> str:

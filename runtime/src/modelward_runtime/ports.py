@@ -9,8 +9,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from modelward_runtime.budget import size_of_budget
 from modelward_runtime.config import Boot
-from modelward_runtime.hardware import Hardware
+from modelward_runtime.hardware import Hardware, memory_limit
 from modelward_runtime.listen import HttpListener, PortTaken
 
 if TYPE_CHECKING:
@@ -30,12 +31,18 @@ class ModelPorts:
         from modelward_runtime.exchange import Exchange, Limits  # noqa: PLC0415  see above
 
         server, model = boot.server, boot.model
-        limits = Limits(max_queue=server.max_queue, request_timeout=float(server.request_timeout_seconds))
+        limits = Limits(
+            max_queue=server.max_queue,
+            max_bodies=size_of_budget(server.max_body_bytes, memory_limit()),
+            request_timeout=float(server.request_timeout_seconds),
+        )
         self._boot = boot
         self.exchange = Exchange(model.name, model.version, metrics, limits)
         app = web.App(self.exchange, max_body_bytes=server.max_body_bytes)
         self._http = HttpListener(app, host, server.http_port)
-        self._grpc: Any = grpc_server.create(self.exchange, max_body_bytes=server.max_body_bytes)
+        self._grpc: Any = grpc_server.create(
+            self.exchange, max_body_bytes=server.max_body_bytes, drain_seconds=server.drain_seconds
+        )
         self.http_port = self._http.port
         self.grpc_port = self._bind_grpc(host)
 

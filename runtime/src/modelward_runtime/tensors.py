@@ -17,7 +17,8 @@ import numpy as np
 from modelward_runtime.errors import BadRequest
 from modelward_runtime.model import NUMPY_TYPES, Array, TensorSpec
 
-MAX_AXIS = 1 << 31  # an empty tensor could otherwise claim axes that overflow numpy's arithmetic
+MAX_AXIS = 1 << 31
+MAX_ELEMENTS = 1 << 40  # what the axes of an empty tensor may claim beside its zero: more overflows numpy's arithmetic
 CHUNK_BYTES = 1 << 18  # one C call that holds the interpreter lock parses so much, about 3 ms
 CHUNK_ITEMS = 1 << 15
 
@@ -40,8 +41,17 @@ def check_fits(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
             if not 0 <= got <= MAX_AXIS or (got != want and want >= 0):
                 break
         else:
+            _check_claim(spec, shape)
             return
     raise BadRequest(f"input '{spec.name}': expected shape {list(spec.shape)}, got {show_shape(shape)}")
+
+
+def _check_claim(spec: TensorSpec, shape: Sequence[int]) -> None:
+    """Refuse an empty tensor of absurd axes. Any other is held to its shape by the number of its elements."""
+    if 0 in shape and math.prod(axis or 1 for axis in shape) > MAX_ELEMENTS:
+        raise BadRequest(
+            f"input '{spec.name}': the axes of shape {show_shape(shape)} are too long, even of an empty tensor"
+        )
 
 
 def show_shape(shape: Sequence[int]) -> str:
@@ -187,6 +197,8 @@ def _flatten(spec: TensorSpec, shape: Sequence[int], text: bytes) -> bytes:
 def _structure(shape: Sequence[int]) -> bytes:
     """What brackets and commas a nested array of this shape has: `[[,],[,]]` for 2 by 2."""
     inner = b""
+    if 0 in shape:
+        shape = shape[: shape.index(0) + 1]  # what a zero axis holds is not there, however long it claims to be
     for axis in reversed(shape):
         inner = b"[%b]" % b",".join([inner] * axis)
     return inner

@@ -21,7 +21,7 @@ import msgspec
 from modelward_runtime import access
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
 from modelward_runtime.codec import RestCall, encode_error, parse_index
-from modelward_runtime.errors import ApiError, Forbidden, MethodNotAllowed, NotFound, QueueFull
+from modelward_runtime.errors import ApiError, Busy, Forbidden, MethodNotAllowed, NotFound
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
 from modelward_runtime.watch import Watch
@@ -136,9 +136,9 @@ class App:
     ) -> ResultT:
         """Read the body and use it, unless the caller leaves or the deadline passes meanwhile."""
         deadline = asyncio.get_running_loop().time() + self._exchange.limits.request_timeout
-        with Watch(receive, deadline) as watch:
+        with self._exchange.bodies.hold() as hold, Watch(receive, deadline) as watch:
             try:
-                body = await read_body(headers, receive, self._max_body_bytes)
+                body = await read_body(headers, receive, self._max_body_bytes, hold)
                 watch.body_arrived()
                 return await use(body, deadline)
             except asyncio.CancelledError:
@@ -211,7 +211,7 @@ def _check_method(route: Route, method: str) -> None:
 def error_response(error: ApiError) -> Response:
     """An error as every path answers it."""
     headers = [_JSON]
-    if isinstance(error, QueueFull):
+    if isinstance(error, Busy):
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))

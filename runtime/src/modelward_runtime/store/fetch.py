@@ -132,6 +132,7 @@ def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progre
     path = _inside(target, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     reading = bucket.read(file)
+    _check_room(target, reading.size)  # a single object is not listed: its size is known only now
     digest, received = hashlib.sha256(), 0
     with path.open("wb", buffering=0) as sink:
         for piece in reading.pieces:
