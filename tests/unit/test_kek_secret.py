@@ -75,6 +75,7 @@ class Failing:
     """A key-encryption key that says of each id what it is told to; any other id it opens."""
 
     def __init__(self, kek: KeyEncryptionKey, reasons: dict[str, LoadReason]) -> None:
+        self.kek_id = kek.kek_id
         self._kek = kek
         self._reasons = reasons
 

@@ -208,6 +208,13 @@ def test_rewrap_changes_keys_alone(shell: Shell, model: Path) -> None:
     assert "whole" in shell.verify()
 
 
+def test_a_key_file_without_an_id_is_told_what_to_give(shell: Shell, model: Path) -> None:
+    keys = ("--kek", shell.home / "kek", "--sign-key", shell.home / "ci.pem")
+    said = shell.run("seal", model, shell.home / "sealed", *BIND, *keys, code=1)
+    assert "a key file needs an id" in said
+    assert not (shell.home / "sealed").exists()
+
+
 def test_rewrap_trusts_no_stranger_keys(shell: Shell, model: Path) -> None:
     shell.seal(model)
     shell.run("keygen", "signing", "--out", shell.home / "ops.pem")

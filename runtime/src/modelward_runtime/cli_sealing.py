@@ -57,9 +57,9 @@ def _add_seal(commands: "Commands") -> None:
     )
     seal.add_argument(
         "--kek-id",
-        required=True,
+        default="",
         metavar="ID",
-        help="its id: the key's name in the Secret, MOUNT/KEY in Vault, the ARN in KMS",
+        help="the id of a key file: the key's name in the Secret. A key of a service has its own: MOUNT/KEY, the ARN",
     )
     seal.add_argument("--s3-endpoint", metavar="URL", help="the store of an s3:// DST, where it is not AWS")
     seal.add_argument("--ca-bundle", metavar="FILE", help="CAs to trust beside the system's, for an s3:// DST")
@@ -92,9 +92,14 @@ def _add_rewrap(commands: "Commands") -> None:
         help="wrap a sealed model's data key for another key-encryption key; only keys.json and keys.sig change",
     )
     rewrap.add_argument("folder", type=Path, metavar="DIR")
-    rewrap.add_argument("--kek", required=True, metavar="FILE", help="a key-encryption key that opens it now")
-    rewrap.add_argument("--new-kek", required=True, metavar="FILE", help="the one that shall open it")
-    rewrap.add_argument("--new-kek-id", required=True, metavar="ID", help="the new one's id")
+    rewrap.add_argument(
+        "--kek",
+        required=True,
+        metavar="FILE",
+        help="a key-encryption key that opens it now; also vault:URL or awskms:ARN",
+    )
+    rewrap.add_argument("--new-kek", required=True, metavar="FILE", help="the one that shall open it, likewise")
+    rewrap.add_argument("--new-kek-id", default="", metavar="ID", help="the id of a new key file")
     rewrap.add_argument(
         "--keep-old",
         action="store_true",

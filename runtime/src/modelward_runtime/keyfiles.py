@@ -48,9 +48,8 @@ def open_kek(place: str, kek_id: str = "") -> KeyEncryptionKey:
     if scheme not in _SERVICES:
         return SecretFile(Path(place), kek_id)
     key: KeyEncryptionKey = importlib.import_module(_SERVICES[scheme]).named(rest)
-    own = str(getattr(key, "kek_id", ""))
-    if kek_id not in {"", own}:
-        raise refuse(LoadReason.CONFIG_INVALID, f"the id of {place} is {own}, and not {kek_id}")
+    if kek_id not in {"", key.kek_id}:
+        raise refuse(LoadReason.CONFIG_INVALID, f"the id of {place} is {key.kek_id}, and not {kek_id}")
     return key
 
 

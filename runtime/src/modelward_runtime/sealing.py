@@ -37,7 +37,7 @@ def seal(arguments: argparse.Namespace) -> int:
     identity = Identity(arguments.tenant, arguments.name, arguments.model_version)
     try:
         kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
-        sealer = Sealer(kek, arguments.kek_id, keyfiles.load_signing_key(arguments.sign_key))
+        sealer = Sealer(kek, kek.kek_id, keyfiles.load_signing_key(arguments.sign_key))
         with _sources(source) as (sources, size), _Bar(size) as bar, _target(destination, arguments) as target:
             digest = writing.seal_into(target, sources, identity, sealer, bar.add)
     except (LoadError, OSError) as error:
@@ -45,7 +45,7 @@ def seal(arguments: argparse.Namespace) -> int:
     told = {"folder": destination, "digest": digest, "tenant": identity.tenant, "model": identity.model}
     say(
         arguments,
-        {**told, "version": identity.version, "kekId": arguments.kek_id},
+        {**told, "version": identity.version, "kekId": sealer.kek_id},
         f"sealed {source} as {destination}\nspec.model.digest: {digest}",
     )
     return 0
@@ -67,7 +67,8 @@ def rewrap(arguments: argparse.Namespace) -> int:
         writing.finish_replacing(folder)
         checked = opening.check_signed(folder, trust)
         unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
-        sealer = Sealer(keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id), arguments.new_kek_id, sign_key)
+        kek = keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id)
+        sealer = Sealer(kek, kek.kek_id, sign_key)
         new = writing.wrap(checked.manifest_sha256, unwrapped.data_key, sealer)
         kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
         writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))

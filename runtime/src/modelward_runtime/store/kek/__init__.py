@@ -34,6 +34,9 @@ class WrappedKey:
 class KeyEncryptionKey(Protocol):
     """One provider's key. Raises `errors.LoadError` of stage `decrypt` with a `Key…` reason."""
 
+    kek_id: str
+    """What `wrap` calls it; empty where there is none to wrap with: a file without a given id, a directory of keys."""
+
     def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
         """Wrap 32 bytes. `context` (32 bytes) is authenticated and must be the same at `unwrap`."""
 

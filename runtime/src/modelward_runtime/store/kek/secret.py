@@ -39,11 +39,11 @@ class SecretDirectory:
     def __init__(self, directory: Path, wrap_with: str = "") -> None:
         """`wrap_with` is the id of the key that `wrap` uses; a pod only unwraps and needs none."""
         self._directory = directory
-        self._wrap_with = wrap_with
+        self.kek_id = wrap_with
 
     def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
         """Wrap a data key with the key named at construction."""
-        return SecretFile(self._file(self._wrap_with), self._wrap_with).wrap(data_key, context)
+        return SecretFile(self._file(self.kek_id), self.kek_id).wrap(data_key, context)
 
     def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
         """The data key; LoadError KeyNotFound when there is no such file, KeyWrong when it holds another key."""
@@ -61,18 +61,19 @@ class SecretFile:
     def __init__(self, file: Path, kek_id: str = "", random: Callable[[int], bytes] = os.urandom) -> None:
         self._file = file
         self._random = random
-        self._kek_id = kek_id
+        self.kek_id = kek_id
 
     def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
         """Wrap a data key."""
-        if not is_id(self._kek_id):
+        if not is_id(self.kek_id):
             raise refuse(
-                LoadReason.CONFIG_INVALID, f"the key id {self._kek_id!r} must be of letters, digits, -, _ and ."
+                LoadReason.CONFIG_INVALID,
+                f"a key file needs an id of letters, digits, -, _ and ., and {self.kek_id!r} is none: it is the key's name in the Secret",
             )
         key = read_key(self._file)
         nonce = self._random(_NONCE)
         sealed = nonce + AESGCM(key).encrypt(nonce, data_key, context)
-        return WrappedKey(PROVIDER, self._kek_id, key_version(key), sealed)
+        return WrappedKey(PROVIDER, self.kek_id, key_version(key), sealed)
 
     def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
         """The data key; LoadError KeyNotFound or KeyWrong."""
@@ -81,9 +82,9 @@ class SecretFile:
                 LoadReason.KEY_NOT_FOUND,
                 f"the model is wrapped for the {wrapped.provider} key {wrapped.kek_id}, and the key at hand is a Secret's",
             )
-        if self._kek_id not in {"", wrapped.kek_id}:
+        if self.kek_id not in {"", wrapped.kek_id}:
             raise refuse(
-                LoadReason.KEY_NOT_FOUND, f"the model is wrapped for the key {wrapped.kek_id}, not {self._kek_id}"
+                LoadReason.KEY_NOT_FOUND, f"the model is wrapped for the key {wrapped.kek_id}, not {self.kek_id}"
             )
         key = read_key(self._file)
         try:
