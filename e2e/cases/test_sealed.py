@@ -1,11 +1,13 @@
 """Sealed models on the cluster: what serves, what never does, keys that change, and what a ModelPolicy forbids."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
 import pytest
+import yaml
 
 from e2e.cases import manifests
 from e2e.cases.case import PATIENCE, Case
@@ -15,6 +17,7 @@ from e2e.cases.kube import Kube, Refused, wait
 from e2e.cases.manifests import NAME, Object
 from e2e.cases.sealing import TRUST, Workshop, copy, flip, security
 from e2e.cases.tiny_models import adder
+from e2e.cluster.paths import REPOSITORY
 
 pytestmark = pytest.mark.core
 TENANT_LABEL = "modelward.dev/tenant"
@@ -157,6 +160,33 @@ def test_the_namespaces_label_is_the_tenant(case: Case, workshop: Workshop, plai
     case.kube.kubectl("label", "namespace", case.namespace, f"{TENANT_LABEL}=risk")
     case.wait_ready()
     assert add(case.service_address()) == 1
+
+
+@pytest.fixture
+def no_exec(case: Case, kube: Kube) -> Iterator[None]:
+    """The policy that SECURITY.md proposes against a shell in a serving pod, as it stands there."""
+    text = (REPOSITORY / "runtime" / "SECURITY.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    objects = list(yaml.safe_load_all(textwrap.dedent(text)))
+    kube.apply(*objects)
+    kube.kubectl("label", "namespace", case.namespace, "modelward.dev/no-exec=true")
+    yield
+    for one in objects:
+        kube.kubectl("delete", one["kind"], one["metadata"]["name"])
+
+
+@pytest.mark.usefixtures("no_exec")
+def test_the_proposed_policy_keeps_shells_out_of_serving_pods(case: Case) -> None:
+    case.serve()
+    (pod,) = case.pods()
+
+    def refused() -> str:
+        try:
+            case.kube.kubectl("exec", "-n", case.namespace, pod["metadata"]["name"], "--", "true")
+        except Refused as refusal:
+            return str(refusal)
+        return ""
+
+    assert "serving pods of sealed models take no exec" in wait("exec is refused", refused, within=30)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class KmsKey:
         except ImportError:
             raise refuse(
                 LoadReason.CONFIG_INVALID,
-                "AWS KMS needs botocore, which this image lacks: install modelward-runtime[aws]",
+                "AWS KMS needs botocore, which is not here: build the image without AWS=no, or install modelward-runtime[aws]",
             ) from None
         try:
             return getattr(self._client(), verb)(KeyId=self.kek_id, **sent)
