@@ -1,9 +1,10 @@
 """What the runtime reports of signature and key, the operator tells in the status; and both give a public key the same fingerprint."""
 
 import json
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.status.diagnose import _IN_PROGRESS
@@ -11,7 +12,10 @@ from modelward_operator.status.reported import Seal, loaded_model, seal_of
 from modelward_runtime.config import parse_boot
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.sealed import signature
+from modelward_runtime.store.sealed.trust import load_trust
+from tests.certificates import FIRST, certificate
 from tests.public_keys import ALICE, BOB
+from tests.sealed_folders import signing_key
 
 BOOT = {
     "apiVersion": "runtime/v1",
@@ -64,6 +68,18 @@ def test_a_key_has_one_fingerprint() -> None:
         key = load_pem_public_key(pem.encode())
         assert isinstance(key, EllipticCurvePublicKey)
         assert signature.fingerprint(key) == fingerprint(pem)
+
+
+def test_a_certificate_has_the_fingerprint_of_its_key_on_both_sides(tmp_path: Path) -> None:
+    (tmp_path / "ci.pem").write_bytes(certificate("ci"))
+    (key,) = load_trust(tmp_path, lambda: FIRST).values()
+    assert signature.fingerprint(key) == fingerprint(certificate("ci").decode())
+
+
+def test_a_certificate_that_hides_another_key_has_no_fingerprint() -> None:
+    decoy = signing_key("decoy").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert fingerprint(certificate("ci", extension=decoy).decode()) == ""
+    assert fingerprint(certificate("ci").decode() + ALICE) == ""
 
 
 def test_the_operator_waits_in_the_states_that_the_runtime_reports() -> None:

@@ -100,7 +100,7 @@ KEYS: list[tuple[str, dict[str, Json], str]] = [
     ("no such ConfigMap: no pod starts without it", {}, ""),
     ("no such key: no pod starts without it", holding(BOB, key="other.pem"), ""),
     ("another signer", holding(BOB), f"has the fingerprint {fingerprint(BOB)}, which is not one of trustedSigners"),
-    ("another curve", holding(OF_P384), "is not one P-256 public key in PEM and nothing else"),
+    ("another curve", holding(OF_P384), "is not one P-256 public key or certificate in PEM and nothing else"),
     ("two keys in one file, of which readers may take either", holding(ALICE + BOB), "is not one P-256 public key"),
     ("nothing", holding(""), "is not one P-256 public key"),
     ("beyond ASCII", holding(ALICE + "\u00e9"), "is not one P-256 public key"),

@@ -29,6 +29,7 @@ from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
 from modelward_runtime.store.verify import digest_of
 from tests import sealed_mutations
+from tests.certificates import certificate, days_ago
 from tests.recorded_vault import JWT, running
 from tests.sealed_folders import IDENTITY, Bytes, make_sealed, random_like, signing_key, write_kek
 from tests.sealed_models import MARKER, SIDE, make_model, model_files, put_plain, sealed_boot
@@ -116,6 +117,17 @@ def test_a_sealed_model_where_no_key_is_named(tmp_path: Path, verification: bool
     boot = changed(boot, encryption=None) if verification else msgspec.structs.replace(boot, security=None)
     error = refusal(boot, tmp_path / "c")
     assert (LoadReason.SEALED_WITHOUT_KEY, "verify", True) == (error.reason, error.stage, error.permanent)
+
+
+def test_a_signer_whose_certificate_has_expired(tmp_path: Path) -> None:
+    boot = sealed_boot(tmp_path, make_model(tmp_path))
+    trusted = tmp_path / "trust" / "ci.pem"
+    trusted.write_bytes(certificate(first=days_ago(30), last=days_ago(-30)))
+    attempt(boot, tmp_path / "c")
+    trusted.write_bytes(certificate(first=days_ago(30), last=days_ago(1)))
+    error = refusal(boot, tmp_path / "c")
+    assert (LoadReason.SIGNER_UNTRUSTED, "verify", True) == (error.reason, error.stage, error.permanent)
+    assert "the certificate of the trusted signer ci expired on" in error.message
 
 
 def test_a_model_for_another_tenant_name_or_version(tmp_path: Path) -> None:

@@ -4,17 +4,22 @@ import base64
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import model_signing
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.sealed import opening, signature
 from modelward_runtime.store.sealed.signature import Signer
 from modelward_runtime.store.sealed.trust import load_trust
+from tests.certificates import FIRST, LAST, certificate
 from tests.sealed_folders import make_sealed, signing_key, write_signing_key
 
 TRUST = {"ci": signing_key().public_key()}
@@ -176,4 +181,50 @@ def test_trust_is_a_directory_of_p256_keys(tmp_path: Path) -> None:
     (home / "broken.pem").write_bytes(b"nothing")
     with pytest.raises(LoadError, match=r"broken\.pem") as caught:
         load_trust(home)
+    assert caught.value.reason is LoadReason.CONFIG_INVALID
+
+
+def test_a_certificate_counts_from_its_first_day_to_its_last(tmp_path: Path) -> None:
+    home = tmp_path / "trust"
+    home.mkdir()
+    (home / "ci.pem").write_bytes(certificate("ci"))
+    known = load_trust(home, lambda: FIRST + timedelta(days=30))
+    assert signature.fingerprint(known["ci"]) == CI.fingerprint
+    for moment, words in (
+        (LAST + timedelta(days=1), "expired on 2026-12-31"),
+        (FIRST - timedelta(days=1), "not valid before 2026"),
+    ):
+        with pytest.raises(LoadError, match=f"the certificate of the trusted signer ci .*{words}") as caught:
+            load_trust(home, partial(datetime.astimezone, moment))
+        assert caught.value.reason is LoadReason.SIGNER_UNTRUSTED
+
+
+def test_an_expired_certificate_takes_no_other_signer_down(tmp_path: Path) -> None:
+    home = tmp_path / "trust"
+    home.mkdir()
+    (home / "old.pem").write_bytes(certificate("old"))
+    (home / "ci.pem").write_bytes(write_signing_key(tmp_path)[1].read_bytes())
+    assert set(load_trust(home, lambda: LAST + timedelta(days=1))) == {"ci"}
+
+
+SPKI = signing_key("decoy").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+PUBLIC = signing_key("other").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+MISLEADING = {
+    "two certificates": certificate("ci") + certificate("other"),
+    "a key beside it": certificate("ci") + PUBLIC,
+    "another curve": certificate("ci", key=ec.generate_private_key(ec.SECP384R1())),
+    "another key in an extension": certificate("ci", extension=SPKI),
+    "another curve with a P-256 key in an extension": certificate(
+        "ci", key=ec.generate_private_key(ec.SECP384R1()), extension=SPKI
+    ),
+}
+
+
+@pytest.mark.parametrize("pem", MISLEADING.values(), ids=MISLEADING)
+def test_a_certificate_that_two_readers_could_read_differently_is_refused(tmp_path: Path, pem: bytes) -> None:
+    home = tmp_path / "trust"
+    home.mkdir()
+    (home / "ci.pem").write_bytes(pem)
+    with pytest.raises(LoadError, match=r"ci\.pem") as caught:
+        load_trust(home, lambda: FIRST + timedelta(days=30))
     assert caught.value.reason is LoadReason.CONFIG_INVALID

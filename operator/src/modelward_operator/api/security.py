@@ -165,7 +165,8 @@ class TrustedKeyRef(Struct):
     name: ObjectName = Field(description="Name of the ConfigMap, in the ModelDeployment's own namespace.")
     key: ObjectKey = Field(
         default="public.pem",
-        description="Key in the ConfigMap that holds one P-256 public key in PEM. Absent: public.pem.",
+        description="Key in the ConfigMap that holds one P-256 public key in PEM, or a certificate of one, which counts until it expires. "
+        "Absent: public.pem.",
     )
 
 

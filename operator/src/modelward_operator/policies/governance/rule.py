@@ -46,7 +46,7 @@ def _in_trust(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) 
         for content in _mounted(given.around.trust.get(signer.key_ref.name, {}), signer.key_ref.key):
             found = fingerprint(content.decode("ascii", "replace"))
             if not found:
-                yield f"trust {signer.name}: {_place(signer)} is not one P-256 public key in PEM and nothing else"
+                yield f"trust {signer.name}: {_place(signer)} is not one P-256 public key or certificate in PEM and nothing else"
             elif found not in policy.trusted_signers:
                 yield f"trust {signer.name}: {_place(signer)} has the fingerprint {found}, which is not one of trustedSigners"
 

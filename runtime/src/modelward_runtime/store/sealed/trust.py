@@ -1,23 +1,38 @@
-"""Whose signatures count: a directory with a NAME.pem per signer, each the P-256 public key of one.
+"""Whose signatures count: a directory with a NAME.pem per signer, each the P-256 public key of one, or a certificate of it.
 
-Read anew at each load, so that a withdrawn signer stays out without a restart. Called by `load.py` and the commands.
+Read anew at each load, so that a withdrawn signer stays out without a restart. A certificate counts from its first day to its last; who
+issued it does not matter, since the cluster pins this very one. Called by `load.py` and the commands.
 """
 
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from modelward_runtime.errors import LoadReason
+from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.sealed.refusals import refuse
 from modelward_runtime.store.sealed.signature import Trust
 
 _MOST_BYTES = 65_536  # of a PEM file
+_POINT_BYTES: Final = 64  # at the end of a P-256 SubjectPublicKeyInfo; what is before them is the same in all
+Clock = Callable[[], datetime]
+log = logging.getLogger(__name__)
 
 
-def load_trust(directory: Path) -> Trust:
-    """The key of every NAME.pem by name; LoadError ConfigInvalid when one is no P-256 public key or there is none."""
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def load_trust(directory: Path, clock: Clock = _now) -> Trust:
+    """The key of every NAME.pem by name, but of certificates that are not valid now.
+
+    LoadError ConfigInvalid when one is no P-256 public key or there is none, SignerUntrusted when every certificate has expired.
+    """
     try:
         files = sorted(file for file in directory.iterdir() if file.suffix == ".pem" and not file.name.startswith("."))
     except OSError as error:
@@ -26,22 +41,71 @@ def load_trust(directory: Path) -> Trust:
         raise _invalid(
             f"{directory} holds no NAME.pem, so that no signature could ever count: put a signer's public key there"
         )
-    return {file.stem: load_public_key(file) for file in files}
+    trust: dict[str, ec.EllipticCurvePublicKey] = {}
+    refused: list[LoadError] = []
+    for file in files:
+        try:
+            trust[file.stem] = load_public_key(file, clock)
+        except LoadError as error:
+            if error.reason is not LoadReason.SIGNER_UNTRUSTED:
+                raise
+            log.warning("%s", error.message)
+            refused.append(error)
+    if not trust:
+        raise refused[0]
+    return trust
 
 
-def load_public_key(file: Path) -> ec.EllipticCurvePublicKey:
-    """The P-256 public key in a PEM file; LoadError ConfigInvalid."""
+def load_public_key(file: Path, clock: Clock = _now) -> ec.EllipticCurvePublicKey:
+    """The P-256 public key in a PEM file, bare or in a certificate; LoadError ConfigInvalid, SignerUntrusted outside its dates."""
     try:
         with file.open("rb") as source:
-            key = load_pem_public_key(source.read(_MOST_BYTES))
+            content = source.read(_MOST_BYTES)
     except OSError as error:
         raise _invalid(f"the public key {file} cannot be read: {error.strerror}") from None
+    try:
+        key = (
+            _of_certificate(file, content, clock)
+            if b"-----BEGIN CERTIFICATE-----" in content
+            else load_pem_public_key(content)
+        )
     except (ValueError, UnsupportedAlgorithm):
-        raise _invalid(f"{file} is no public key in PEM form (-----BEGIN PUBLIC KEY-----)") from None
+        raise _invalid(
+            f"{file} is no public key and no certificate in PEM form (-----BEGIN PUBLIC KEY-----, -----BEGIN CERTIFICATE-----)"
+        ) from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _invalid(f"{file} is no key of the curve P-256: make one with `modelward keygen signing`")
     return key
 
 
-def _invalid(message: str) -> Exception:
+def _of_certificate(file: Path, content: bytes, clock: Clock) -> object:
+    """The key of the one certificate in the file.
+
+    The operator reads the same file without a parser of certificates, by looking for the key's bytes: they must stand there once.
+    """
+    from cryptography import x509  # noqa: PLC0415  slow to import, and rarely needed
+
+    certificates = x509.load_pem_x509_certificates(content)
+    if len(certificates) != 1 or b"-----BEGIN PUBLIC KEY-----" in content:
+        raise _invalid(f"{file} holds more than one certificate or key: trust one signer a file")
+    certificate, now = certificates[0], clock()
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        whole = certificate.public_bytes(Encoding.DER)
+        if der not in whole or whole.count(der[:-_POINT_BYTES]) != 1:
+            raise _invalid(f"{file} is a certificate that spells its key in an unusual way: trust the bare public key")
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not first <= now <= last:
+        when = (
+            f"expired on {last:%Y-%m-%d %H:%M} UTC" if now > last else f"is not valid before {first:%Y-%m-%d %H:%M} UTC"
+        )
+        raise refuse(
+            LoadReason.SIGNER_UNTRUSTED,
+            f"the certificate of the trusted signer {file.stem} {when}: renew it in the trust",
+        )
+    return key
+
+
+def _invalid(message: str) -> LoadError:
     return refuse(LoadReason.CONFIG_INVALID, message)
