@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.kinds import (
@@ -28,13 +29,15 @@ from modelward_operator.cluster.kinds import (
     Resource,
 )
 from modelward_operator.cluster.lease import Terms
-from modelward_operator.plan.names import selector
+from modelward_operator.plan.names import ADMIN_PORT, selector
 from tests.integration.apiserver import TOKEN, ApiServer
+from tests.makers import READY_REPORT
 from tests.ports import free_ports
 from tests.public_keys import ALICE
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
+POD_ADDRESS = "127.77.0.1"  # of the loopback, and nobody else's
 SIGNED = {"security": {"verification": {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}}}
 RBAC = "rbac.authorization.k8s.io"
 
@@ -343,24 +346,47 @@ async def _token(server: ApiServer, namespace: str) -> str:
         return str((await answer.json())["status"]["token"])
 
 
+@pytest.fixture
+async def reporting() -> AsyncIterator[str]:
+    """The address of a pod that says it serves, as a hundred pods do; they share it."""
+    app = web.Application()
+    app.router.add_get("/report", _reported)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, POD_ADDRESS, ADMIN_PORT).start()
+    yield POD_ADDRESS
+    await runner.cleanup()
+
+
+async def _reported(_: web.Request) -> web.Response:
+    return web.json_response(dict(READY_REPORT))
+
+
 async def test_a_hundred_models_with_their_pods_fit_in_150_megabytes(
-    operator: Running, client: Client, namespace: str
+    operator: Running, client: Client, namespace: str, reporting: str
 ) -> None:
     names = [f"model-{number}" for number in range(100)]
     await asyncio.gather(*(create(client, namespace, name) for name in names))
     await until(lambda: _at_least(operator, 'modelward_api_writes_total{kind="ModelDeployment"', 100), 120)
-    await asyncio.gather(*(_run_pod(client, namespace, name) for name in names))
+    await asyncio.gather(*(_run_pod(client, namespace, name, reporting) for name in names))
 
     async def all_serve() -> bool:
         found = [one async for page, _ in client.pages(MODEL, namespace) for one in page]
-        return [1] * len(names) == [one["status"].get("readyReplicas") for one in found]
+        return ["Serving"] * len(names) == [_reason(one) for one in found]
 
     await until(all_serve, 120)
     await _quiet(operator)
     assert operator.peak_memory() < 150 * 2**20
 
 
-async def _run_pod(client: Client, namespace: str, name: str) -> None:
+def _reason(model: Json) -> str:
+    """Return the reason of Ready, once the report is in the status."""
+    status = model.get("status", {})
+    ready = (c["reason"] for c in status.get("conditions", ()) if c["type"] == "Ready")
+    return next(ready, "") if "digest" in status.get("model", {}) else ""
+
+
+async def _run_pod(client: Client, namespace: str, name: str, address: str) -> None:
     """Do what the controllers and the kubelet would: a ReplicaSet and a ready pod of the Deployment's template."""
     live = await client.get(DEPLOYMENT, namespace, name)
     template = live["spec"]["template"]
@@ -384,7 +410,8 @@ async def _run_pod(client: Client, namespace: str, name: str) -> None:
     }
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
     await client.create(POD, body, manager="test")
-    await client.patch(POD, namespace, pod, {"status": _READY}, manager="kubelet", subresource="status")
+    running = {**_READY, "podIP": address, "podIPs": [{"ip": address}]}
+    await client.patch(POD, namespace, pod, {"status": running}, manager="kubelet", subresource="status")
 
 
 def _owner(obj: Json) -> Json:

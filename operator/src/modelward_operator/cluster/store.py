@@ -159,11 +159,16 @@ class Store:
         return [_expand(self._records[ref]) for ref in refs]
 
     def keys_of(self, obj: Json) -> set[Key]:
-        """Return whom to ring for when this object is fed: whose it is, and whose it was, should its label have changed."""
+        """Return whom to ring for when this object changes: whose it is, and whose it was, should its label have changed.
+
+        A kind of the cluster is no model's: its own key.
+        """
         ref = ref_of(obj)
+        if ref[0] in OF_THE_CLUSTER:
+            return {_key(ref, "")}
         known = self._records.get(ref)
         models = {_model(obj), known.model if known else ""} - {""}
-        return {Key(ref[1], model) for model in models}
+        return {_key(ref, model) for model in models}
 
     def heard(self, ref: Ref) -> float:
         """Return when the object was last fed, on the store's clock; -inf when it is unknown."""
