@@ -6,7 +6,7 @@ there. Every address comes from the environment: nothing here knows the embedded
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.models.builder import ensure_models
@@ -26,7 +26,7 @@ class Store:
     ca_file: Path
     bucket: str
     access_key: str
-    secret_key: str
+    secret_key: str = field(repr=False)
 
 
 def inside() -> bool:

@@ -75,6 +75,24 @@ def test_a_sealed_model_serves_and_its_key_changes_without_a_restart(
     assert add(case.service_address()) == 1
 
 
+def test_a_key_changes_with_a_new_version_of_the_model(case: Case, workshop: Workshop, plain: Path) -> None:
+    """The other rotation: the next version is sealed for the new key, and the old key goes when its version is gone."""
+    case.apply(workshop.key_secret("k1"), workshop.trust_map())
+    case.apply(declare(case, put(case, workshop.seal(plain, case.namespace)), model={"version": "1"}))
+    case.wait_ready()
+
+    second = workshop.folder / "second.onnx"
+    onnx.save(adder(2), str(second))
+    kek = {"kek": str(workshop.kek("k2")), "kek_id": "k2"}
+    uri = put(case, workshop.seal(second, case.namespace, version="2", **kek))
+    case.apply(workshop.key_secret("k1", "k2"))
+    case.change({"model": {"uri": uri, "version": "2"}})
+    case.wait_ready()
+    case.apply(workshop.key_secret("k2"))
+    assert _key(case) == "k2"
+    assert add(case.service_address()) == 2
+
+
 def _key(case: Case) -> str:
     return str(case.model()["status"].get("model", {}).get("keyId", ""))
 

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -38,10 +38,10 @@ class Vault:
 
     address: str
     ca_file: Path
-    unseal_key: str
-    sealer_token: str
-    rewrapper_token: str
-    administrator: str
+    unseal_key: str = field(default="", repr=False)
+    sealer_token: str = field(default="", repr=False)
+    rewrapper_token: str = field(default="", repr=False)
+    administrator: str = field(default="", repr=False)
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
@@ -158,7 +158,7 @@ def _configure(folder: Path, host: str, authority: Authority) -> Path:
 
 
 def _set_up(address: str, ca_file: Path, kube: Kube, process: "subprocess.Popen[bytes]") -> Vault:
-    vault = Vault(address, ca_file, "", "", "", "")
+    vault = Vault(address, ca_file)
 
     def listens() -> bool:
         assert process.poll() is None, "vault ended right after its start"
