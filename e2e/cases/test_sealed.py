@@ -83,8 +83,8 @@ def test_a_key_changes_with_a_new_version_of_the_model(case: Case, workshop: Wor
 
     second = workshop.folder / "second.onnx"
     onnx.save(adder(2), str(second))
-    kek = {"kek": str(workshop.kek("k2")), "kek_id": "k2"}
-    uri = put(case, workshop.seal(second, case.namespace, version="2", **kek))
+    sealed = workshop.seal(second, case.namespace, version="2", kek=str(workshop.kek("k2")), kek_id="k2")
+    uri = put(case, sealed)
     case.apply(workshop.key_secret("k1", "k2"))
     case.change({"model": {"uri": uri, "version": "2"}})
     case.wait_ready()
