@@ -71,7 +71,7 @@ def load_public_key(file: Path, clock: Clock = _now) -> ec.EllipticCurvePublicKe
         )
     except (ValueError, UnsupportedAlgorithm):
         raise _invalid(
-            f"{file} is no public key and no certificate in PEM form (-----BEGIN PUBLIC KEY-----, -----BEGIN CERTIFICATE-----)"
+            f"{file} is no public key in PEM form (-----BEGIN PUBLIC KEY-----), and no certificate of one"
         ) from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _invalid(f"{file} is no key of the curve P-256: make one with `modelward keygen signing`")
