@@ -10,7 +10,7 @@ from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.facts import Given, Json, Pod, Policy, Surroundings
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.rule import governance
-from modelward_operator.policies.rooms import rule
+from modelward_operator.policies.rooms import rule, rule_unread
 from tests.makers import drawn, make_given, make_pod, parsed
 from tests.public_keys import ALICE, BOB, OF_P384
 
@@ -49,6 +49,13 @@ def loaded(name: str = "fraud-a", state: str = "Ready", is_ending: bool = False,
     return make_pod(
         name, is_ready=True, is_ending=is_ending, report={"state": state, "model": {"digest": "d", **model}}
     )
+
+
+def silent(seconds: float, before: str = "", **report: Any) -> Pod:
+    """A pod that the kubelet calls Ready and that does not say what it has loaded; `before` it said the signer with this key."""
+    model = {"encrypted": True, "signer": {"name": "ci", "fingerprint": fingerprint(before)}}
+    last = {"state": "Ready", "model": model} if before else {}
+    return replace(make_pod(is_ready=True, report=report), mute=seconds, last_loaded=last)
 
 
 def test_without_a_policy_nothing_is_denied() -> None:
@@ -133,6 +140,23 @@ PODS: list[tuple[str, Json, Pod, str]] = [
     ),
     ("it has not loaded yet", SIGNERS, loaded(state="Verifying"), ""),
     ("it says nothing for a moment", SIGNERS, make_pod(is_ready=True), ""),
+    ("it says nothing for a minute", SIGNERS, silent(69.9), ""),
+    (
+        "it says nothing for longer",
+        SIGNERS,
+        silent(70),
+        "pod fraud-a is ready and has not said for 70 s what it has loaded",
+    ),
+    ("it says nothing where encryption is required", {"requireEncryption": True}, silent(3600), "has not said"),
+    (
+        "it says something else than Ready",
+        SIGNERS,
+        silent(70, state="Serving", model={"encrypted": True}),
+        "has not said",
+    ),
+    ("it says nothing, and nothing is asked of pods", {"allowedUriPrefixes": ["s3://models/"]}, silent(3600), ""),
+    ("it was heard and is silent now: of a stranger", SIGNERS, silent(0, before=BOB), "of the signer sha256:"),
+    ("it was heard and is silent now: of the signer", SIGNERS, silent(0, before=ALICE), ""),
     ("it is about to end", SIGNERS, loaded(is_ending=True), ""),
 ]
 
@@ -142,6 +166,52 @@ def test_what_a_pod_says_that_it_has_loaded_counts_as_well(reason: str, demands:
     found = said(governed(SEALED, policy(**demands), trust=holding(ALICE), pods=(pod,)))
     assert bool(expected) == bool(found), reason
     assert expected in "".join(found)
+
+
+UNREAD: list[tuple[str, Json, tuple[Pod, ...], str]] = [
+    (
+        "the signer of the list signed what is loaded",
+        SIGNERS,
+        (loaded(signer={"fingerprint": fingerprint(ALICE)}),),
+        "",
+    ),
+    (
+        "a stranger did",
+        SIGNERS,
+        (loaded(signer={"fingerprint": fingerprint(BOB)}),),
+        "pod fraud-a has loaded a model of the signer",
+    ),
+    ("what is loaded was not sealed", {"requireEncryption": True}, (loaded(),), "was not sealed"),
+    ("it is silent", SIGNERS, (silent(70),), "has not said"),
+    (
+        "it came from elsewhere",
+        {"allowedUriPrefixes": ["s3://x/"]},
+        (loaded(uri="s3://x-2/a/"),),
+        "from elsewhere than s3://x/",
+    ),
+    ("it came from below the prefix", {"allowedUriPrefixes": ["s3://x/"]}, (loaded(uri="s3://x/a/"),), ""),
+    ("it does not say from where", {"allowedUriPrefixes": ["s3://x/"]}, (loaded(),), "from elsewhere than"),
+    ("nothing runs", {"requireEncryption": True, **SIGNERS}, (), ""),
+]
+
+
+@pytest.mark.parametrize(("reason", "demands", "pods", "expected"), UNREAD, ids=[case[0] for case in UNREAD])
+def test_of_a_spec_that_cannot_be_read_what_the_pods_have_loaded_counts(
+    reason: str, demands: Json, pods: tuple[Pod, ...], expected: str
+) -> None:
+    found = rule_unread(governed({"runtime": {"threads": "4"}}, policy(**demands), pods=pods)).verdicts
+    assert bool(expected) == bool(found), reason
+    assert expected in "".join(verdict.message for verdict in found)
+
+
+@pytest.mark.parametrize(
+    ("reason", "floors", "denied"), [("while the policy holds", 1, True), ("and no longer", 0, False)]
+)
+def test_what_was_denied_stays_denied_under_a_spec_that_cannot_be_read(reason: str, floors: int, denied: bool) -> None:
+    was = {"conditions": [{"type": "Ready", "status": "False", "reason": "PolicyViolated", "message": "…"}]}
+    given = make_given({"runtime": {"threads": "4"}}, status=was)
+    given = replace(given, around=Surroundings({}, (policy(requireEncryption=True),) * floors, {}))
+    assert rule_unread(given).denied == denied, reason
 
 
 def test_a_denied_model_is_scaled_to_zero_and_keeps_the_rest() -> None:

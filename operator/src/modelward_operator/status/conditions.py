@@ -101,7 +101,8 @@ REASONS: Final = {
     Reason.SIGNATURE_WARNING: "No signature holds, and security.verification.mode is Warn: the model serves. The message says why.",
     Reason.SIGNATURE_UNREPORTED: "A pod serves and does not report who signed its model.",
     Reason.ENCRYPTION_UNREPORTED: "A pod serves and does not report that its model was sealed.",
-    Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running.",
+    Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running, unless a "
+    "ModelPolicy forbids it.",
     Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",
     Reason.CHILD_REJECTED: "The API server refused a child; the message is its own.",
     Reason.POD_CREATION_FAILED: "The Deployment's controller may not create pods: a quota, Pod Security or an admission webhook.",
