@@ -1,6 +1,7 @@
 """What a ModelPolicy denies, in words that name the policy and each violation."""
 
 import base64
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from modelward_operator.facts import Given, Json, Pod, Policy, Surroundings
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.rule import governance
 from modelward_operator.policies.rooms import rule, rule_unread
+from modelward_runtime.config import parse_boot
 from tests.makers import drawn, make_given, make_pod, parsed
 from tests.public_keys import ALICE, BOB, OF_P384
 
@@ -212,6 +214,27 @@ def test_what_was_denied_stays_denied_under_a_spec_that_cannot_be_read(reason: s
     given = make_given({"runtime": {"threads": "4"}}, status=was)
     given = replace(given, around=Surroundings({}, (policy(requireEncryption=True),) * floors, {}))
     assert rule_unread(given).denied == denied, reason
+
+
+PERMITTED: list[tuple[str, list[Json], list[str] | None]] = [
+    ("no policy", [], None),
+    ("no policy that names signers", [{"requireVerification": True}], None),
+    ("one that does", [SIGNERS, {"requireEncryption": True}], [fingerprint(ALICE)]),
+    (
+        "two: who is in both",
+        [SIGNERS, {**SIGNERS, "trustedSigners": [fingerprint(BOB), fingerprint(ALICE)]}],
+        [fingerprint(ALICE)],
+    ),
+    ("two that have nobody in common", [SIGNERS, {**SIGNERS, "trustedSigners": [fingerprint(BOB)]}], []),
+]
+
+
+@pytest.mark.parametrize(("reason", "floors", "expected"), PERMITTED, ids=[case[0] for case in PERMITTED])
+def test_the_runtime_is_told_whose_keys_may_count(reason: str, floors: list[Json], expected: list[str] | None) -> None:
+    given = governed(SIGNED, *(policy(f"p{number}", **floor) for number, floor in enumerate(floors)))
+    boot = next(o["data"]["boot.json"] for o in drawn(given).objects if "boot.json" in o.get("data", {}))
+    assert json.loads(boot)["security"]["verification"].get("signers") == expected, reason
+    assert parse_boot(boot.encode()).security is not None, "the runtime reads it"
 
 
 def test_a_denied_model_is_scaled_to_zero_and_keeps_the_rest() -> None:

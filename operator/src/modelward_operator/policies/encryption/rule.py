@@ -9,7 +9,7 @@ from typing import Any
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.security import AwsKms, Encryption, EncryptionMode, KeyRef, TrustedSigner, VaultTransit
-from modelward_operator.facts import Given
+from modelward_operator.facts import Given, Policy
 from modelward_operator.plan import names
 from modelward_operator.rulings import Addition, Ruling, Slot
 
@@ -26,10 +26,20 @@ def encryption(given: Given, spec: ModelDeploymentSpec) -> Ruling:
         section["encryption"] = {"mode": "Required", "keys": _keys(key_ref)}
         additions += _key_additions(key_ref)
     if verification is not None:
-        section["verification"] = {"mode": verification.mode.value, "trustDirectory": names.TRUST_DIR}
+        section["verification"] = {
+            "mode": verification.mode.value,
+            "trustDirectory": names.TRUST_DIR,
+            **_permitted(given.around.policies),
+        }
         additions.append(_volume("trust", names.TRUST_DIR, _trust(verification.trust)))
     additions.append(Addition(Slot.BOOT, "security", names.canonical_json(section)))
     return Ruling(additions=frozenset(additions))
+
+
+def _permitted(policies: Iterable[Policy]) -> dict[str, list[str]]:
+    """Return the fingerprints that every policy permits: the runtime compares as well, what it reads may not be what was compared here."""
+    lists = [set(policy.spec.trusted_signers) for policy in policies if policy.spec.trusted_signers]
+    return {"signers": sorted(set.intersection(*lists))} if lists else {}
 
 
 def required_key(rules: Encryption | None) -> KeyRef | None:
