@@ -653,6 +653,7 @@ ACCEPTED_POLICIES = (
     Good("encryption for some namespaces", f"{{{SELECTED}, requireEncryption: true}}"),
     Good("verification everywhere", "{namespaceSelector: {}, requireVerification: true}"),
     Good("signers by fingerprint", f"{{{SELECTED}, requireVerification: true, trustedSigners: ['sha256:{HEX}']}}"),
+    Good("digests alone", f"{{{SELECTED}, requireDigest: true}}"),
     Good(
         "prefixes alone",
         f"{{{SELECTED}, allowedUriPrefixes: ['s3://models/', 's3://models/risk/fraud-v2/', 'pvc://claim/']}}",
@@ -664,7 +665,7 @@ REFUSED_POLICIES = (
         "nothing required",
         f"{{{SELECTED}}}",
         "spec",
-        "a policy must require something: set requireEncryption, requireVerification or allowedUriPrefixes",
+        "a policy must require something: set requireEncryption, requireVerification, requireDigest or allowedUriPrefixes",
     ),
     Bad(
         "signers that nobody must have",

@@ -15,6 +15,7 @@ from modelward_operator.policies.rooms import rule, rule_unread
 from modelward_runtime.config import parse_boot
 from tests.makers import drawn, make_given, make_pod, parsed
 from tests.public_keys import ALICE, BOB, OF_P384
+from tests.specs import HEX
 
 TRUST = {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}
 SIGNED = {"security": {"verification": TRUST}}
@@ -65,14 +66,24 @@ def test_without_a_policy_nothing_is_denied() -> None:
 
 
 def test_each_policy_says_everything_that_violates_it() -> None:
-    a = policy("a", requireEncryption=True, requireVerification=True, allowedUriPrefixes=["s3://x/", "pvc://y/"])
+    a = policy(
+        "a",
+        requireEncryption=True,
+        requireVerification=True,
+        requireDigest=True,
+        allowedUriPrefixes=["s3://x/", "pvc://y/"],
+    )
     b = policy("b", requireVerification=True)
     first, second = said(governed(None, b, a))
     assert first == (
         "ModelPolicy a: spec.security.encryption.mode must be Required; spec.security.verification.mode must be Required; "
-        "spec.model.uri must begin with s3://x/ or pvc://y/"
+        "spec.model.digest must be set; spec.model.uri must begin with s3://x/ or pvc://y/"
     )
     assert second == "ModelPolicy b: spec.security.verification.mode must be Required"
+
+
+def test_a_digest_that_is_declared_meets_the_floor() -> None:
+    assert said(governed({"model": {"uri": "s3://a/", "digest": f"sha256:{HEX}"}}, policy(requireDigest=True))) == []
 
 
 def test_a_model_that_meets_every_floor_serves() -> None:

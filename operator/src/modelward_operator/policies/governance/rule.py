@@ -55,6 +55,8 @@ def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec) -> Iterator[str
         yield "spec.security.encryption.mode must be Required"
     if policy.require_verification and not (verification and verification.mode is VerificationMode.REQUIRED):
         yield "spec.security.verification.mode must be Required"
+    if policy.require_digest and not spec.model.digest:
+        yield "spec.model.digest must be set"
     if policy.allowed_uri_prefixes and not _is_below(spec.model.uri, policy.allowed_uri_prefixes):
         yield f"spec.model.uri must begin with {' or '.join(policy.allowed_uri_prefixes)}"
 
