@@ -248,6 +248,17 @@ def test_the_runtime_is_told_whose_keys_may_count(reason: str, floors: list[Json
     assert parse_boot(boot.encode()).security is not None, "the runtime reads it"
 
 
+@pytest.mark.parametrize(("spec", "denied"), [(SEALED, True), (SIGNED, False), ({}, False)])
+def test_a_sealed_model_of_a_tenant_that_two_namespaces_claim_does_not_serve(spec: Json, denied: bool) -> None:
+    given = replace(make_given(spec), around=Surroundings(tenant_claimed_by="risk-prod"))
+    found = [(verdict.reason, verdict.message) for verdict in rule(given, parsed(given)).verdicts]
+    message = (
+        "namespace risk has no label modelward.dev/tenant, and its name is the tenant of namespace risk-prod by label: "
+        "label risk with its own tenant"
+    )
+    assert found == ([("TenantAmbiguous", message)] if denied else [])
+
+
 def test_a_denied_model_is_scaled_to_zero_and_keeps_the_rest() -> None:
     given = governed({"scaling": {"replicas": 3}}, policy(requireEncryption=True))
     assert rule(given, parsed(given)).denied

@@ -78,6 +78,8 @@ class Surroundings:
     policies: Sequence[Policy] = ()
     trust: Mapping[str, Json] = field(default_factory=dict)
     """The ConfigMaps that spec.security.verification.trust names, those that exist, by name; read only where a policy names signers."""
+    tenant_claimed_by: str = ""
+    """Another Namespace whose label says that its tenant is the name of this one, while this one has no such label."""
 
 
 @dataclass(frozen=True, slots=True)
