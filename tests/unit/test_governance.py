@@ -151,6 +151,9 @@ PODS: list[tuple[str, Json, Pod, str]] = [
         loaded(encrypted="yes"),
         "has loaded a model that was not sealed",
     ),
+    ("its digest was not declared", {"requireDigest": True}, loaded(verified=False), "whose digest was not declared"),
+    ("its digest was declared", {"requireDigest": True}, loaded(verified=True), ""),
+    ("it says nothing where a digest is required", {"requireDigest": True}, silent(3600), "has not said"),
     ("it has not loaded yet", SIGNERS, loaded(state="Verifying"), ""),
     ("it says nothing for a moment", SIGNERS, make_pod(is_ready=True), ""),
     ("it says nothing for a minute", SIGNERS, silent(69.9), ""),
@@ -176,7 +179,8 @@ PODS: list[tuple[str, Json, Pod, str]] = [
 
 @pytest.mark.parametrize(("reason", "demands", "pod", "expected"), PODS, ids=[case[0] for case in PODS])
 def test_what_a_pod_says_that_it_has_loaded_counts_as_well(reason: str, demands: Json, pod: Pod, expected: str) -> None:
-    found = said(governed(SEALED, policy(**demands), trust=holding(ALICE), pods=(pod,)))
+    spec = {**SEALED, "model": {"uri": "s3://models/a/", "digest": f"sha256:{HEX}"}}
+    found = said(governed(spec, policy(**demands), trust=holding(ALICE), pods=(pod,)))
     assert bool(expected) == bool(found), reason
     assert expected in "".join(found)
 

@@ -109,16 +109,23 @@ def _in_pods(policy: ModelPolicySpec, given: Given) -> Iterator[str]:
     for pod in _serving(given):
         name = pod.raw["metadata"]["name"]
         if not pod.loaded:
-            if pod.mute >= MUTE_LIMIT and (policy.require_encryption or policy.require_verification):
+            if pod.mute >= MUTE_LIMIT and _asks_pods(policy):
                 yield f"pod {name} is ready and has not said for {MUTE_LIMIT:.0f} s what it has loaded"
             continue
         loaded, signer = pod.loaded.get("model", {}), _reported_signer(pod)
         if policy.require_encryption and loaded.get("encrypted") is not True:
             yield f"pod {name} has loaded a model that was not sealed"
+        if policy.require_digest and loaded.get("verified") is not True:
+            yield f"pod {name} has loaded a model whose digest was not declared"
         if policy.require_verification and not signer:
             yield f"pod {name} has loaded a model whose signature was not verified"
         elif policy.trusted_signers and signer not in policy.trusted_signers:
             yield f"pod {name} has loaded a model of the signer {signer}, not one of trustedSigners"
+
+
+def _asks_pods(policy: ModelPolicySpec) -> bool:
+    """True for a policy whose demands are about what a pod has loaded, and not only about where from."""
+    return policy.require_encryption or policy.require_verification or policy.require_digest
 
 
 def _reported_signer(pod: Pod) -> str:
