@@ -18,15 +18,38 @@ DIGEST = "digest must be sha256: and 64 lower-case hexadecimal digits, as `model
 WORD = "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL"
 ENDPOINT = "endpoint must be http:// or https://, a host and perhaps a port, without path, query or credentials"
 IMAGE = "image must be an image reference without a scheme, for example registry.example:5000/modelward/runtime:0.1.0"
-TUNING = (
+TUNING = [
     "LOG_LEVEL",
-    "no_proxy",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
     "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "OMP_DYNAMIC",
+    "OMP_NUM_THREADS",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "OMP_SCHEDULE",
+    "OMP_STACKSIZE",
+    "OMP_THREAD_LIMIT",
+    "OMP_WAIT_POLICY",
     "OPENBLAS_CORETYPE",
+    "OPENBLAS_NUM_THREADS",
+    "OPENBLAS_VERBOSE",
     "MKL_DYNAMIC",
+    "MKL_NUM_THREADS",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING",
     "CUDA_MODULE_LOADING",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
     "NVIDIA_TF32_OVERRIDE",
-)
+]
+"""Every name that runtime.env takes."""
 ENV_NAME = "name must be LOG_LEVEL, TZ, a proxy or one that tunes threads or a GPU, as crds/README.md lists them"
 OBJECT = "must be an object's name: lower-case letters, digits, - and ., with a letter or digit at both ends"
 NAMESPACE = "must be a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends"
@@ -103,7 +126,7 @@ ACCEPTED = (
         "{name: HTTPS_PROXY, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}",
     ),
     Good(
-        "variables that tune",
+        "every variable that may be set",
         f"{{{URI}, runtime: {{env: [{', '.join(f'{{name: {name}, value: x}}' for name in TUNING)}]}}}}",
     ),
     Good("whole numbers as quantities", f"{{{URI}, resources: {{requests: {{cpu: 2, memory: 1073741824}}}}}}"),

@@ -32,8 +32,8 @@ FULL: Json = {
         "batching": {"maxBatchSize": 16, "maxDelayMicroseconds": 500},
         "threads": 2,
         "env": [
-            {"name": "PLAIN", "value": "x"},
-            {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "LOG_LEVEL", "value": "x"},
+            {"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         ],
         "startupTimeoutSeconds": 600,
     },
@@ -52,7 +52,7 @@ PVC: Json = {"model": {"uri": "pvc://claim/sub/folder"}}
 RECREATE: Json = {"rollout": {"strategy": "Recreate"}, "scaling": {"replicas": 0}}
 
 EMPTY_WORDS: Json = {
-    "runtime": {"env": [{"name": "A", "value": ""}]},
+    "runtime": {"env": [{"name": "TZ", "value": ""}]},
     "scheduling": {
         "nodeSelector": {"pool": ""},
         "tolerations": [{"key": "a", "operator": "Equal", "value": ""}, {"operator": "Exists", "value": ""}],
@@ -61,7 +61,7 @@ EMPTY_WORDS: Json = {
 EVERY_SIGN: Json = {
     "model": {"uri": "s3://models/\u00e9\u2028\U0001f600/"},
     "runtime": {
-        "env": [{"name": "A", "value": "\x01\t\n\x7f\x85\x9f\u2028\ufeff\uffff\U0001f600 \\ud83d \\\\ '\" $(A) {{: #"}]
+        "env": [{"name": "TZ", "value": "\x01\t\n\x7f\x85\x9f\u2028\ufeff\uffff\U0001f600 \\ud83d \\\\ '\" $(A) {{: #"}]
     },
 }
 TOO_MUCH: Json = {"resources": {"limits": {"memory": "100Ei", "cpu": "1e30"}, "requests": {"memory": "8Ei"}}}
