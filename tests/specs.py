@@ -18,9 +18,39 @@ DIGEST = "digest must be sha256: and 64 lower-case hexadecimal digits, as `model
 WORD = "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL"
 ENDPOINT = "endpoint must be http:// or https://, a host and perhaps a port, without path, query or credentials"
 IMAGE = "image must be an image reference without a scheme, for example registry.example:5000/modelward/runtime:0.1.0"
-OURS = (
-    "names that begin with AWS_, MODELWARD_ or POD_ are the operator's; credentials go to spec.model.storage.secretRef"
-)
+TUNING = [
+    "LOG_LEVEL",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "OMP_DYNAMIC",
+    "OMP_NUM_THREADS",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "OMP_SCHEDULE",
+    "OMP_STACKSIZE",
+    "OMP_THREAD_LIMIT",
+    "OMP_WAIT_POLICY",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_NUM_THREADS",
+    "OPENBLAS_VERBOSE",
+    "MKL_DYNAMIC",
+    "MKL_NUM_THREADS",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_TF32_OVERRIDE",
+]
+"""Every name that runtime.env takes."""
+ENV_NAME = "name must be LOG_LEVEL, TZ, a proxy or one that tunes threads or a GPU, as crds/README.md lists them"
 OBJECT = "must be an object's name: lower-case letters, digits, - and ., with a letter or digit at both ends"
 NAMESPACE = "must be a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends"
 DEVICES = "resources takes cpu, memory and ephemeral-storage; devices go to spec.accelerator"
@@ -92,12 +122,12 @@ ACCEPTED = (
     ),
     Good(
         "environment from a value, an empty value and a Secret",
-        f"{{{URI}, runtime: {{env: [{{name: A, value: x}}, {{name: B, value: ''}}, "
-        "{name: C, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}",
+        f"{{{URI}, runtime: {{env: [{{name: OMP_NUM_THREADS, value: x}}, {{name: TZ, value: ''}}, "
+        "{name: HTTPS_PROXY, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}",
     ),
     Good(
-        "a name that only contains a reserved prefix",
-        f"{{{URI}, runtime: {{env: [{{name: MY_AWS_REGION, value: x}}]}}}}",
+        "every variable that may be set",
+        f"{{{URI}, runtime: {{env: [{', '.join(f'{{name: {name}, value: x}}' for name in TUNING)}]}}}}",
     ),
     Good("whole numbers as quantities", f"{{{URI}, resources: {{requests: {{cpu: 2, memory: 1073741824}}}}}}"),
     Good(
@@ -107,6 +137,20 @@ ACCEPTED = (
     Good(
         "a request that equals its limit in another unit",
         f"{{{URI}, resources: {{requests: {{cpu: 1000m}}, limits: {{cpu: 1}}}}}}",
+    ),
+    *(
+        Good(
+            reason,
+            f"{{{URI}, resources: {{requests: {{memory: {request!r}}}, limits: {{memory: {limit!r}}}}}}}",
+        )
+        for reason, request, limit in (
+            ("what is below a billionth counts as one", "0.9n", "0.1n"),
+            ("and between two as the higher one", "1.5n", "1.1n"),
+            ("an exponent far below", "2e-99", "1e-99"),
+            ("binary quantities end at 63 bits", "9Ei", "8Ei"),
+            ("and so in small units", "12345678901234567890Ki", "9007199254740992Ki"),
+            ("a binary fraction below a billionth", "0.0000000000002Ki", "0.0000000000001Ki"),
+        )
     ),
     Good(
         "a request without a limit of its own",
@@ -303,44 +347,42 @@ REFUSED = (
     ),
     Bad(
         "a variable twice",
-        f"{{{URI}, runtime: {{env: [{{name: A, value: x}}, {{name: A, value: y}}]}}}}",
+        f"{{{URI}, runtime: {{env: [{{name: TZ, value: x}}, {{name: TZ, value: y}}]}}}}",
         "spec.runtime.env",
         "Duplicate value",
         bound=True,
     ),
-    Bad(
-        "credentials by the back door",
-        f"{{{URI}, runtime: {{env: [{{name: AWS_REGION, value: x}}]}}}}",
-        "spec.runtime.env[0].name",
-        OURS,
-    ),
-    Bad(
-        "a variable of the runtime",
-        f"{{{URI}, runtime: {{env: [{{name: MODELWARD_X, value: x}}]}}}}",
-        "spec.runtime.env[0].name",
-        OURS,
-    ),
-    Bad(
-        "a variable of the pod",
-        f"{{{URI}, runtime: {{env: [{{name: POD_NAME, value: x}}]}}}}",
-        "spec.runtime.env[0].name",
-        OURS,
-    ),
-    Bad(
-        "a variable's name with a dash",
-        f"{{{URI}, runtime: {{env: [{{name: A-B, value: x}}]}}}}",
-        "spec.runtime.env[0].name",
-        "name must be letters, digits and _, and not begin with a digit",
+    *(
+        Bad(
+            reason,
+            f"{{{URI}, runtime: {{env: [{{name: {name}, value: x}}]}}}}",
+            "spec.runtime.env[0].name",
+            ENV_NAME,
+        )
+        for reason, name in (
+            ("credentials by the back door", "AWS_REGION"),
+            ("a variable of the runtime", "MODELWARD_X"),
+            ("a variable of the pod", "POD_NAME"),
+            ("a variable's name with a dash", "A-B"),
+            ("modules of one's own", "PYTHONPATH"),
+            ("a library of one's own", "LD_PRELOAD"),
+            ("a tuning that loads a library", "OMP_TOOL_LIBRARIES"),
+            ("an injection into the driver", "CUDA_INJECTION64_PATH"),
+            ("certificates of one's own", "SSL_CERT_FILE"),
+            ("a name that only begins like a good one", "TZDIR"),
+            ("a name that only ends like a good one", "MY_TZ"),
+            ("a proxy in mixed case", "Https_Proxy"),
+        )
     ),
     Bad(
         "a value and a source",
-        f"{{{URI}, runtime: {{env: [{{name: A, value: x, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}]}}}}",
+        f"{{{URI}, runtime: {{env: [{{name: TZ, value: x, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}]}}}}",
         "spec.runtime.env[0]",
         "set exactly one of value and valueFrom",
     ),
     Bad(
         "neither value nor source",
-        f"{{{URI}, runtime: {{env: [{{name: A}}]}}}}",
+        f"{{{URI}, runtime: {{env: [{{name: TZ}}]}}}}",
         "spec.runtime.env[0]",
         "set exactly one of value and valueFrom",
     ),
@@ -361,6 +403,21 @@ REFUSED = (
         f"{{{URI}, resources: {{requests: {{memory: 1Gi}}, limits: {{memory: 1G}}}}}}",
         "spec.resources",
         EXCEEDS,
+    ),
+    *(
+        Bad(
+            reason,
+            f"{{{URI}, resources: {{requests: {{memory: {request!r}}}, limits: {{memory: {limit!r}}}}}}}",
+            "spec.resources",
+            EXCEEDS,
+        )
+        for reason, request, limit in (
+            ("a billionth more than allowed", "2n", "1n"),
+            ("a billionth more after rounding", "1.1n", "1n"),
+            ("a decimal quantity beyond 63 bits", "99E", "98E"),
+            ("a difference in the last of many digits", "10000000000000000000000000000001", "1e31"),
+            ("a decimal beyond the end of the binary ones", "9223372036854775808", "9Ei"),
+        )
     ),
     Bad(
         "a negative number",
@@ -619,6 +676,7 @@ ACCEPTED_POLICIES = (
     Good("encryption for some namespaces", f"{{{SELECTED}, requireEncryption: true}}"),
     Good("verification everywhere", "{namespaceSelector: {}, requireVerification: true}"),
     Good("signers by fingerprint", f"{{{SELECTED}, requireVerification: true, trustedSigners: ['sha256:{HEX}']}}"),
+    Good("digests alone", f"{{{SELECTED}, requireDigest: true}}"),
     Good(
         "prefixes alone",
         f"{{{SELECTED}, allowedUriPrefixes: ['s3://models/', 's3://models/risk/fraud-v2/', 'pvc://claim/']}}",
@@ -630,7 +688,7 @@ REFUSED_POLICIES = (
         "nothing required",
         f"{{{SELECTED}}}",
         "spec",
-        "a policy must require something: set requireEncryption, requireVerification or allowedUriPrefixes",
+        "a policy must require something: set requireEncryption, requireVerification, requireDigest or allowedUriPrefixes",
     ),
     Bad(
         "signers that nobody must have",

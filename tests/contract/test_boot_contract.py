@@ -51,6 +51,8 @@ def test_there_are_goldens_of_every_key_provider_and_mode() -> None:
     assert {SecretKeys, VaultKeys, AwsKmsKeys} == {type(encryption.keys) for encryption in encryptions}
     modes = {security.verification.mode for security in securities if security and security.verification}
     assert modes == {"Required", "Warn"}
+    signers = {security.verification.signers for security in securities if security and security.verification}
+    assert {None, frozenset({f"sha256:{'0' * 64}"})} == signers, "bounded by a policy, and by none"
     assert {"default", "risk-eu"} == {security.tenant for security in securities if security}
 
 

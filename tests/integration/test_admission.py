@@ -122,6 +122,8 @@ ROWS = [
         spec(SIGNED),
         "",
     ),
+    ("no digest", "requireDigest: true", spec(SEALED), "spec.model.digest must be set"),
+    ("a digest", "requireDigest: true", f"{{model: {{uri: 's3://models/a/', digest: 'sha256:{HEX}'}}}}", ""),
     ("another bucket", "allowedUriPrefixes: ['s3://other/']", spec(), "spec.model.uri must begin with s3://other/"),
     (
         "a neighbour's name begins alike",

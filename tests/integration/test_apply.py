@@ -10,6 +10,7 @@ from modelward_operator.cluster.client import NotFound, Rejected
 from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, Resource
 from modelward_operator.facts import Json
 from modelward_operator.plan import names
+from modelward_operator.plan.standdown import stand_down
 from tests.integration.rig import INSTALLATION, Rig, make_rig
 
 IMAGE = INSTALLATION.runtime_image
@@ -31,8 +32,8 @@ FULL: Json = {
         "batching": {"maxBatchSize": 16, "maxDelayMicroseconds": 500},
         "threads": 2,
         "env": [
-            {"name": "PLAIN", "value": "x"},
-            {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "LOG_LEVEL", "value": "x"},
+            {"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         ],
         "startupTimeoutSeconds": 600,
     },
@@ -51,7 +52,7 @@ PVC: Json = {"model": {"uri": "pvc://claim/sub/folder"}}
 RECREATE: Json = {"rollout": {"strategy": "Recreate"}, "scaling": {"replicas": 0}}
 
 EMPTY_WORDS: Json = {
-    "runtime": {"env": [{"name": "A", "value": ""}]},
+    "runtime": {"env": [{"name": "TZ", "value": ""}]},
     "scheduling": {
         "nodeSelector": {"pool": ""},
         "tolerations": [{"key": "a", "operator": "Equal", "value": ""}, {"operator": "Exists", "value": ""}],
@@ -60,7 +61,7 @@ EMPTY_WORDS: Json = {
 EVERY_SIGN: Json = {
     "model": {"uri": "s3://models/\u00e9\u2028\U0001f600/"},
     "runtime": {
-        "env": [{"name": "A", "value": "\x01\t\n\x7f\x85\x9f\u2028\ufeff\uffff\U0001f600 \\ud83d \\\\ '\" $(A) {{: #"}]
+        "env": [{"name": "TZ", "value": "\x01\t\n\x7f\x85\x9f\u2028\ufeff\uffff\U0001f600 \\ud83d \\\\ '\" $(A) {{: #"}]
     },
 }
 TOO_MUCH: Json = {"resources": {"limits": {"memory": "100Ei", "cpu": "1e30"}, "requests": {"memory": "8Ei"}}}
@@ -445,6 +446,35 @@ async def test_a_suspended_external_model_gets_its_number_back(rig: Rig) -> None
     await rig.change({"suspend": None})
     await rig.reconcile()
     assert (await rig.get("Deployment"))["spec"]["replicas"] == 4
+
+
+async def test_without_a_spec_only_the_pods_go_and_all_of_it_comes_back(rig: Rig) -> None:
+    await rig.create({"scaling": {"autoscaler": "External"}})
+    await rig.reconcile()
+    scaled = {"spec": {"replicas": 4}}
+    await rig.admin.patch(DEPLOYMENT, rig.namespace, "fraud", scaled, manager="keda", subresource="scale")
+    await rig.heard_all()
+    before = await rig.children()
+
+    async def stand_down_once() -> int:
+        given = await rig.cluster.gather(rig.key())
+        assert given is not None
+        applied = await rig.cluster.apply(stand_down(given), given)
+        assert applied.refusals == ()
+        await rig.heard_all()
+        return applied.writes
+
+    assert [await stand_down_once(), await stand_down_once()] == [1, 0]
+    down = await rig.children()
+    assert down.keys() == before.keys()
+    workload = ("Deployment", "fraud")
+    assert down[workload]["spec"] == {**before[workload]["spec"], "replicas": 0}
+    await rig.reconcile()
+    assert (await rig.get("Deployment"))["spec"] == before[workload]["spec"]
+    await rig.heard_all()
+    versions = await rig.versions()
+    await rig.reconcile()
+    assert await rig.versions() == versions, "nothing is left of it"
 
 
 async def test_nothing_is_made_for_a_model_that_is_gone(rig: Rig) -> None:

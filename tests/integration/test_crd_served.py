@@ -7,7 +7,7 @@ import yaml
 
 from tests.integration.apiserver import ApiServer
 from tests.integration.rest import Json, Refused, apply, request
-from tests.specs import URI, model, policy
+from tests.specs import TUNING, URI, model, policy
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "crds" / "examples").glob("*.yaml"))
@@ -94,7 +94,7 @@ def test_the_largest_spec_is_within_the_budget_of_the_rules(server: ApiServer) -
     largest = model(URI, "largest")
     largest["spec"] |= {
         "model": {"uri": f"s3://{'a/' * 1000}", "storage": {"endpoint": f"https://{'a' * 2000}"}},
-        "runtime": {"env": [{"name": f"E{number}_{word * 2}"[:128], "value": "v" * 4096} for number in range(64)]},
+        "runtime": {"env": [{"name": name, "value": "v" * 4096} for name in TUNING]},
         "scheduling": {
             "nodeSelector": {f"{'d' * 200}.{number}/{word}": word for number in range(32)},
             "tolerations": [{"key": f"{'d' * 200}.{number}/{word}", "value": word} for number in range(32)],

@@ -91,6 +91,27 @@ async def test_the_tenant_is_the_namespaces_name_until_its_label_says_another(wi
     assert await tenant(wide) == "risk"
 
 
+async def test_a_name_that_another_namespace_claims_as_tenant_is_nobodys_until_it_is_labelled(wide: Rig) -> None:
+    await wide.create(SEALED)
+    await wide.reconcile()
+    assert await replicas(wide) == 1
+    await wide.heard_all()
+    wide.rung.clear()
+    labels = {"modelward.dev/tenant": wide.namespace}
+    other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{wide.namespace}-x", "labels": labels}}
+    await wide.admin.create(NAMESPACE, other, manager="user")
+    await wide.until(lambda: wide.key() in wide.rung)
+    await wide.reconcile()
+    assert await replicas(wide) == 0
+    assert (await wide.condition("Ready"))["reason"] == "TenantAmbiguous"
+    await wide.heard_all()
+    wide.rung.clear()
+    await label(wide, tenant="mine")
+    await wide.until(lambda: wide.key() in wide.rung)
+    await wide.reconcile()
+    assert (await replicas(wide), await tenant(wide)) == (1, "mine")
+
+
 async def test_where_some_namespaces_are_served_the_tenant_is_asked_for(rig: Rig) -> None:
     await label(rig, tenant="risk")
     await rig.create(SEALED)

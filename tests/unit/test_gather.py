@@ -239,3 +239,35 @@ async def test_one_missed_answer_does_not_unsay_the_last_one(session: aiohttp.Cl
     assert await said("c2", "4") == {}
     time = 11.0
     assert await said("c1", "5") == {}
+
+
+async def test_a_ready_pod_is_asked_in_vain_until_it_says_what_it_has_loaded_and_that_stays(
+    serve: Serve, session: aiohttp.ClientSession
+) -> None:
+    now, answer = 0.0, dict[str, Any]()
+
+    async def report(_: web.Request) -> web.StreamResponse:
+        return web.json_response(answer) if answer else web.Response(status=503)
+
+    ready = [{"type": "Ready", "status": "True"}]
+    running = [{**container({"running": {}})[0], "containerID": "c-1"}]
+    store = filled(pod(phase="Running", podIP="127.0.0.1", conditions=ready, containerStatuses=running))
+    port, client = await serve(report), cast("Client", Events())
+    subject = Gatherer(
+        client, store, INSTALLATION, session, now=lambda: NOW, clock=lambda: now, admin_port=port, clusterwide=False
+    )
+
+    async def found() -> tuple[float, Json]:
+        given = await subject.gather(KEY)
+        assert given is not None
+        return given.pods[0].mute, given.pods[0].loaded
+
+    assert await found() == (0.0, {})
+    now = 80.0
+    assert await found() == (80.0, {})
+    answer |= {"state": "Ready", "model": {"digest": "d"}}
+    said = dict(answer)
+    assert await found() == (0.0, said)
+    answer.clear()
+    now = 3600.0
+    assert await found() == (0.0, said), "a container loads once"

@@ -1,6 +1,7 @@
 """What a ModelPolicy denies, in words that name the policy and each violation."""
 
 import base64
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,11 @@ from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.facts import Given, Json, Pod, Policy, Surroundings
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.rule import governance
-from modelward_operator.policies.rooms import rule
+from modelward_operator.policies.rooms import rule, rule_unread
+from modelward_runtime.config import parse_boot
 from tests.makers import drawn, make_given, make_pod, parsed
 from tests.public_keys import ALICE, BOB, OF_P384
+from tests.specs import HEX
 
 TRUST = {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}
 SIGNED = {"security": {"verification": TRUST}}
@@ -51,19 +54,36 @@ def loaded(name: str = "fraud-a", state: str = "Ready", is_ending: bool = False,
     )
 
 
+def silent(seconds: float, before: str = "", **report: Any) -> Pod:
+    """A pod that the kubelet calls Ready and that does not say what it has loaded; `before` it said the signer with this key."""
+    model = {"encrypted": True, "signer": {"name": "ci", "fingerprint": fingerprint(before)}}
+    last = {"state": "Ready", "model": model} if before else {}
+    return replace(make_pod(is_ready=True, report=report), mute=seconds, last_loaded=last)
+
+
 def test_without_a_policy_nothing_is_denied() -> None:
     assert said(governed(None)) == []
 
 
 def test_each_policy_says_everything_that_violates_it() -> None:
-    a = policy("a", requireEncryption=True, requireVerification=True, allowedUriPrefixes=["s3://x/", "pvc://y/"])
+    a = policy(
+        "a",
+        requireEncryption=True,
+        requireVerification=True,
+        requireDigest=True,
+        allowedUriPrefixes=["s3://x/", "pvc://y/"],
+    )
     b = policy("b", requireVerification=True)
     first, second = said(governed(None, b, a))
     assert first == (
         "ModelPolicy a: spec.security.encryption.mode must be Required; spec.security.verification.mode must be Required; "
-        "spec.model.uri must begin with s3://x/ or pvc://y/"
+        "spec.model.digest must be set; spec.model.uri must begin with s3://x/ or pvc://y/"
     )
     assert second == "ModelPolicy b: spec.security.verification.mode must be Required"
+
+
+def test_a_digest_that_is_declared_meets_the_floor() -> None:
+    assert said(governed({"model": {"uri": "s3://a/", "digest": f"sha256:{HEX}"}}, policy(requireDigest=True))) == []
 
 
 def test_a_model_that_meets_every_floor_serves() -> None:
@@ -131,17 +151,116 @@ PODS: list[tuple[str, Json, Pod, str]] = [
         loaded(encrypted="yes"),
         "has loaded a model that was not sealed",
     ),
+    ("its digest was not declared", {"requireDigest": True}, loaded(verified=False), "whose digest was not declared"),
+    ("its digest was declared", {"requireDigest": True}, loaded(verified=True), ""),
+    ("it says nothing where a digest is required", {"requireDigest": True}, silent(3600), "has not said"),
     ("it has not loaded yet", SIGNERS, loaded(state="Verifying"), ""),
     ("it says nothing for a moment", SIGNERS, make_pod(is_ready=True), ""),
+    ("it says nothing for a minute", SIGNERS, silent(69.9), ""),
+    (
+        "it says nothing for longer",
+        SIGNERS,
+        silent(70),
+        "pod fraud-a is ready and has not said for 70 s what it has loaded",
+    ),
+    ("it says nothing where encryption is required", {"requireEncryption": True}, silent(3600), "has not said"),
+    (
+        "it says something else than Ready",
+        SIGNERS,
+        silent(70, state="Serving", model={"encrypted": True}),
+        "has not said",
+    ),
+    ("it says nothing, and nothing is asked of pods", {"allowedUriPrefixes": ["s3://models/"]}, silent(3600), ""),
+    ("it was heard and is silent now: of a stranger", SIGNERS, silent(0, before=BOB), "of the signer sha256:"),
+    ("it was heard and is silent now: of the signer", SIGNERS, silent(0, before=ALICE), ""),
     ("it is about to end", SIGNERS, loaded(is_ending=True), ""),
 ]
 
 
 @pytest.mark.parametrize(("reason", "demands", "pod", "expected"), PODS, ids=[case[0] for case in PODS])
 def test_what_a_pod_says_that_it_has_loaded_counts_as_well(reason: str, demands: Json, pod: Pod, expected: str) -> None:
-    found = said(governed(SEALED, policy(**demands), trust=holding(ALICE), pods=(pod,)))
+    spec = {**SEALED, "model": {"uri": "s3://models/a/", "digest": f"sha256:{HEX}"}}
+    found = said(governed(spec, policy(**demands), trust=holding(ALICE), pods=(pod,)))
     assert bool(expected) == bool(found), reason
     assert expected in "".join(found)
+
+
+UNREAD: list[tuple[str, Json, tuple[Pod, ...], str]] = [
+    (
+        "the signer of the list signed what is loaded",
+        SIGNERS,
+        (loaded(signer={"fingerprint": fingerprint(ALICE)}),),
+        "",
+    ),
+    (
+        "a stranger did",
+        SIGNERS,
+        (loaded(signer={"fingerprint": fingerprint(BOB)}),),
+        "pod fraud-a has loaded a model of the signer",
+    ),
+    ("what is loaded was not sealed", {"requireEncryption": True}, (loaded(),), "was not sealed"),
+    ("it is silent", SIGNERS, (silent(70),), "has not said"),
+    (
+        "it came from elsewhere",
+        {"allowedUriPrefixes": ["s3://x/"]},
+        (loaded(uri="s3://x-2/a/"),),
+        "from elsewhere than s3://x/",
+    ),
+    ("it came from below the prefix", {"allowedUriPrefixes": ["s3://x/"]}, (loaded(uri="s3://x/a/"),), ""),
+    ("it does not say from where", {"allowedUriPrefixes": ["s3://x/"]}, (loaded(),), "from elsewhere than"),
+    ("nothing runs", {"requireEncryption": True, **SIGNERS}, (), ""),
+]
+
+
+@pytest.mark.parametrize(("reason", "demands", "pods", "expected"), UNREAD, ids=[case[0] for case in UNREAD])
+def test_of_a_spec_that_cannot_be_read_what_the_pods_have_loaded_counts(
+    reason: str, demands: Json, pods: tuple[Pod, ...], expected: str
+) -> None:
+    found = rule_unread(governed({"runtime": {"threads": "4"}}, policy(**demands), pods=pods)).verdicts
+    assert bool(expected) == bool(found), reason
+    assert expected in "".join(verdict.message for verdict in found)
+
+
+@pytest.mark.parametrize(
+    ("reason", "floors", "denied"), [("while the policy holds", 1, True), ("and no longer", 0, False)]
+)
+def test_what_was_denied_stays_denied_under_a_spec_that_cannot_be_read(reason: str, floors: int, denied: bool) -> None:
+    was = {"conditions": [{"type": "Ready", "status": "False", "reason": "PolicyViolated", "message": "…"}]}
+    given = make_given({"runtime": {"threads": "4"}}, status=was)
+    given = replace(given, around=Surroundings({}, (policy(requireEncryption=True),) * floors, {}))
+    assert rule_unread(given).denied == denied, reason
+
+
+PERMITTED: list[tuple[str, list[Json], list[str] | None]] = [
+    ("no policy", [], None),
+    ("no policy that names signers", [{"requireVerification": True}], None),
+    ("one that does", [SIGNERS, {"requireEncryption": True}], [fingerprint(ALICE)]),
+    (
+        "two: who is in both",
+        [SIGNERS, {**SIGNERS, "trustedSigners": [fingerprint(BOB), fingerprint(ALICE)]}],
+        [fingerprint(ALICE)],
+    ),
+    ("two that have nobody in common", [SIGNERS, {**SIGNERS, "trustedSigners": [fingerprint(BOB)]}], []),
+]
+
+
+@pytest.mark.parametrize(("reason", "floors", "expected"), PERMITTED, ids=[case[0] for case in PERMITTED])
+def test_the_runtime_is_told_whose_keys_may_count(reason: str, floors: list[Json], expected: list[str] | None) -> None:
+    given = governed(SIGNED, *(policy(f"p{number}", **floor) for number, floor in enumerate(floors)))
+    boot = next(o["data"]["boot.json"] for o in drawn(given).objects if "boot.json" in o.get("data", {}))
+    assert json.loads(boot)["security"]["verification"].get("signers") == expected, reason
+    assert parse_boot(boot.encode()).security is not None, "the runtime reads it"
+
+
+@pytest.mark.parametrize(("spec", "denied"), [(SEALED, True), (SIGNED, False), ({}, False)])
+def test_a_sealed_model_of_a_tenant_that_two_namespaces_claim_does_not_serve(spec: Json, denied: bool) -> None:
+    given = replace(make_given(spec), around=Surroundings(tenant_claimed_by="risk-prod"))
+    found = [(verdict.reason, verdict.message) for verdict in rule(given, parsed(given)).verdicts]
+    message = (
+        "namespace risk has no label modelward.dev/tenant, and its name is the tenant of namespace risk-prod by label: "
+        "label risk with its own tenant"
+    )
+    assert found == ([("TenantAmbiguous", message)] if denied else [])
 
 
 def test_a_denied_model_is_scaled_to_zero_and_keeps_the_rest() -> None:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import onnxruntime
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from modelward_runtime import load as loading
 from modelward_runtime.config import Boot, Encryption, VaultKeys, Verification, parse_boot
@@ -128,6 +129,50 @@ def test_a_signer_whose_certificate_has_expired(tmp_path: Path) -> None:
     error = refusal(boot, tmp_path / "c")
     assert (LoadReason.SIGNER_UNTRUSTED, "verify", True) == (error.reason, error.stage, error.permanent)
     assert "the certificate of the trusted signer ci expired on" in error.message
+
+
+def key_of(signer: str) -> str:
+    return fingerprint(signing_key(signer).public_key())
+
+
+def permitting(boot: Boot, *signers: str, mode: str = "Required") -> Boot:
+    """boot.json under policies that permit these signers."""
+    assert boot.security is not None
+    assert boot.security.verification is not None
+    directory = boot.security.verification.trust_directory
+    bounded = Verification(mode=mode, trust_directory=directory, signers=frozenset(map(key_of, signers)))  # type: ignore[arg-type]
+    return changed(boot, verification=bounded)
+
+
+def test_a_trusted_key_that_policies_do_not_permit_does_not_count(tmp_path: Path) -> None:
+    """The ConfigMap was exchanged after the operator compared it: the pod compares what it reads itself."""
+    boot = sealed_boot(tmp_path, make_model(tmp_path))
+    attempt(permitting(boot, "ci", "stranger"), tmp_path / "c")
+    for others in (["stranger"], []):
+        error = refusal(permitting(boot, *others), tmp_path / "c")
+        assert (LoadReason.SIGNER_UNTRUSTED, "verify", True) == (error.reason, error.stage, error.permanent)
+        only = f"{key_of('stranger')[:19]}…" if others else "nobody"
+        assert f"trustedSigners of the ModelPolicies over this namespace permit only {only}" in error.message
+
+
+def test_beside_a_permitted_key_the_exchanged_one_does_not_count_either(tmp_path: Path) -> None:
+    boot = sealed_boot(tmp_path, make_sealed(tmp_path, model_files(split=False), signer="stranger"))
+    pem = signing_key("stranger").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "trust" / "swapped.pem").write_bytes(pem)
+    attempt(boot, tmp_path / "c")
+    error = refusal(permitting(boot, "ci"), tmp_path / "c")
+    assert LoadReason.SIGNER_UNTRUSTED is error.reason
+    assert "trusted: ci (" in error.message
+    assert "permit only" in error.message
+    assert "permit" not in refusal(changed_trust(boot), tmp_path / "c").message, "without a policy none is named"
+
+
+def changed_trust(boot: Boot) -> Boot:
+    """The same without the swapped key."""
+    assert boot.security is not None
+    assert boot.security.verification is not None
+    (Path(boot.security.verification.trust_directory) / "swapped.pem").unlink()
+    return boot
 
 
 def test_a_model_for_another_tenant_name_or_version(tmp_path: Path) -> None:
@@ -383,6 +428,15 @@ def test_a_signed_plain_model_is_verified(tmp_path: Path) -> None:
     assert report.signer is not None
     assert "ci" == report.signer["name"]
     assert not report.encrypted
+
+
+def test_a_signed_plain_model_of_a_key_that_policies_do_not_permit(tmp_path: Path) -> None:
+    boot = plain_boot(tmp_path, signed_plain(tmp_path), "Required")
+    attempt(permitting(boot, "ci"), tmp_path / "c")
+    assert "permit only" in refusal(permitting(boot, "stranger"), tmp_path / "c").message
+    report = Report(boot, "b")
+    attempt(permitting(boot, "stranger", mode="Warn"), tmp_path / "c", report)
+    assert msgspec.json.decode(report.to_json())["model"]["verificationWarning"].startswith("SignerUntrusted: ")
 
 
 def break_file(folder: Path) -> Path:

@@ -1,6 +1,8 @@
 """The canonical form of a quantity is as much as the quantity, to the next thousandth."""
 
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
 
 import pytest
 from hypothesis import given
@@ -37,6 +39,6 @@ def test_canonical(reason: str, quantity: str, expected: str) -> None:
 )
 def test_the_canonical_form_is_worth_the_same(number: Decimal, suffix: str) -> None:
     quantity = f"{number:f}{suffix}"
-    rounded = amount(quantity).quantize(Decimal("0.001"), rounding=ROUND_UP)
+    rounded = Fraction(ceil(amount(quantity) * 1000), 1000)
     assert amount(canonical(quantity)) == rounded
     assert canonical(canonical(quantity)) == canonical(quantity)

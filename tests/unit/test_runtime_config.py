@@ -25,6 +25,7 @@ FULL: dict[str, Any] = {
     "batching": {"maxBatchSize": 32, "maxDelayMicroseconds": 500},
     "server": {"httpPort": 8080, "grpcPort": 8081, "adminPort": 8082, "drainSeconds": 5, "requestTimeoutSeconds": 60,
                "maxBodyBytes": 67108864, "maxQueue": 1024},
+    "security": {"tenant": "risk", "verification": {"mode": "Required", "trustDirectory": "/t", "signers": ["sha256:" + "a" * 64]}},
 }  # fmt: skip
 
 
@@ -81,6 +82,13 @@ WRONG = [
     ("an endpoint without a scheme", "model.s3.endpoint", "store:9000", "`$.model.s3.endpoint`"),
     ("an empty name", "model.name", "", "`$.model.name`"),
     ("an empty batch", "batching.maxBatchSize", 0, "`$.batching.maxBatchSize`"),
+    (
+        "a signer without its algorithm",
+        "security.verification.signers",
+        ["a" * 64],
+        "`$.security.verification.signers[0]`",
+    ),
+    ("signers that are no list", "security.verification.signers", "sha256:", "`$.security.verification.signers`"),
     ("another version of the contract", "apiVersion", "runtime/v2", "`$.apiVersion`"),
     ("the other file", "kind", "Policy", "`$.kind`"),
 ]

@@ -8,6 +8,7 @@ import pytest
 from modelward_operator.api.parse import Invalid, parse
 from modelward_operator.facts import Applied, Given, Json, Refusal
 from modelward_operator.policies.rooms import rule
+from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Type
 from modelward_operator.status.news import news
 from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid
@@ -328,7 +329,7 @@ def test_a_stored_spec_that_cannot_be_read_lists_every_error_and_keeps_the_rest(
     )
     invalid = parse(given.raw)
     assert isinstance(invalid, Invalid)
-    status = summarise_invalid(given, invalid)
+    status = summarise_invalid(given, invalid, Ruling(), Applied())
     assert says(status, "Ready") == ("False", "InvalidSpec")
     message = condition(status, "Ready")["message"]
     assert "spec.scaling.replicas" in message

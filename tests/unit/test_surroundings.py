@@ -120,6 +120,32 @@ async def test_where_some_namespaces_are_served_the_tenant_is_asked_for_only_whe
     assert len(api.asked) == 2
 
 
+CLAIMS: list[tuple[str, Json, Json, bool, str]] = [
+    # why this row, the labels of risk, the model's spec, whether every namespace is served, who claims its name
+    ("its name is another's tenant", {}, SIGNED, True, "shop"),
+    ("an empty label is none", {"modelward.dev/tenant": ""}, SIGNED, True, "shop"),
+    ("it has a label of its own", {"modelward.dev/tenant": "acme"}, SIGNED, True, ""),
+    ("they are one tenant on purpose", {"modelward.dev/tenant": "risk"}, SIGNED, True, ""),
+    ("nothing of the model depends on the tenant", {}, {}, True, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("reason", "labels", "spec", "clusterwide", "expected"), CLAIMS, ids=[case[0] for case in CLAIMS]
+)
+async def test_a_name_that_another_namespace_claims_as_its_tenant(
+    reason: str, labels: Json, spec: Json, clusterwide: bool, expected: str
+) -> None:
+    store = filled(
+        namespace(**labels),
+        namespace(1, "shop", **{"modelward.dev/tenant": "risk"}),
+        namespace(1, "other", **{"modelward.dev/tenant": "risk-eu"}),
+        namespace(1, "decoy", **{"example.com/note": '"modelward.dev/tenant":"risk"'}),
+    )
+    found = await surveyor(Api(), store, clusterwide=clusterwide).read(KEY, make_model(spec))
+    assert found.tenant_claimed_by == expected, reason
+
+
 async def test_a_tenant_that_cannot_be_read_is_not_the_namespaces_name() -> None:
     api = Api()
     api.down = True
@@ -175,6 +201,19 @@ def test_a_change_rings_for_the_models_that_it_bears_on() -> None:
     assert rung(bells, floor, rings) == ["shop/b", "shop/c"]
     store.feed(policy(version=5, requireEncryption="maybe"))
     assert rung(bells, floor, rings) == ["risk/a", "shop/b", "shop/c"], "whom it holds is not known"
+
+
+def test_a_tenant_label_rings_for_the_namespace_of_that_name_as_well() -> None:
+    rings: list[Key] = []
+    store = filled(namespace(name="risk"), namespace(name="shop"), model("a", "risk"), model("b", "shop"))
+    bells, shop = Bells(store, lambda key, _live: rings.append(key)), Key("", "shop", "Namespace")
+    assert rung(bells, shop, rings) == ["shop/b"]
+    store.feed(namespace(2, "shop", **{"modelward.dev/tenant": "risk"}))
+    assert rung(bells, shop, rings) == ["risk/a", "shop/b"]
+    store.feed(namespace(3, "shop", **{"modelward.dev/tenant": "risk", "team": "x"}))
+    assert rung(bells, shop, rings) == ["shop/b"], "the tenant is the same"
+    store.drop(namespace(4, "shop"))
+    assert rung(bells, shop, rings) == ["risk/a", "shop/b"], "its claim is over"
 
 
 def test_a_namespace_that_was_labelled_after_the_policy_is_rung_for_when_the_policy_lets_go() -> None:

@@ -119,13 +119,15 @@ def offline(manifest: Json, namespace: str, installation: Installation, document
 
 def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
     labels: dict[str, str] = {names.NAMESPACE_NAME: namespace}
-    policies, trust = [], {}
+    policies, trust, claimants = [], {}, set[str]()
     for document in documents:
         kind, metadata = document.get("kind"), document.get("metadata")
         if not isinstance(metadata, dict):
             continue
         if kind == "Namespace" and metadata.get("name") == namespace:
             labels |= _map(metadata.get("labels"))
+        elif kind == "Namespace" and _map(metadata.get("labels")).get(names.TENANT_LABEL) == namespace:
+            claimants.add(str(metadata.get("name")))
         elif kind == "ConfigMap" and metadata.get("namespace", namespace) == namespace:
             trust[str(metadata.get("name"))] = {"data": _map(document.get("data"))}
         elif kind == POLICY_KIND:
@@ -133,7 +135,8 @@ def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
             if isinstance(spec, Invalid):
                 raise ValueError(f"{POLICY_KIND} {metadata.get('name')}: {spec}")
             policies.append(Policy(str(metadata.get("name")), spec))
-    return Surroundings(labels, tuple(policy for policy in policies if policy.spec.selects(labels)), trust)
+    claimant = "" if labels.get(names.TENANT_LABEL) else min(claimants, default="")
+    return Surroundings(labels, tuple(policy for policy in policies if policy.spec.selects(labels)), trust, claimant)
 
 
 def _map(value: object) -> dict[str, Any]:

@@ -45,6 +45,15 @@ class Pod:
     """The runtime's GET /report, or empty when it could not be read (not running yet, time-out)."""
     warning: str = ""
     """Message of the newest Warning event, read only for pods that wait without a telling reason."""
+    last_loaded: Json = field(default_factory=dict)
+    """The newest report of this very container that said Ready, however old: what a container has loaded, it keeps."""
+    mute: float = 0.0
+    """Seconds since the kubelet first called the pod Ready and its runtime was asked in vain what it has loaded."""
+
+    @property
+    def loaded(self) -> Json:
+        """The report in which the pod says what it has loaded; empty when it never has."""
+        return self.report if self.report.get("state") == "Ready" else self.last_loaded
 
     @property
     def over(self) -> bool:
@@ -69,6 +78,8 @@ class Surroundings:
     policies: Sequence[Policy] = ()
     trust: Mapping[str, Json] = field(default_factory=dict)
     """The ConfigMaps that spec.security.verification.trust names, those that exist, by name; read only where a policy names signers."""
+    tenant_claimed_by: str = ""
+    """Another Namespace whose label says that its tenant is the name of this one, while this one has no such label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +115,13 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The children that shall exist, each complete but for what others own. What is ours and not here is pruned."""
+    """The children that shall exist, each complete but for what others own. What is ours and not here is pruned, but for a partial plan."""
 
     objects: Sequence[Json]
     handover_replicas: int | None = None
     """Set when the Deployment leaves `spec.replicas` to somebody else: the value that stands while ownership changes hands."""
+    partial: bool = False
+    """True when the plan is not all that shall exist: nothing is pruned."""
 
     def find(self, kind: str) -> Json:
         """Return the one planned object of that kind, or an empty object."""

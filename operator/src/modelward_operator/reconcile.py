@@ -11,7 +11,8 @@ from typing import Protocol
 from modelward_operator.api.parse import Invalid, parse
 from modelward_operator.facts import Applied, Given, Json, Key, Plan
 from modelward_operator.plan.draw import draw
-from modelward_operator.policies.rooms import rule
+from modelward_operator.plan.standdown import stand_down
+from modelward_operator.policies.rooms import rule, rule_unread
 from modelward_operator.status.news import News, news
 from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid
 
@@ -42,11 +43,10 @@ async def reconcile(key: Key, cluster: Cluster) -> float | None:
     if given is None:
         return None
 
-    # 2. The spec, or every field error at once. What runs keeps running under a spec that cannot be read.
+    # 2. The spec, or every field error at once.
     spec = parse(given.raw)
     if isinstance(spec, Invalid):
-        await cluster.write_status(given, summarise_invalid(given, spec))
-        return None
+        return await _without_spec(given, spec, cluster)
 
     # 3. The rooms rule; their order cannot matter.
     ruling = rule(given, spec)
@@ -59,6 +59,16 @@ async def reconcile(key: Key, cluster: Cluster) -> float | None:
 
     # 6. Say what is, in one write, and tell what is new.
     status = summarise(given, spec, ruling, plan, applied)
+    await cluster.write_status(given, status)
+    await cluster.tell(given, news(given, status))
+    return look_again_after(given, status, applied)
+
+
+async def _without_spec(given: Given, invalid: Invalid, cluster: Cluster) -> float | None:
+    """Let what runs run on under a spec that cannot be read, unless a policy forbids what the pods have loaded."""
+    ruling = rule_unread(given)
+    applied = await cluster.apply(stand_down(given), given) if ruling.denied else Applied()
+    status = summarise_invalid(given, invalid, ruling, applied)
     await cluster.write_status(given, status)
     await cluster.tell(given, news(given, status))
     return look_again_after(given, status, applied)

@@ -108,10 +108,14 @@ class Encryption(_Record, frozen=True):
 
 
 class Verification(_Record, frozen=True):
-    """Whose signature counts: `trust_directory` holds a NAME.pem with a P-256 public key per trusted signer, read at each load."""
+    """Whose signature counts: `trust_directory` holds a NAME.pem with a P-256 public key per trusted signer, read at each load.
+
+    `signers` are the fingerprints that policies of the cluster permit: another key in the directory does not count. Absent: any.
+    """
 
     mode: Literal["Required", "Warn"]
     trust_directory: Name
+    signers: frozenset[Digest] | None = None
 
 
 class Security(_Record, frozen=True):

@@ -10,13 +10,14 @@ A step takes what the former one has proven, so that none can be left out. It mu
 late: a plain model without security needs no cryptography.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from modelward_runtime.config import AwsKmsKeys, ModelSource, SecretKeys, Security, VaultKeys
+from modelward_runtime.config import AwsKmsKeys, ModelSource, SecretKeys, Security, VaultKeys, Verification
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.memory import Plaintext
 from modelward_runtime.store.fetch import Fetched
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from modelward_runtime.store.kek import KeyEncryptionKey
     from modelward_runtime.store.sealed.opening import Checked, Unwrapped
 
+_SHOWN: Final = 3  # fingerprints of a list in a message
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -37,6 +40,7 @@ class Guard:
     kek: "Callable[[], KeyEncryptionKey] | None" = None
     verification: Literal["Required", "Warn"] | None = None
     trust: "Callable[[], Mapping[str, EllipticCurvePublicKey]]" = dict
+    signers: frozenset[str] | None = None  # fingerprints that policies of the cluster permit; None: any that is trusted
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def guard_of(security: Security | None) -> Guard:
         security.tenant,
         None if encryption is None else lambda: _connect(encryption.keys),
         None if verification is None else verification.mode,
-        dict if verification is None else lambda: _load_trust(Path(verification.trust_directory)),
+        dict if verification is None else lambda: _load_trust(verification),
+        None if verification is None else verification.signers,
     )
 
 
@@ -109,8 +114,9 @@ def _verify_sealed(source: ModelSource, fetched: Fetched, guard: Guard, clock: C
             LoadReason.SEALED_WITHOUT_KEY,
             f"{source.uri} is a sealed model: name its key in security.encryption, and who may have signed it in security.verification",
         )
-    expected = opening.Expected(guard.tenant, source.name, source.version, guard.trust())
-    checked = opening.check(fetched.file.parent, expected)
+    with _naming_the_policy(guard):
+        expected = opening.Expected(guard.tenant, source.name, source.version, guard.trust())
+        checked = opening.check(fetched.file.parent, expected)
     _compare(source, checked.digest)  # again: of the very bytes that the signature was verified over
     signer = {"name": checked.signer.name, "fingerprint": checked.signer.fingerprint}
     return Verified(checked.digest, source.digest is not None, signer, clock(), sealed=checked)
@@ -126,13 +132,28 @@ def _verify_plain(source: ModelSource, fetched: Fetched, guard: Guard, clock: Ca
                 LoadReason.SIGNATURE_MISSING,
                 f"{source.uri} is a single file, which carries no signature: let the URI name a folder with the model and its model.sig",
             )
-        signer = opening.verify_plain(fetched.folder, guard.trust())
+        with _naming_the_policy(guard):
+            signer = opening.verify_plain(fetched.folder, guard.trust())
     except LoadError as error:
         if guard.verification == "Required" or error.reason is LoadReason.CONFIG_INVALID:
             raise
         return Verified(known.digest, known.digest_declared, warning=f"{error.reason}: {error.message}")
     told = {"name": signer.name, "fingerprint": signer.fingerprint}
     return Verified(known.digest, known.digest_declared, told, clock())
+
+
+@contextlib.contextmanager
+def _naming_the_policy(guard: Guard) -> Iterator[None]:
+    """Add to a SignerUntrusted that policies bound the trust: who reads it may find the key in the trust, and wonder."""
+    try:
+        yield
+    except LoadError as error:
+        if guard.signers is None or error.reason is not LoadReason.SIGNER_UNTRUSTED:
+            raise
+        shown = [f"{signer[:19]}…" for signer in sorted(guard.signers)]
+        few = ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
+        bound = f"trustedSigners of the ModelPolicies over this namespace permit only {few or 'nobody'}"
+        raise LoadError(error.reason, f"{error.message}; {bound}", error.stage, permanent=error.permanent) from None
 
 
 def _compare(source: ModelSource, digest: str) -> None:
@@ -150,7 +171,8 @@ def _connect(keys: SecretKeys | VaultKeys | AwsKmsKeys) -> "KeyEncryptionKey":
     return connect(keys)
 
 
-def _load_trust(directory: Path) -> "Mapping[str, EllipticCurvePublicKey]":
-    from modelward_runtime.store.sealed.trust import load_trust  # noqa: PLC0415
+def _load_trust(verification: Verification) -> "Mapping[str, EllipticCurvePublicKey]":
+    from modelward_runtime.store.sealed.trust import load_trust, permit  # noqa: PLC0415
 
-    return load_trust(directory)
+    trust = load_trust(Path(verification.trust_directory))
+    return trust if verification.signers is None else permit(trust, verification.signers)

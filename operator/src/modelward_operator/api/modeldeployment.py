@@ -54,6 +54,14 @@ LabelValue = Annotated[
         "a value must be letters, digits, -, _ and ., with a letter or digit at both ends",
     ),
 ]
+ENV_NAMES: Final = (
+    r"^(LOG_LEVEL|TZ|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|"
+    r"OMP_(DYNAMIC|NUM_THREADS|PLACES|PROC_BIND|SCHEDULE|STACKSIZE|THREAD_LIMIT|WAIT_POLICY)|"
+    r"OPENBLAS_(CORETYPE|NUM_THREADS|VERBOSE)|MKL_(DYNAMIC|NUM_THREADS)|"
+    r"CUDA_(DEVICE_ORDER|LAUNCH_BLOCKING|MODULE_LOADING|VISIBLE_DEVICES)|NVIDIA_(DRIVER_CAPABILITIES|TF32_OVERRIDE))$"
+)
+"""Whole names, no prefixes: OMP_TOOL_LIBRARIES and CUDA_INJECTION64_PATH load a library, as LD_PRELOAD does, and a library or a
+sitecustomize.py may lie in a Secret that the pod mounts."""
 ModelWord = Matches(
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
     "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL",
@@ -183,13 +191,19 @@ class EnvVar(Struct):
     name: Annotated[
         str,
         StringConstraints(min_length=1, max_length=128),
-        Matches(r"^[A-Za-z_][A-Za-z0-9_]*$", "name must be letters, digits and _, and not begin with a digit"),
         Matches(
-            r"^(AWS_|MODELWARD_|POD_)",
-            "names that begin with AWS_, MODELWARD_ or POD_ are the operator's; credentials go to spec.model.storage.secretRef",
-            never=True,
+            ENV_NAMES,
+            "name must be LOG_LEVEL, TZ, a proxy or one that tunes threads or a GPU, as crds/README.md lists them, since others can change "
+            "what the image does: bake them into an image for runtime.image; credentials go to model.storage.secretRef",
         ),
-    ] = Field(description="Name of the variable.", examples=["OMP_WAIT_POLICY"])
+    ] = Field(
+        description="Name of the variable, one of those that cannot change what the serving image does: `LOG_LEVEL`, `TZ`; `HTTP_PROXY`, "
+        "`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case; `OMP_` and `DYNAMIC`, `NUM_THREADS`, `PLACES`, `PROC_BIND`, "
+        "`SCHEDULE`, `STACKSIZE`, `THREAD_LIMIT` or `WAIT_POLICY`; `OPENBLAS_` and `CORETYPE`, `NUM_THREADS` or `VERBOSE`; `MKL_` and "
+        "`DYNAMIC` or `NUM_THREADS`; `CUDA_` and `DEVICE_ORDER`, `LAUNCH_BLOCKING`, `MODULE_LOADING` or `VISIBLE_DEVICES`; `NVIDIA_` and "
+        "`DRIVER_CAPABILITIES` or `TF32_OVERRIDE`.",
+        examples=["OMP_WAIT_POLICY"],
+    )
     value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None, description="Its value.")
     value_from: EnvSource | None = Field(default=None, description="Its source, instead of a value.")
 

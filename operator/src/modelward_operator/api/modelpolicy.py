@@ -60,10 +60,10 @@ class ModelPolicySpec(Struct):
             "trustedSigners needs requireVerification: true, or a model without verification would pass",
         ),
         Rule(
-            "self.requireEncryption || self.requireVerification || "
+            "self.requireEncryption || self.requireVerification || self.requireDigest || "
             "(has(self.allowedUriPrefixes) && size(self.allowedUriPrefixes) > 0)",
-            lambda it: it.require_encryption or it.require_verification or it.allowed_uri_prefixes,
-            "a policy must require something: set requireEncryption, requireVerification or allowedUriPrefixes",
+            lambda it: it.require_encryption or it.require_verification or it.require_digest or it.allowed_uri_prefixes,
+            "a policy must require something: set requireEncryption, requireVerification, requireDigest or allowedUriPrefixes",
         ),
     )
 
@@ -76,6 +76,11 @@ class ModelPolicySpec(Struct):
     require_verification: StrictBool = Field(
         default=False,
         description="True: security.verification.mode must be Required, so that only signed models serve.",
+    )
+    require_digest: StrictBool = Field(
+        default=False,
+        description="True: model.digest must be set, so that an older model, or an older sealing, of the same version does not serve in "
+        "the place of the one that was meant.",
     )
     trusted_signers: Annotated[list[SignerFingerprint], Field(max_length=64)] = Field(
         default=[],

@@ -236,7 +236,9 @@ def up_to_date(live: Json, planned: Json) -> bool:
 
 
 def superfluous(plan: Plan, given: Given) -> list[Json]:
-    """Return the live children that carry our owner UID and are not planned; a boot file that is in use stays."""
+    """Return the live children of our owner UID that are not planned; a boot file in use stays, and under a partial plan everything."""
+    if plan.partial:
+        return []
     planned = {(o["kind"], o["metadata"]["name"]) for o in plan.objects}
     used = set(_mounted_config_maps(given))
     return [

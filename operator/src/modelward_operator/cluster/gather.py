@@ -3,6 +3,7 @@
     store ──▶ ModelDeployment, children, ReplicaSets, pods
     pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
     API ────▶ the newest Warning event of a pod that waits without a telling reason
+    voices.py ──▶ what a silent pod said before, and for how long it has been silent
     surroundings.py ─▶ the namespace's labels, the policies over it, the public keys that the model trusts
 
 Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
@@ -22,6 +23,7 @@ from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
 from modelward_operator.cluster.store import Store
 from modelward_operator.cluster.surroundings import Surveyor
+from modelward_operator.cluster.voices import Voices
 from modelward_operator.errors import OperatorError, Unreadable
 from modelward_operator.facts import Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
@@ -65,6 +67,7 @@ class Gatherer:
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
         self._reports: dict[str, tuple[float, Json]] = {}  # by container ID
+        self._voices = Voices(clock)
 
     async def gather(self, key: Key) -> Given | None:
         """Return all facts about `key`; None when the object is gone or going. Raises Unreadable before the first listing."""
@@ -90,7 +93,11 @@ class Gatherer:
         )
 
     async def _pod(self, raw: Json, now: datetime) -> Pod:
-        return Pod(raw, report=await self._report(raw), warning=await self._warning(raw, now))
+        report, warning = await self._report(raw), await self._warning(raw, now)
+        last_loaded, mute = self._voices.hear(
+            raw["metadata"]["uid"], _container_id(raw), report, is_ready=_is_ready(raw)
+        )
+        return Pod(raw, report, warning, last_loaded, mute)
 
     async def _report(self, pod: Json) -> Json:
         """Return what the pod's runtime says; for a moment without an answer, what the same container said last."""
@@ -164,6 +171,10 @@ def is_stuck(pod: Json, now: datetime) -> bool:
 
 def _runs(pod: Json) -> bool:
     return bool(_container_id(pod))
+
+
+def _is_ready(pod: Json) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", ()))
 
 
 def _container_id(pod: Json) -> str:

@@ -30,8 +30,8 @@ REMEMBERED: Final = 600.0
 OF_THE_CLUSTER: Final = frozenset(resource.kind for resource in SURROUNDINGS)
 """Kinds that belong to no model: their key is their own."""
 
-WRITTEN: Final = frozenset({MODEL.kind, POLICY.kind})
-"""Kinds that users write."""
+INDEXED: Final = frozenset({MODEL.kind, POLICY.kind, NAMESPACE.kind})
+"""Kinds that are looked up by kind and namespace, not by model."""
 
 Ref = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -73,7 +73,7 @@ class Store:
         self._gone: dict[Ref, _Grave] = {}  # insertion order is age
         self._by_model: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        """By kind and namespace, for what users write: it is looked up by namespace, not by model."""
+        """By kind and namespace, of the kinds in INDEXED."""
         self._owed: set[tuple[str, str]] = set()
 
     # ---- feeding
@@ -92,7 +92,7 @@ class Store:
             version, obj["metadata"].get("uid", ""), _model(obj), self._clock(), _compact(obj)
         )
         self._by_model[Key(ref[1], record.model)].add(ref)
-        if ref[0] in WRITTEN:
+        if ref[0] in INDEXED:
             self._names[ref[:2]].add(ref[2])
         self._gone.pop(ref, None)
         return True
@@ -184,6 +184,15 @@ class Store:
         """Return the namespaces that hold ModelDeployments."""
         return sorted(namespace for kind, namespace in self._names if kind == MODEL.kind)
 
+    def labelled(self, label: str, value: str) -> list[str]:
+        """Return the Namespaces that have the label with that value, sorted."""
+        said = json.dumps({label: value}, separators=(",", ":"), ensure_ascii=False)[1:-1].encode()
+        names = sorted(self._names.get((NAMESPACE.kind, ""), ()))
+        found = [name for name in names if said in self._records[NAMESPACE.kind, "", name].body]  # few are parsed
+        return [
+            n for n in found if (self.read(NAMESPACE.kind, "", n)["metadata"].get("labels") or {}).get(label) == value
+        ]
+
     def models_in(self, namespace: str) -> list[Key]:
         """Return the keys of the ModelDeployments of a namespace."""
         return [Key(namespace, name) for name in sorted(self._names.get((MODEL.kind, namespace), ()))]
@@ -213,7 +222,7 @@ class Store:
         self._by_model[key].discard(ref)
         if not self._by_model[key]:
             del self._by_model[key]
-        if ref[0] in WRITTEN:
+        if ref[0] in INDEXED:
             self._names[ref[:2]].discard(ref[2])
             if not self._names[ref[:2]]:
                 del self._names[ref[:2]]

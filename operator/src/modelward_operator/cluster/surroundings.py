@@ -1,6 +1,6 @@
 """Read what lies around a ModelDeployment and bears on it: its namespace's labels, the policies over it, the public keys it trusts.
 
-    operator serves every namespace   store ──▶ Namespace, ModelPolicies          watched once for all models, no request
+    operator serves every namespace   store ──▶ Namespaces, ModelPolicies         watched once for all models, no request
     operator serves some namespaces   API ────▶ the Namespace, only for a model that is sealed or verified   (kept 30 s)
                                                 ModelPolicies are the cluster's: not read, admission alone enforces them
     a policy names trusted signers    API ────▶ the trust ConfigMaps of the model                            (kept 10 s)
@@ -18,6 +18,7 @@ from modelward_operator.cluster.kinds import CONFIG_MAP, NAMESPACE, Resource
 from modelward_operator.cluster.store import Store
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Json, Key, Policy, Surroundings
+from modelward_operator.plan.names import TENANT_LABEL
 
 NAMESPACE_AGE: Final = 30.0
 TRUST_AGE: Final = 10.0
@@ -36,7 +37,8 @@ class Surveyor:
         """Return what lies around the model `key`, whose live object is `raw`. Raises Unreadable."""
         labels = await self._labels(key.namespace, raw)
         policies = self._policies(labels) if self._clusterwide else ()
-        return Surroundings(labels, policies, await self._trust(key.namespace, raw, policies))
+        trust = await self._trust(key.namespace, raw, policies)
+        return Surroundings(labels, policies, trust, self._claimant(key.namespace, raw, labels))
 
     async def _labels(self, namespace: str, raw: Json) -> Mapping[str, str]:
         found: Json
@@ -50,6 +52,12 @@ class Surveyor:
             raise Unreadable(f"the namespace {namespace} is not known yet")
         labels: Mapping[str, str] = found["metadata"].get("labels") or {}
         return labels
+
+    def _claimant(self, namespace: str, raw: Json, labels: Mapping[str, str]) -> str:
+        """Return another namespace that is labelled as the tenant which this one would be by its name alone."""
+        if not self._clusterwide or labels.get(TENANT_LABEL) or not _is_bound_to_tenant(raw):
+            return ""
+        return next(iter(self._store.labelled(TENANT_LABEL, namespace)), "")
 
     def _policies(self, labels: Mapping[str, str]) -> Sequence[Policy]:
         found: list[Policy] = []

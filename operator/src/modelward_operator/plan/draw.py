@@ -30,10 +30,10 @@ def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     ]
     if replicas.expected >= 2:
         objects.append(pod_disruption_budget(given))  # a drain takes one replica at a time
-    return Plan(tuple(map(_marked, objects)), None if replicas.owned is not None else replicas.expected)
+    return Plan(tuple(map(marked, objects)), None if replicas.owned is not None else replicas.expected)
 
 
-def _marked(planned: Json) -> Json:
+def marked(planned: Json) -> Json:
     """Return the object with the hash of what is applied, so that a field which leaves the plan is seen to be gone."""
     metadata = planned["metadata"]
     annotations = {**metadata.get("annotations", {}), names.APPLIED: names.fingerprint(planned)[:16]}

@@ -7,13 +7,11 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
 import re
-from decimal import ROUND_UP
+from math import ceil
 from typing import Final
 
 from modelward_operator.api.quantity import BINARY, amount
 
-_MOST: Final = 2**63 - 1
-"""What the API server makes of a binary quantity above it."""
 _EXPONENT: Final = re.compile(r"[eE][+-]?[0-9]")
 _DECIMAL: Final = {"E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "": 0, "m": -3}
 
@@ -21,9 +19,9 @@ _DECIMAL: Final = {"E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "": 0, "m"
 def canonical(quantity: str) -> str:
     """Return a valid `quantity` in canonical form: `1000m` is `1`, `0.5Gi` is `512Mi`, `1024Mi` is `1Gi`."""
     value = amount(quantity)
-    if quantity[-2:] in BINARY and value == value.to_integral_value() and value >= BINARY["Ki"]:
-        return _binary(min(int(value), _MOST))
-    thousandths = int(value.scaleb(3).to_integral_value(rounding=ROUND_UP))
+    if quantity[-2:] in BINARY and value.denominator == 1 and value >= BINARY["Ki"]:
+        return _binary(int(value))
+    thousandths = ceil(value * 1000)
     if thousandths == 0:
         return "0"
     return _exponent(thousandths) if _EXPONENT.search(quantity) else _decimal(thousandths)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelward_operator.facts import Given
+from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
 from modelward_operator.rulings import NO_LIMIT, Ruling
 
@@ -31,11 +31,16 @@ def replicas_for(given: Given, ruling: Ruling) -> Replicas:
         number = 0 if ruling.denied else ruling.replicas.minimum
         return Replicas(number, number, {names.REPLICAS_OWNER: "operator"})
     live = given.child("Deployment", given.key.name)
-    held = live.get("metadata", {}).get("annotations", {}).get(names.HELD_REPLICAS)
-    standing = int(live.get("spec", {}).get("replicas", 1)) if held is None else _remembered(held)
+    standing = held_replicas(live)
     if ruling.denied:
         return Replicas(0, 0, {names.REPLICAS_OWNER: "operator", names.HELD_REPLICAS: str(standing)})
     return Replicas(None, standing, {names.REPLICAS_OWNER: "external"})
+
+
+def held_replicas(live: Json) -> int:
+    """Return the number that somebody else last set on a Deployment, also while a denial holds it at zero."""
+    held = live.get("metadata", {}).get("annotations", {}).get(names.HELD_REPLICAS)
+    return int(live.get("spec", {}).get("replicas", 1)) if held is None else _remembered(held)
 
 
 def _remembered(held: str) -> int:

@@ -12,7 +12,7 @@ from modelward_operator.facts import Given
 from modelward_operator.policies.access.rule import access
 from modelward_operator.policies.autoscaling.rule import autoscaling
 from modelward_operator.policies.encryption.rule import encryption
-from modelward_operator.policies.governance.rule import governance
+from modelward_operator.policies.governance.rule import governance, governance_unread
 from modelward_operator.policies.suspension.rule import suspension
 from modelward_operator.rulings import Ruling, settle
 
@@ -30,3 +30,8 @@ ROOMS: Final[tuple[Room, ...]] = (
 def rule(given: Given, spec: ModelDeploymentSpec) -> Ruling:
     """Ask every room and settle what they say together."""
     return settle(room(given, spec) for room in ROOMS)
+
+
+def rule_unread(given: Given) -> Ruling:
+    """Ask the one room that can rule without a spec: what a policy forbids, a spec that nobody can read does not allow."""
+    return governance_unread(given)

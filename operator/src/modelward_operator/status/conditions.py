@@ -55,6 +55,7 @@ class Reason(StrEnum):
     # Not healthy
     SUSPENDED = "Suspended"
     POLICY_VIOLATED = "PolicyViolated"
+    TENANT_AMBIGUOUS = "TenantAmbiguous"
     SIGNATURE_WARNING = "SignatureWarning"
     SIGNATURE_UNREPORTED = "SignatureUnreported"
     ENCRYPTION_UNREPORTED = "EncryptionUnreported"
@@ -98,10 +99,13 @@ REASONS: Final = {
     Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
     Reason.POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each violation.",
+    Reason.TENANT_AMBIGUOUS: "A sealed model in a namespace without the label modelward.dev/tenant, whose name another namespace's label "
+    "gives as its tenant: it is scaled to zero. An administrator labels this namespace.",
     Reason.SIGNATURE_WARNING: "No signature holds, and security.verification.mode is Warn: the model serves. The message says why.",
     Reason.SIGNATURE_UNREPORTED: "A pod serves and does not report who signed its model.",
     Reason.ENCRYPTION_UNREPORTED: "A pod serves and does not report that its model was sealed.",
-    Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running.",
+    Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running, unless a "
+    "ModelPolicy forbids it.",
     Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",
     Reason.CHILD_REJECTED: "The API server refused a child; the message is its own.",
     Reason.POD_CREATION_FAILED: "The Deployment's controller may not create pods: a quota, Pod Security or an admission webhook.",

@@ -4,6 +4,7 @@ pods by revision ─▶ the condition of each aspect ─▶ Ready: the first Fal
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -53,26 +54,30 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     return status
 
 
-def summarise_invalid(given: Given, invalid: Invalid) -> Json:
+def summarise_invalid(given: Given, invalid: Invalid, ruling: Ruling, applied: Applied) -> Json:
     """Return the status of an object whose spec cannot be read: what was known stays, Ready says every field error."""
-    message = f"{invalid}. What runs keeps running."
+    ready = Finding(Type.READY, "False", Reason.INVALID_SPEC, f"{invalid}. What runs keeps running.")
+    if ruling.denied:
+        denied = _denied(ruling, applied)
+        ready = replace(denied, message=f"{denied.message}; the spec cannot be read ({Reason.INVALID_SPEC}): {invalid}")
     before = {**given.raw.get("status", {})}
     kept = [c for c in before.get("conditions", ()) if c["type"] != Type.READY]
-    fresh = _conditions(given, [Finding(Type.READY, "False", Reason.INVALID_SPEC, message)])
+    fresh = _conditions(given, [ready])
     return {**before, "observedGeneration": given.generation, "conditions": [*kept, *fresh]}
 
 
 def look_again_after(given: Given, status: Json, applied: Applied) -> float | None:
     """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports."""
-    waits = [_wait(pod, given.now) for pod in given.pods if not ending(pod) and not pod.over]
+    governed = bool(given.around.policies)
+    waits = [_wait(pod, given.now, governed) for pod in given.pods if not ending(pod) and not pod.over]
     waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
     waits += [TRUST_LOOK for policy in given.around.policies if policy.spec.trusted_signers]
     return min((w for w in waits if w is not None), default=None)
 
 
-def _wait(pod: Pod, now: datetime) -> float | None:
-    if ready(pod):
-        return None if pod.report else 2.0
+def _wait(pod: Pod, now: datetime, governed: bool) -> float | None:
+    if ready(pod):  # under a policy what it has loaded must be known; otherwise an answer is enough
+        return None if pod.report and (pod.loaded or not governed) else 2.0
     created = datetime.fromisoformat(str(pod.raw["metadata"].get("creationTimestamp") or now.isoformat()))
     young = now - created < timedelta(minutes=2)
     states = [c.get("state", {}) for c in pod.raw.get("status", {}).get("containerStatuses", ())]
@@ -85,9 +90,7 @@ def _ready(
     given: Given, ruling: Ruling, applied: Applied, fleet: Fleet, wanted: int, findings: Sequence[Finding]
 ) -> Finding:
     if ruling.denied:
-        verdicts = sorted(ruling.verdicts)
-        undone = [_refused(refusal) for refusal in applied.refusals if refusal.kind == "Deployment"]
-        return Finding(Type.READY, "False", verdicts[0].reason, "; ".join([*(v.message for v in verdicts), *undone]))
+        return _denied(ruling, applied)
     for refusal in applied.refusals:
         if refusal.reason != "Unwritten":
             reason = Reason.CHILD_NOT_OWNED if refusal.reason == "NotOwned" else Reason.CHILD_REJECTED
@@ -104,6 +107,12 @@ def _ready(
     tolerated = "".join(f"; {finding.message}" for finding in findings if finding.status == "False")
     serving = f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}{tolerated}"
     return Finding(Type.READY, "True", Reason.SERVING, serving)
+
+
+def _denied(ruling: Ruling, applied: Applied) -> Finding:
+    verdicts = sorted(ruling.verdicts)
+    undone = [_refused(refusal) for refusal in applied.refusals if refusal.kind == "Deployment"]
+    return Finding(Type.READY, "False", verdicts[0].reason, "; ".join([*(v.message for v in verdicts), *undone]))
 
 
 def _refused(refusal: Refusal) -> str:

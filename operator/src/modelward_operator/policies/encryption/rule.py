@@ -1,6 +1,7 @@
 """Encryption: what the runtime needs to hold a model to its seal and its signature. Asked by `rooms.py`.
 
-It adds, and denies nothing: whether the seal and the signature hold, only the runtime can know, and it does not become ready otherwise.
+It adds; whether the seal and the signature hold, only the runtime can know, and it does not become ready otherwise. It denies one thing,
+a tenant that two namespaces claim.
 No key passes through here. The operator names the Secret, the kubelet mounts it.
 """
 
@@ -9,9 +10,10 @@ from typing import Any
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.security import AwsKms, Encryption, EncryptionMode, KeyRef, TrustedSigner, VaultTransit
-from modelward_operator.facts import Given
+from modelward_operator.facts import Given, Policy
 from modelward_operator.plan import names
-from modelward_operator.rulings import Addition, Ruling, Slot
+from modelward_operator.policies.encryption.reasons import TENANT_AMBIGUOUS
+from modelward_operator.rulings import Addition, Ruling, Slot, Verdict
 
 
 def encryption(given: Given, spec: ModelDeploymentSpec) -> Ruling:
@@ -26,10 +28,31 @@ def encryption(given: Given, spec: ModelDeploymentSpec) -> Ruling:
         section["encryption"] = {"mode": "Required", "keys": _keys(key_ref)}
         additions += _key_additions(key_ref)
     if verification is not None:
-        section["verification"] = {"mode": verification.mode.value, "trustDirectory": names.TRUST_DIR}
+        section["verification"] = {
+            "mode": verification.mode.value,
+            "trustDirectory": names.TRUST_DIR,
+            **_permitted(given.around.policies),
+        }
         additions.append(_volume("trust", names.TRUST_DIR, _trust(verification.trust)))
     additions.append(Addition(Slot.BOOT, "security", names.canonical_json(section)))
-    return Ruling(additions=frozenset(additions))
+    return Ruling(frozenset(_ambiguous(given)) if key_ref is not None else frozenset(), additions=frozenset(additions))
+
+
+def _ambiguous(given: Given) -> Iterator[Verdict]:
+    """Whoever may create a namespace could else be the tenant of its name, and open what was sealed for a labelled one."""
+    if other := given.around.tenant_claimed_by:
+        yield Verdict(
+            "Ready",
+            TENANT_AMBIGUOUS,
+            f"namespace {given.key.namespace} has no label {names.TENANT_LABEL}, and its name is the tenant of namespace {other} by label: "
+            f"label {given.key.namespace} with its own tenant",
+        )
+
+
+def _permitted(policies: Iterable[Policy]) -> dict[str, list[str]]:
+    """Return the fingerprints that every policy permits: the runtime compares as well, what it reads may not be what was compared here."""
+    lists = [set(policy.spec.trusted_signers) for policy in policies if policy.spec.trusted_signers]
+    return {"signers": sorted(set.intersection(*lists))} if lists else {}
 
 
 def required_key(rules: Encryption | None) -> KeyRef | None:

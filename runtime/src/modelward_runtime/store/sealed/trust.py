@@ -5,7 +5,7 @@ issued it does not matter, since the cluster pins this very one. Called by `load
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.sealed.refusals import refuse
-from modelward_runtime.store.sealed.signature import Trust
+from modelward_runtime.store.sealed.signature import Trust, fingerprint
 
 _MOST_BYTES = 65_536  # of a PEM file
 _POINT_BYTES: Final = 64  # at the end of a P-256 SubjectPublicKeyInfo; what is before them is the same in all
 Clock = Callable[[], datetime]
+NOT_PERMITTED: Final = "trustedSigners of the ModelPolicies over this namespace do not name it"
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +55,19 @@ def load_trust(directory: Path, clock: Clock = _now) -> Trust:
     if not trust:
         raise refused[0]
     return trust
+
+
+def permit(trust: Trust, signers: Collection[str]) -> Trust:
+    """Those of the trusted keys whose fingerprints the policies of the cluster permit; LoadError SignerUntrusted when none is.
+
+    The directory is the users', and may have been exchanged after the operator compared it: what counts is compared here.
+    """
+    permitted = {name: key for name, key in trust.items() if fingerprint(key) in signers}
+    for name in sorted(trust.keys() - permitted.keys()):
+        log.warning("the trusted signer %s (%s) does not count: %s", name, fingerprint(trust[name]), NOT_PERMITTED)
+    if not permitted:
+        raise refuse(LoadReason.SIGNER_UNTRUSTED, "no key in security.verification.trust counts")
+    return permitted
 
 
 def load_public_key(file: Path, clock: Clock = _now) -> ec.EllipticCurvePublicKey:
