@@ -587,6 +587,7 @@ def _file_set() -> Iterator[Mutation]:
         "data/0.tmp",
         "Manifest.json",
         "deep/er/file",
+        "lost+found/file",
     )
     for name in extra:
         yield Mutation("a file more", name, bound(lambda f, n: _add(f / n), n=name))
