@@ -1,6 +1,7 @@
 """Loading what is sealed or signed: the same answers as the plain file, and no way around signature, seal and key."""
 
 import asyncio
+import errno
 import hashlib
 import shutil
 import sys
@@ -24,7 +25,7 @@ from modelward_runtime.store.cache import Cache, Record
 from modelward_runtime.store.fetch import Fetched
 from modelward_runtime.store.kek import connect
 from modelward_runtime.store.kek.secret import SecretFile
-from modelward_runtime.store.sealed import signature, writing
+from modelward_runtime.store.sealed import opening, signature, writing
 from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
 from modelward_runtime.store.verify import digest_of
@@ -411,6 +412,19 @@ def test_a_plain_model_without_a_good_signature(tmp_path: Path, what: str, make:
     model = msgspec.json.decode(report.to_json())["model"]
     assert model["verificationWarning"].startswith(f"{reason}: ")
     assert "signer" not in model
+
+
+def test_a_file_that_cannot_be_read_is_refused_and_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails beneath the volume, after the digest was computed."""
+    boot = plain_boot(tmp_path, signed_plain(tmp_path), "Required")
+
+    def fail(file: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(file))
+
+    monkeypatch.setattr(opening, "hash_file", fail)
+    error = refusal(boot, tmp_path / "c")
+    assert (LoadReason.SIGNATURE_INVALID, "verify") == (error.reason, error.stage)
+    assert "model.onnx cannot be read: Input/output error" in error.message
 
 
 # ── boot.json ─────────────────────────────────────────────────────────────────────────────────────────────────────────

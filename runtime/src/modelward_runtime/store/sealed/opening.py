@@ -168,9 +168,16 @@ def verify_plain(folder: Path, trust: Trust) -> Signer:
     if missing := set(signed) - there:
         raise signature_invalid(f"{_some(missing)} is signed and missing")
     for name, digest in signed.items():
-        if hash_file(folder / name) != digest:
+        if _hash(folder, name) != digest:
             raise signature_invalid(f"{name} is not the file that {signer.name} signed: it was changed after signing")
     return signer
+
+
+def _hash(folder: Path, name: str) -> str:
+    try:
+        return hash_file(folder / name)
+    except OSError as error:
+        raise signature_invalid(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _signature(folder: Path, listed: Collection[str], name: str, trust: Trust) -> tuple[Signer, Mapping[str, str]]:
