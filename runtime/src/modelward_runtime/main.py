@@ -31,8 +31,9 @@ def digest(arguments: argparse.Namespace) -> int:
 
     try:
         sys.stdout.write(f"{digest_of(arguments.path)}\n")
-    except OSError as error:
-        sys.stderr.write(f"modelward digest: {error.filename}: {error.strerror}\n")
+    except (LoadError, OSError) as error:
+        told = error.message if isinstance(error, LoadError) else f"{error.filename}: {error.strerror}"
+        sys.stderr.write(f"modelward digest: {told}\n")
         return EXIT_USAGE
     return 0
 
