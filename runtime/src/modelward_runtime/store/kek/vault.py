@@ -121,7 +121,7 @@ class VaultKey:
         self._token = Token("", 0.0)
         self.kek_id = f"{mount}/{key}"
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
         """Have Transit encrypt the data key with the newest version of the key."""
         sent = {"plaintext": _encode(data_key), "associated_data": _encode(context)}
         wrapped = str(self._call("encrypt", sent).get("ciphertext", ""))
@@ -130,7 +130,7 @@ class VaultKey:
             raise refuse(LoadReason.KEY_WRONG, f"Vault {self.kek_id}: the answer to encrypt holds no ciphertext")
         return WrappedKey(PROVIDER, self.kek_id, version[1], wrapped.encode())
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         """Have Transit decrypt it."""
         if (wrapped.provider, wrapped.kek_id) != (PROVIDER, self.kek_id):
             raise refuse(

@@ -125,7 +125,7 @@ def unwrap(checked: Checked, kek: KeyEncryptionKey) -> Unwrapped:
     refusals: list[LoadError] = []
     for entry in checked.keys:
         try:
-            data_key = kek.unwrap(entry, keys.context(checked.manifest_sha256, entry.kek_id))
+            data_key = kek.unwrap(entry, keys.context(checked.manifest_sha256, entry.kek_id), checked.manifest.tenant)
         except LoadError as error:
             refusals.append(error)
             continue
