@@ -230,6 +230,23 @@ def varint(number: int) -> bytes:
     return bytes([number >> shift & 0x7F | (0x80 if shift < 21 else 0) for shift in (0, 7, 14, 21)])
 
 
+@pytest.mark.parametrize("remote", [False, True], ids=["on a volume", "from a bucket"])
+def test_an_older_sealing_of_the_same_version_is_refused_where_the_digest_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    """Who can write to the store and kept an older sealing puts it in the newer one's place: all but the digest holds."""
+    newer, older = (make_model(tmp_path, name=name, seed=name) for name in ("newer", "older"))
+    where: dict[str, Any] = {"uri": "s3://b/m/", "directory": None} if remote else {}
+    boot, pinned = (sealed_boot(tmp_path, older, **where, **more) for more in ({}, {"digest": digest_of(newer.folder)}))
+    monkeypatch.setattr(s3, "Bucket", Store)
+    monkeypatch.setattr(Store, "folder", older.folder)
+    error = refusal(pinned, tmp_path / "c")
+    assert (LoadReason.DIGEST_MISMATCH, "verify", True) == (error.reason, error.stage, error.permanent)
+    report = Report(boot, "b")
+    attempt(boot, tmp_path / "c", report)  # without a digest it is as good as the newer one: SECURITY.md says so
+    assert (digest_of(older.folder), False) == (report.digest, report.verified)
+
+
 # ── key services, rotation, caches ────────────────────────────────────────────────────────────────────────────────────
 
 
