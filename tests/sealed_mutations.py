@@ -1,7 +1,9 @@
 """Ways to tamper with a sealed folder, each named: for the tamper suite and for whatever else must refuse every one of them.
 
 `mutations(victim, others)` yields (class, description, apply). `apply(folder)` changes a copy of the victim's folder in place; the
-copy must not open afterwards. `victim` has the files of `FILES`; `others` are valid folders that must not lend it anything.
+copy must not open afterwards. `older_sealing` is the one class that only a declared digest refuses.
+
+`victim` has the files of `FILES`; `others` are valid folders that must not lend it anything.
 """
 
 import base64
@@ -253,6 +255,15 @@ def _strangers(others: Others) -> Iterator[Mutation]:
             yield Mutation(
                 "a whole valid folder in its place", _WHO[who], bound(lambda f, o: _copy(o.folder, f, NAMES), o=other)
             )
+
+
+def older_sealing(others: Others) -> Mutation:
+    """Not among `mutations`: valid in itself, so that nothing but the digest in the spec tells it from the newer one."""
+    return Mutation(
+        "an older sealing of the same tenant, name and version in its place",
+        _WHO["again"],
+        lambda folder: _copy(others.again.folder, folder, NAMES),
+    )
 
 
 _WHO = {
@@ -587,6 +598,7 @@ def _file_set() -> Iterator[Mutation]:
         "data/0.tmp",
         "Manifest.json",
         "deep/er/file",
+        "lost+found/file",
     )
     for name in extra:
         yield Mutation("a file more", name, bound(lambda f, n: _add(f / n), n=name))

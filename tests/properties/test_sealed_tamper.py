@@ -15,7 +15,7 @@ from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.sealed import opening
 from modelward_runtime.store.sealed.decrypt import wipe
 from tests.sealed_folders import Sealed
-from tests.sealed_mutations import FILES, Copies, make_victim, mutations
+from tests.sealed_mutations import FILES, Copies, make_victim, mutations, older_sealing
 
 EVERY = int(os.environ.get("MODELWARD_TAMPER_EVERY", "17"))
 STAGES = {
@@ -71,6 +71,15 @@ def test_nothing_that_was_tampered_with_opens(tmp_path: Path) -> None:
     assert opened == []
     assert len(outcomes) >= 25
     assert total >= 1000
+
+
+def test_an_older_sealing_of_the_same_version_opens_and_has_another_digest(tmp_path: Path) -> None:
+    """SECURITY.md, "Rollback within a version": the load path refuses it where the spec declares a digest (test_load_sealed.py)."""
+    victim, others = make_victim(tmp_path)
+    folder = Copies(victim, tmp_path).fresh()
+    older_sealing(others).apply(folder)
+    assert attempt(folder, victim) == "opened"
+    assert opening.check(folder, victim.expected).digest != opening.check(victim.folder, victim.expected).digest
 
 
 def test_what_is_undone_opens_again(tmp_path: Path) -> None:

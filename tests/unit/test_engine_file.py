@@ -104,6 +104,25 @@ def test_weights_in_a_folder_below_are_fine(tmp_path: Path) -> None:
     assert len(onnxfile.check(file).external) == 1
 
 
+@pytest.mark.parametrize(
+    "location", ["lost+found/w.bin", "./lost+found/w.bin", "sub/../lost+found/w.bin", "link/w.bin"]
+)
+def test_weights_where_neither_digest_nor_signature_looks_are_refused(tmp_path: Path, location: str) -> None:
+    for folder in ("lost+found", "sub"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "lost+found/w.bin").write_bytes(b"0" * 48)
+    (tmp_path / "link").symlink_to("lost+found")
+    with pytest.raises(LoadError) as caught:
+        onnxfile.check(save(external(location, length=48), tmp_path / "model.onnx"))
+    assert caught.value.reason is LoadReason.EXTERNAL_DATA_OUTSIDE_FOLDER
+
+
+def test_a_folder_called_lost_found_further_down_is_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "sub/lost+found").mkdir(parents=True)
+    (tmp_path / "sub/lost+found/w.bin").write_bytes(b"0" * 48)
+    assert 1 == len(onnxfile.check(save(external("sub/lost+found/w.bin"), tmp_path / "model.onnx")).external)
+
+
 MISTAKES = [
     (b"", "the file is empty"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),

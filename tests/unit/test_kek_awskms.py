@@ -14,7 +14,11 @@ import pytest
 from modelward_runtime.config import AwsKmsKeys
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.kek import WrappedKey, connect
+from modelward_runtime.store.sealed import keys, opening, writing
+from modelward_runtime.store.sealed.opening import Expected
+from modelward_runtime.store.sealed.writing import Sealer
 from tests.processes import free_ports
+from tests.sealed_folders import IDENTITY, Bytes, signing_key
 
 DATA_KEY, CONTEXT, REGION = bytes(range(32)), bytes(32), "eu-central-1"
 
@@ -91,6 +95,26 @@ def test_another_context_or_another_key_does_not_open(endpoint: str, arn: str) -
     assert LoadReason.KEY_NOT_FOUND is refusal(key(endpoint, arn + "0"), wrapped).reason
     damaged = WrappedKey("AWSKMS", arn, "x", b"no ciphertext of KMS")
     assert refusal(key(endpoint, arn), damaged).reason in {LoadReason.KEY_WRONG, LoadReason.KEY_NOT_FOUND}
+
+
+def test_the_tenant_stands_in_the_encryption_context_where_a_policy_can_ask_for_it(
+    endpoint: str, arn: str, kms: Any, tmp_path: Path
+) -> None:
+    """What `seal` had KMS wrap opens only in a call that names the tenant in clear; the load path and `rewrap` name the manifest's."""
+    kek = key(endpoint, arn)
+    writing.seal([Bytes("model.onnx", b"graph")], tmp_path / "sealed", IDENTITY, Sealer(kek, arn, signing_key()))
+    trust = {"ci": signing_key().public_key()}
+    checked = opening.check(tmp_path / "sealed", Expected(IDENTITY.tenant, IDENTITY.model, IDENTITY.version, trust))
+    data_key = opening.unwrap(checked, kek).data_key
+    (entry,) = checked.keys
+    bound = {"modelward.context": keys.context(checked.manifest_sha256, arn).hex(), "modelward.tenant": IDENTITY.tenant}
+    asked = {"KeyId": arn, "CiphertextBlob": entry.wrapped}
+    assert data_key == kms.decrypt(**asked, EncryptionContext=bound)["Plaintext"]
+    for other in ({**bound, "modelward.tenant": "another"}, {"modelward.context": bound["modelward.context"]}):
+        with pytest.raises(kms.exceptions.InvalidCiphertextException):
+            kms.decrypt(**asked, EncryptionContext=other)
+    again = writing.wrap(checked.manifest_sha256, checked.manifest.tenant, data_key, Sealer(kek, arn, signing_key()))
+    assert data_key == kms.decrypt(**{**asked, "CiphertextBlob": again.wrapped}, EncryptionContext=bound)["Plaintext"]
 
 
 def test_a_key_that_is_gone(endpoint: str, arn: str) -> None:

@@ -79,10 +79,10 @@ class Failing:
         self._kek = kek
         self._reasons = reasons
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
         raise NotImplementedError
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         if found := self._reasons.get(wrapped.kek_id):
             raise refuse(found, "as told")
         return self._kek.unwrap(wrapped, context)

@@ -209,3 +209,34 @@ def test_a_private_ca_is_trusted_when_it_is_named_and_only_then(tmp_path: Path, 
         assert "its certificate is not trusted" in error.message
         broken = refusal(key(vault, token_file, ca_bundle_file=str(token_file)), wrapped)
         assert LoadReason.CONFIG_INVALID is broken.reason
+
+
+CREDENTIALS = [
+    "https://joe:hunter2@vault.example:8200/transit/fraud",
+    "https://joe:hunter2@[vault/transit/fraud",
+    "https://hunter2@vault.example/transit/fraud",
+    "joe:hunter2@vault.example/transit/fraud",
+    "https://joe:hunter2@vault.example",
+]
+
+
+@pytest.mark.parametrize("address", CREDENTIALS)
+def test_a_password_in_the_address_is_refused_and_not_repeated(
+    address: str, monkeypatch: pytest.MonkeyPatch, token_file: Path
+) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "mine")
+    keys = VaultKeys(address=address, key="fraud", role="risk", token_file=str(token_file))
+    with pytest.raises(LoadError, match="leave out what stands before the @") as of_a_person:
+        open_kek(f"vault:{address}")
+    with pytest.raises(LoadError, match="leave out what stands before the @") as of_a_pod:
+        connect(keys)
+    for caught in (of_a_person, of_a_pod):
+        assert LoadReason.CONFIG_INVALID is caught.value.reason
+        assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("address", ["https://[vault/transit/fraud", "https://vault:port/transit/fraud"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(LoadError, match="the address of Vault is no URL") as caught:
+        open_kek(f"vault:{address}")
+    assert LoadReason.CONFIG_INVALID is caught.value.reason

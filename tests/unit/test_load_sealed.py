@@ -1,6 +1,7 @@
 """Loading what is sealed or signed: the same answers as the plain file, and no way around signature, seal and key."""
 
 import asyncio
+import errno
 import hashlib
 import shutil
 import sys
@@ -25,7 +26,7 @@ from modelward_runtime.store.cache import Cache, Record
 from modelward_runtime.store.fetch import Fetched
 from modelward_runtime.store.kek import connect
 from modelward_runtime.store.kek.secret import SecretFile
-from modelward_runtime.store.sealed import signature, writing
+from modelward_runtime.store.sealed import opening, signature, writing
 from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
 from modelward_runtime.store.verify import digest_of
@@ -274,6 +275,23 @@ def varint(number: int) -> bytes:
     return bytes([number >> shift & 0x7F | (0x80 if shift < 21 else 0) for shift in (0, 7, 14, 21)])
 
 
+@pytest.mark.parametrize("remote", [False, True], ids=["on a volume", "from a bucket"])
+def test_an_older_sealing_of_the_same_version_is_refused_where_the_digest_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    """Who can write to the store and kept an older sealing puts it in the newer one's place: all but the digest holds."""
+    newer, older = (make_model(tmp_path, name=name, seed=name) for name in ("newer", "older"))
+    where: dict[str, Any] = {"uri": "s3://b/m/", "directory": None} if remote else {}
+    boot, pinned = (sealed_boot(tmp_path, older, **where, **more) for more in ({}, {"digest": digest_of(newer.folder)}))
+    monkeypatch.setattr(s3, "Bucket", Store)
+    monkeypatch.setattr(Store, "folder", older.folder)
+    error = refusal(pinned, tmp_path / "c")
+    assert (LoadReason.DIGEST_MISMATCH, "verify", True) == (error.reason, error.stage, error.permanent)
+    report = Report(boot, "b")
+    attempt(boot, tmp_path / "c", report)  # without a digest it is as good as the newer one: SECURITY.md says so
+    assert (digest_of(older.folder), False) == (report.digest, report.verified)
+
+
 # ── key services, rotation, caches ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -465,6 +483,19 @@ def test_a_plain_model_without_a_good_signature(tmp_path: Path, what: str, make:
     model = msgspec.json.decode(report.to_json())["model"]
     assert model["verificationWarning"].startswith(f"{reason}: ")
     assert "signer" not in model
+
+
+def test_a_file_that_cannot_be_read_is_refused_and_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails beneath the volume, after the digest was computed."""
+    boot = plain_boot(tmp_path, signed_plain(tmp_path), "Required")
+
+    def fail(file: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(file))
+
+    monkeypatch.setattr(opening, "hash_file", fail)
+    error = refusal(boot, tmp_path / "c")
+    assert (LoadReason.SIGNATURE_INVALID, "verify") == (error.reason, error.stage)
+    assert "model.onnx cannot be read: Input/output error" in error.message
 
 
 # ── boot.json ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -91,6 +91,16 @@ def test_lost_and_found_of_a_volume_does_not_count(sealed: Sealed) -> None:
     assert open_(sealed) == FILES
 
 
+def test_what_lost_and_found_shows_does_not_belong(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sealed.folder / "lost+found").mkdir()
+    (sealed.folder / "lost+found/#123").write_bytes(b"x")
+    with pytest.raises(LoadError, match=r"lost\+found/#123 does not belong to the sealed model") as caught:
+        open_(sealed)
+    assert caught.value.reason is LoadReason.SEAL_INVALID
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as a pod's user finds it; the tests may be root
+    assert open_(sealed) == FILES
+
+
 def test_a_file_that_shrinks_or_grows_after_the_check_is_refused(sealed: Sealed) -> None:
     for size in (10, 3_000_000):
         checked = opening.check(sealed.folder, sealed.expected)

@@ -3,13 +3,17 @@
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_runtime.store.verify import combine, digest_of
+from modelward_runtime import cli
+from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.store import verify
+from modelward_runtime.store.verify import combine, digest_of, files_below
 
 HELLO = hashlib.sha256(b"hello").hexdigest()
 WORLD = hashlib.sha256(b"world").hexdigest()
@@ -89,3 +93,30 @@ def test_names_that_are_no_utf8_are_hashed_as_bytes(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).write_bytes(b"hello")
     expected = hashlib.sha256(HELLO.encode() + b"  \xff\n").hexdigest()
     assert f"sha256:{expected}" == digest_of(tmp_path)
+
+
+@pytest.mark.parametrize(("what", "make"), [("files", Path.touch), ("empty folders", Path.mkdir)])
+def test_a_volume_with_more_than_a_model_has_is_refused(
+    what: str,
+    make: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(verify, "MOST_ENTRIES", 20)
+    (tmp_path / "sub").mkdir()
+    for number in range(19):
+        make(tmp_path / "sub" / str(number))
+    digest_of(tmp_path)
+    make(tmp_path / "sub" / "one more")
+    with pytest.raises(LoadError, match="holds more than 20 files and folders") as caught:
+        list(files_below(tmp_path))
+    assert (LoadReason.NO_MODEL_FILE, "fetch", True) == (
+        caught.value.reason,
+        caught.value.stage,
+        caught.value.permanent,
+    ), what
+    with pytest.raises(SystemExit) as left:
+        cli.main(["digest", str(tmp_path)])
+    assert 1 == left.value.code
+    assert "holds more than 20 files and folders" in capsys.readouterr().err

@@ -6,7 +6,8 @@ writes a device id below $HOME and, seconds later, opens connections, unless ORT
 by then. It must not know where the model came from, nor about requests, and it writes no file: no optimised model, no engine cache.
 
 A plain model is a file. A sealed one is a `Plaintext` in memory: ONNX Runtime reads its graph once through a path that only this
-process can open, and is given the weights (weights.py); the caller wipes all of it once the session exists.
+process can open, and is given the weights (weights.py); the caller wipes all of it once the session exists. What ONNX Runtime says of
+its inside goes into no message and no log (explaining.py).
 
 Memory: initializers are kept out of the arena, which otherwise rounds them up to powers of two; on a GPU the arena grows by what
 is asked and not by doubling; pages freed after loading go back to the system (`malloc_trim`), because loading touches the
@@ -17,7 +18,6 @@ import ctypes
 import importlib
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ import numpy as np
 
 from modelward_runtime import onnxfile, weights
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.explaining import Withheld, explain, failure, withhold
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.memory import Plaintext
 from modelward_runtime.model import Array, TensorSpec, numpy_type
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _BFLOAT16 = 16  # TensorProto.DataType.BFLOAT16
+_FATAL = 4  # of ONNX Runtime's log severities
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -66,6 +68,7 @@ class OnnxModel:
     execution_provider: str
     threads: int
     session: Any
+    sealed: bool = False
 
     @property
     def batchable(self) -> bool:
@@ -74,6 +77,14 @@ class OnnxModel:
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Compute `outputs`, in that order; blocks, without the GIL."""
+        if not self.sealed:
+            return self._run(inputs, outputs)
+        try:
+            return self._run(inputs, outputs)
+        except Exception:  # noqa: BLE001  whatever ORT raises, it names nodes and operators
+            raise Withheld from None
+
+    def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         if any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs)):
             return self._run_bfloat16(inputs, outputs)
         results: list[Array] = self.session.run(list(outputs), dict(inputs))
@@ -114,22 +125,22 @@ def load(
     ort = onnxruntime()
     wanted = threads or hardware.threads
     options, providers = _options(ort, wanted, hardware), _providers(ort, accelerator)
-    if isinstance(source, Plaintext):
-        session = _session_of_memory(ort, source, options, providers)
-    else:
-        session = _session_of_file(ort, source, options, providers)
+    sealed = isinstance(source, Plaintext)
+    try:
+        if isinstance(source, Plaintext):
+            _say_nothing(ort, options)
+            session = _session_of_memory(ort, source, options, providers)
+        else:
+            session = _session_of_file(ort, source, options, providers)
+        inputs, outputs = _specs(session.get_inputs(), "input"), _specs(session.get_outputs(), "output")
+    except LoadError as error:
+        if sealed:
+            raise withhold(error) from None
+        raise
     provider = session.get_providers()[0]
     if accelerator == "CUDA" and provider != CUDA:
         log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
-    return OnnxModel(
-        name=name,
-        version=version,
-        inputs=_specs(session.get_inputs(), "input"),
-        outputs=_specs(session.get_outputs(), "output"),
-        execution_provider=provider,
-        threads=wanted,
-        session=session,
-    )
+    return OnnxModel(name, version, inputs, outputs, provider, wanted, session, sealed)
 
 
 def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
@@ -163,32 +174,10 @@ def warm_up(model: OnnxModel) -> None:
     _return_freed_memory()
 
 
-def explain(error: Exception, contents: onnxfile.Contents) -> LoadError:
-    """ONNX Runtime's words as a reason and a sentence that says what to do."""
-    text = re.sub(r"/\S+/onnxruntime_src/\S+ ", "", str(error)).strip()
-    opsets = ", ".join(f"{domain} {version}" for domain, version in contents.opsets.items())
-    limit = re.search(r"Current official support for domain (\S+) is till opset (\d+)", text)
-    if limit:
-        has = contents.opsets.get(limit[1], 0)
-        return _failure(
-            LoadReason.UNSUPPORTED_OPSET,
-            f"the model uses opset {has} of {limit[1]}, this ONNX Runtime supports up to {limit[2]}: export it with a lower opset",
-        )
-    version = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
-    if version:
-        return _failure(
-            LoadReason.UNSUPPORTED_OPSET,
-            f"the model's IR version is {version[1]}, this ONNX Runtime supports up to {version[2]}: "
-            "save it with an older onnx package, or set ir_version",
-        )
-    unknown = re.search(
-        r"(No Op registered for .+|\S+ is not a registered function/op|Could not find an implementation for .+)", text
-    )
-    if unknown:
-        return _failure(LoadReason.UNSUPPORTED_OPSET, f"{unknown[1].strip()} (the model's opsets: {opsets})")
-    if "is not currently registered or supported" in text:
-        return _failure(LoadReason.UNSUPPORTED_TYPES, text[-500:])
-    return _failure(LoadReason.INVALID_MODEL, f"ONNX Runtime refuses the model: {text[-1500:]}")
+def _say_nothing(ort: ModuleType, options: Any) -> None:  # noqa: ANN401  onnxruntime is untyped
+    """ONNX Runtime writes its errors to stderr too, with the names of nodes; what is fatal ends the process."""
+    ort.set_default_logger_severity(_FATAL)
+    options.log_severity_level = _FATAL
 
 
 def _options(ort: ModuleType, threads: int, hardware: Hardware) -> Any:  # noqa: ANN401  onnxruntime is untyped
@@ -223,7 +212,7 @@ def _spec(argument: Any, what: str) -> TensorSpec:  # noqa: ANN401  onnxruntime 
             advice = "a scikit-learn classifier gives plain tensors when it is converted with options={'zipmap': False}"
         elif not argument.type.startswith("tensor("):
             advice = "the Open Inference Protocol carries tensors only"
-        raise _failure(
+        raise failure(
             LoadReason.UNSUPPORTED_TYPES,
             f"the {what} {argument.name!r} is {argument.type}, which cannot be served: {advice}",
         )
@@ -252,7 +241,3 @@ def _return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _failure(reason: LoadReason, message: str) -> LoadError:
-    return LoadError(reason, message, "load", permanent=True)

@@ -19,7 +19,7 @@ from modelward_runtime.exits import EXIT_PERMANENT, EXIT_USAGE, leave, write_ter
 if TYPE_CHECKING:
     from modelward_runtime.guard import Guard
 
-_PR_SET_DUMPABLE = 4
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 _EMPTY = Path(
     "/var/empty"
 )  # of the image: nothing can be read from there by a relative path, and nothing be left there
@@ -31,8 +31,9 @@ def digest(arguments: argparse.Namespace) -> int:
 
     try:
         sys.stdout.write(f"{digest_of(arguments.path)}\n")
-    except OSError as error:
-        sys.stderr.write(f"modelward digest: {error.filename}: {error.strerror}\n")
+    except (LoadError, OSError) as error:
+        told = error.message if isinstance(error, LoadError) else f"{error.filename}: {error.strerror}"
+        sys.stderr.write(f"modelward digest: {told}\n")
         return EXIT_USAGE
     return 0
 
@@ -85,10 +86,12 @@ def inspect(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Serve in a pod."""
     log.configure(human=False)
-    harden()
+    hardened = harden()
     try:
         content = arguments.boot.read_bytes()
         boot = config.parse_boot(content, str(arguments.boot))
+        if boot.security and boot.security.encryption:
+            _demand_hardened(hardened=hardened)
     except (LoadError, OSError) as error:
         return _refuse(arguments, error)
     from modelward_runtime.guard import guard_of  # noqa: PLC0415
@@ -122,20 +125,35 @@ def serve(arguments: argparse.Namespace) -> int:
     boot = _laptop_boot(arguments, path)
     try:
         guard = _laptop_guard(arguments, path)
+        if guard.kek:
+            _demand_hardened(hardened=harden())
     except (LoadError, OSError) as error:
         sys.stderr.write(f"modelward serve: {error}\n")
         return EXIT_USAGE
-    if guard.kek:
-        harden()
     surroundings = Surroundings(cache=path, guard=guard, host=arguments.host, on_ready=greet)
     return _live(live(boot, "", surroundings))
 
 
-def harden() -> None:
-    """No core dump, no ptrace, no reading of /proc/PID/mem by others: they would hold the model and its callers' data."""
+def harden() -> bool:
+    """No core dump, no ptrace, no reading of /proc/PID/mem by others: they would hold the model and its callers' data. Is it so?"""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        logging.getLogger(__name__).warning("PR_SET_DUMPABLE was refused")
+    libc = CDLL(None)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 and libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) == 0:
+        return True
+    logging.getLogger(__name__).warning("PR_SET_DUMPABLE was refused: others may read this process's memory")
+    return False
+
+
+def _demand_hardened(*, hardened: bool) -> None:
+    """A model that is decrypted is not left where others may read it."""
+    if not hardened:
+        raise LoadError(
+            LoadReason.CONFIG_INVALID,
+            "PR_SET_DUMPABLE was refused, so that others could read the decrypted model in this process's memory: "
+            "allow prctl(2), as the seccomp profile RuntimeDefault does",
+            "load",
+            permanent=True,
+        )
 
 
 def _live(life: Coroutine[Any, Any, int]) -> int:

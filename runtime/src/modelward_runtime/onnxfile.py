@@ -3,9 +3,11 @@
 `engine.py` calls `check`, or `check_in_memory` for a sealed model, before it makes a session: ONNX Runtime's own words for a cut
 file, an LFS pointer or a missing weights file do not tell a person what to do, and weights that nobody gave with a model from memory
 must not be looked for on a disk. The walk goes over mapped memory and skips what it does not need, so a file of gigabytes costs as
-little as its graph; `onnxsplit.py` and `weights.py` walk with the same `fields`. It must not decide what ONNX Runtime supports.
+little as its graph; `onnxsplit.py` and `weights.py` walk with the same `fields`. It must not decide what ONNX Runtime supports, and
+must see every tensor that ONNX Runtime sees: what protobuf's parsers do not all read alike is refused, never guessed.
 
-Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, functions 25; GraphProto node 1, initializer 5,
+Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, training_info 20, functions 25; TrainingInfoProto
+initialization 1, algorithm 2; GraphProto node 1, initializer 5,
 sparse_initializer 15; NodeProto attribute 5; AttributeProto t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23;
 FunctionProto node 7; SparseTensorProto values 1, indices 2; TensorProto dims 1, data_type 2, name 8, external_data 13, data_location 14).
 """
@@ -21,11 +23,16 @@ from modelward_runtime.errors import LoadError, LoadReason
 
 Content = mmap.mmap | memoryview
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+DEFAULT, EXTERNAL = 0, 1  # TensorProto.DataLocation
+_MOST_TAG = 2**32 - 1  # protobuf cuts off what is above
+_UINT64 = 2**64 - 1
+_MOST_DIGITS = 18  # of an offset: all such numbers fit 64 bits
+_UNLISTED = "lost+found"  # at the top of a volume: neither digest nor signature speaks of it
 
 # Where tensors may hide: message kind -> field number -> kind of the message in that field.
 PATHS: Mapping[str, Mapping[int, str]] = {
-    "model": {7: "graph", 25: "function"},
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
@@ -133,7 +140,7 @@ def fields(content: Content, start: int, end: int) -> Iterator[Field]:
     while at < end:
         tag, at = _varint(content, at, end)
         number, wire = tag >> 3, tag & 7
-        if number == 0:
+        if number == 0 or tag > _MOST_TAG:
             raise Malformed("the bytes are not those of an ONNX model")
         value, length = at, 0
         if wire == VARINT:
@@ -151,14 +158,14 @@ def fields(content: Content, start: int, end: int) -> Iterator[Field]:
 
 
 def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
-    """A base-128 number and the place behind it."""
+    """A base-128 number, cut to 64 bits as protobuf does, and the place behind it."""
     value = shift = 0
     while at < end:
         byte = content[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value & _UINT64, at
         shift += 7
         if shift > 63:
             raise Malformed("the bytes are not those of an ONNX model")
@@ -183,7 +190,7 @@ def _read_tensor(content: Content, start: int, end: int, into: Contents) -> None
 
 def external_tensor(content: Content, start: int, end: int) -> ExternalTensor | None:
     """What a TensorProto says about its weights elsewhere; None when it carries them itself."""
-    name, entries, external, data_type = "", dict[str, str](), False, 0
+    name, entries, places, data_type = "", dict[str, str](), set[int](), 0
     shape: list[int] = []
     for number, wire, value, length, *_ in fields(content, start, end):
         if number == 1:
@@ -194,13 +201,26 @@ def external_tensor(content: Content, start: int, end: int) -> ExternalTensor | 
             name = text(content, value, length)
         elif number == 13 and wire == BYTES:
             key, entry = _read_entry(content, value, value + length)
-            entries[key] = entry
-        elif number == 14 and wire == VARINT:
-            external = value == EXTERNAL
-    if not external:
+            if entries.setdefault(key, entry) != entry:
+                raise Malformed(f"the tensor {name!r} gives its external {key!r} twice")
+        elif number == 14:
+            places.add(value if wire == VARINT else -1)
+    if not _is_external(name, places, entries):
         return None
     offset, length = _number(entries, "offset"), _number(entries, "length")
     return ExternalTensor(name, entries.get("location", ""), offset, length, data_type, tuple(shape))
+
+
+def _is_external(name: str, places: set[int], entries: Mapping[str, str]) -> bool:
+    """Protobuf drops values it does not know, the last of several counts, fields given apart are merged: only what is plain passes."""
+    if places == {EXTERNAL}:
+        return True
+    if places <= {DEFAULT} and not entries:
+        return False
+    raise Malformed(
+        f"the tensor {name!r} does not say plainly whether its bytes are in another file "
+        f"(data_location {sorted(places)}, external_data {sorted(entries)}): save the model anew with the onnx package"
+    )
 
 
 def text(content: Content, start: int, length: int) -> str:
@@ -225,17 +245,19 @@ def _read_entry(content: Content, start: int, end: int) -> tuple[str, str]:
 
 def _number(entries: Mapping[str, str], key: str) -> int:
     text = entries.get(key, "0")
-    if not text.isdecimal():
-        raise Malformed(f"external data with the {key} {text!r}, which is no number")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise Malformed(f"external data with the {key} {text[:40]!r}, which is no number of bytes")
     return int(text)
 
 
 def _check_external(tensor: ExternalTensor, root: Path) -> None:
     """Refuse weights outside the model's folder, and weights that are not there or too short."""
     what = _said_of(tensor)
-    file = root / tensor.path
-    if not tensor.path or ".." in PurePosixPath(tensor.location).parts or not file.resolve().is_relative_to(root):
+    file = (root / tensor.path).resolve()
+    if not tensor.path or ".." in PurePosixPath(tensor.location).parts or not file.is_relative_to(root):
         raise _outside(f"{what}, which is outside the model's folder; only files beside the model may be named")
+    if file.relative_to(root).parts[:1] == (_UNLISTED,):
+        raise _outside(f"{what}, and no digest or signature covers {_UNLISTED}: move the file beside the model")
     if not file.is_file():
         raise _external_missing(f"{what}, and there is no such file: upload it beside the model, as a folder")
     _check_range(tensor, what, file.stat().st_size)

@@ -69,7 +69,7 @@ def rewrap(arguments: argparse.Namespace) -> int:
         unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
         kek = keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id)
         sealer = Sealer(kek, kek.kek_id, sign_key)
-        new = writing.wrap(checked.manifest_sha256, unwrapped.data_key, sealer)
+        new = writing.wrap(checked.manifest_sha256, checked.manifest.tenant, unwrapped.data_key, sealer)
         kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
         writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))
     except (LoadError, OSError) as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from modelward_runtime.errors import LoadError
 from modelward_runtime.store.verify import Touch, files_below, hash_file
 
 
@@ -46,7 +47,7 @@ class Cache:
             record = msgspec.json.decode(self._record.read_bytes(), type=Record)
             whole = record.source == source and set(files_below(self._model)) == set(record.files)
             same = whole and all(self._same(name, known, touch) for name, known in record.files.items())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, LoadError, msgspec.DecodeError):
             return None
         return record if same else None
 

@@ -17,15 +17,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from modelward_runtime.errors import LoadReason
+from modelward_runtime.store.locate import fetch_error
+
 _CHUNK = 1 << 20
 _FILESYSTEM_FOLDER = "lost+found"
 MANIFEST: Final = "manifest.json"
+MOST_ENTRIES: Final = 10_100  # the 10,000 files of a sealed model, as of an S3 listing, and what lies around them
 
 Touch = Callable[[int], None]  # called with the number of bytes just read
 
 
 def digest_of(path: Path, touch: Touch = lambda _: None) -> str:
-    """`sha256:<hex>` of a file or of a folder; OSError when something in it cannot be read."""
+    """`sha256:<hex>` of a file or of a folder; OSError when something in it cannot be read, LoadError when it holds too much."""
     if not path.is_dir():
         return f"sha256:{hash_file(path, touch)}"
     names = list(files_below(path))
@@ -66,12 +70,19 @@ def hash_file(file: Path, touch: Touch = lambda _: None) -> str:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Relative paths, with slashes, of every file below the folder."""
-    for here, folders, files in os.walk(folder, onerror=_raise):
-        if Path(here) == folder and _FILESYSTEM_FOLDER in folders:
-            folders.remove(_FILESYSTEM_FOLDER)
-        yield from ((Path(here) / name).relative_to(folder).as_posix() for name in files)
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    """Relative paths, with slashes, of every file below the folder; LoadError NoModelFile when there are too many for a model."""
+    pending, seen = [""], 0
+    while pending:
+        below = pending.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > MOST_ENTRIES:
+                    raise fetch_error(
+                        LoadReason.NO_MODEL_FILE,
+                        f"{folder} holds more than {MOST_ENTRIES} files and folders: let the URI name the model's own folder",
+                    )
+                if not entry.is_dir():
+                    yield below + entry.name
+                elif not entry.is_symlink() and below + entry.name != _FILESYSTEM_FOLDER:
+                    pending.append(f"{below}{entry.name}/")

@@ -37,10 +37,13 @@ class KeyEncryptionKey(Protocol):
     kek_id: str
     """What `wrap` calls it; empty where there is none to wrap with: a file without a given id, a directory of keys."""
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
-        """Wrap 32 bytes. `context` (32 bytes) is authenticated and must be the same at `unwrap`."""
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
+        """Wrap 32 bytes. `context` (32 bytes) is authenticated and must be the same at `unwrap`.
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+        It binds the tenant too; `tenant` is for services whose policies can ask for it, and must be the same then as well.
+        """
+
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         """Return the 32 bytes. The caller checks them against the manifest's commitment."""
 
 

@@ -3,8 +3,12 @@
 Needs the extra `aws` (botocore alone, imported here and only on use): signing requests and finding credentials (keys, web identity,
 container and instance roles) is what botocore does, and nothing to write again. It must never put a credential or a key into a message.
 
-    policy of a serving pod's role    kms:Decrypt on the key, with the condition kms:EncryptionContextKeys: modelward.context
-    policy of who seals               kms:Encrypt on the key
+    policy of a serving pod's role    kms:Decrypt on the key, with the condition
+                                      {"StringEquals": {"kms:EncryptionContext:modelward.tenant": "TENANT"}}
+    policy of who seals               kms:Encrypt on the key, with the same condition where it seals for one tenant
+
+The tenant stands in the context in clear for such conditions, and for CloudTrail: the digest beside it already binds the key to it, but a
+policy cannot tell whose digest it is, and without the condition a role opens what was sealed for any tenant under a shared key.
 """
 
 from typing import Any, Final
@@ -15,7 +19,7 @@ from modelward_runtime.store.kek import WrappedKey
 from modelward_runtime.store.sealed.refusals import refuse
 
 PROVIDER: Final = "AWSKMS"
-_CONTEXT = "modelward.context"
+_CONTEXT, _TENANT = "modelward.context", "modelward.tenant"
 _TIMEOUT = 10.0  # seconds
 _SHOWN = 300
 
@@ -43,6 +47,10 @@ def connect(keys: AwsKmsKeys) -> "KmsKey":
     return KmsKey(keys.key, keys.region, keys.endpoint)
 
 
+def _bound(context: bytes, tenant: str) -> dict[str, str]:
+    return {_CONTEXT: context.hex(), **({_TENANT: tenant} if tenant else {})}
+
+
 def named(arn: str) -> "KmsKey":
     """The key that a person names as `awskms:ARN`, with the credentials of AWS's own command line."""
     parts = arn.split(":")
@@ -61,19 +69,19 @@ class KmsKey:
         self._region = region
         self._endpoint = endpoint
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
         """Have KMS encrypt the data key."""
-        answer = self._call("encrypt", Plaintext=data_key, EncryptionContext={_CONTEXT: context.hex()})
+        answer = self._call("encrypt", Plaintext=data_key, EncryptionContext=_bound(context, tenant))
         return WrappedKey(PROVIDER, self.kek_id, str(answer["KeyId"]).rpartition("/")[2], answer["CiphertextBlob"])
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         """Have KMS decrypt it, with this key and no other."""
         if (wrapped.provider, wrapped.kek_id) != (PROVIDER, self.kek_id):
             raise refuse(
                 LoadReason.KEY_NOT_FOUND,
                 f"the model is wrapped for the {wrapped.provider} key {wrapped.kek_id}, and the key at hand is AWS KMS's {self.kek_id}",
             )
-        answer = self._call("decrypt", CiphertextBlob=wrapped.wrapped, EncryptionContext={_CONTEXT: context.hex()})
+        answer = self._call("decrypt", CiphertextBlob=wrapped.wrapped, EncryptionContext=_bound(context, tenant))
         return bytes(answer["Plaintext"])
 
     def _call(self, verb: str, **sent: Any) -> Any:  # noqa: ANN401  botocore is untyped

@@ -41,11 +41,11 @@ class SecretDirectory:
         self._directory = directory
         self.kek_id = wrap_with
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
         """Wrap a data key with the key named at construction."""
         return SecretFile(self._file(self.kek_id), self.kek_id).wrap(data_key, context)
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         """The data key; LoadError KeyNotFound when there is no such file, KeyWrong when it holds another key."""
         return SecretFile(self._file(wrapped.kek_id), wrapped.kek_id).unwrap(wrapped, context)
 
@@ -63,7 +63,7 @@ class SecretFile:
         self._random = random
         self.kek_id = kek_id
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
         """Wrap a data key."""
         if not is_id(self.kek_id):
             raise refuse(
@@ -75,7 +75,7 @@ class SecretFile:
         sealed = nonce + AESGCM(key).encrypt(nonce, data_key, context)
         return WrappedKey(PROVIDER, self.kek_id, key_version(key), sealed)
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         """The data key; LoadError KeyNotFound or KeyWrong."""
         if wrapped.provider != PROVIDER:
             raise refuse(

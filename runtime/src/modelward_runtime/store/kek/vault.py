@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from modelward_runtime.config import VaultKeys
 from modelward_runtime.errors import LoadError, LoadReason
@@ -66,7 +66,7 @@ def connect(keys: VaultKeys) -> "VaultKey":
 
 def named(place: str) -> "VaultKey":
     """The key that a person names as `vault:https://HOST:PORT/MOUNT/KEY`, with the environment of Vault's own command line."""
-    address = urlsplit(place)
+    address = _split(place)
     mount, _, key = address.path.strip("/").rpartition("/")
     token = os.environ.get("VAULT_TOKEN", "")
     if address.scheme not in {"http", "https"} or not (address.hostname and mount and key):
@@ -121,7 +121,7 @@ class VaultKey:
         self._token = Token("", 0.0)
         self.kek_id = f"{mount}/{key}"
 
-    def wrap(self, data_key: bytes, context: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, context: bytes, tenant: str = "") -> WrappedKey:
         """Have Transit encrypt the data key with the newest version of the key."""
         sent = {"plaintext": _encode(data_key), "associated_data": _encode(context)}
         wrapped = str(self._call("encrypt", sent).get("ciphertext", ""))
@@ -130,7 +130,7 @@ class VaultKey:
             raise refuse(LoadReason.KEY_WRONG, f"Vault {self.kek_id}: the answer to encrypt holds no ciphertext")
         return WrappedKey(PROVIDER, self.kek_id, version[1], wrapped.encode())
 
-    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: bytes, tenant: str = "") -> bytes:
         """Have Transit decrypt it."""
         if (wrapped.provider, wrapped.kek_id) != (PROVIDER, self.kek_id):
             raise refuse(
@@ -167,7 +167,7 @@ class Server:
     """Where Vault is. Each call has a connection of its own: there is one per load."""
 
     def __init__(self, address: str, namespace: str | None = None, ca_bundle: Path | None = None) -> None:
-        self._address = urlsplit(address)
+        self._address = _split(address)
         self._namespace = namespace
         self._ca_bundle = ca_bundle
 
@@ -224,6 +224,21 @@ class Server:
 
     def _unreachable(self, why: str) -> LoadError:
         return refuse(LoadReason.KEY_SERVICE_UNREACHABLE, f"Vault at {self._address.netloc} does not answer: {why}")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of a URL; one with a user or password is refused, and not repeated."""
+    if "@" in address:
+        raise refuse(
+            LoadReason.CONFIG_INVALID,
+            "the address of Vault holds a user or a password: Vault takes a token, leave out what stands before the @",
+        )
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # parsed only when it is asked for
+    except ValueError:
+        raise refuse(LoadReason.CONFIG_INVALID, f"the address of Vault is no URL: {address}") from None
+    return parts
 
 
 def _meaning(status: int, said: str, denied: set[int]) -> tuple[LoadReason, str]:

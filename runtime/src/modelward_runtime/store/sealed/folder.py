@@ -13,7 +13,7 @@ from modelward_runtime.store.sealed.refusals import seal_invalid
 
 MOST_ENTRIES = 10_100  # the most files of the format, and a few to name in the refusal
 _DEEPEST = 64
-_FILESYSTEM_FOLDER = "lost+found"  # at the top of a volume, where only root may look
+_FILESYSTEM_FOLDER = "lost+found"  # at the top of a volume; what we may not look into cannot be loaded either
 
 
 def listing(folder: Path) -> Mapping[str, int]:
@@ -49,9 +49,9 @@ def _walk(folder: Path, below: str, depth: int) -> Iterator[tuple[str, int]]:
                 yield name, info.st_size
             elif not stat.S_ISDIR(info.st_mode):
                 raise seal_invalid(f"{name} is {_kind(info.st_mode)}, and only plain files may be in the folder")
-            elif name != _FILESYSTEM_FOLDER:
+            elif name != _FILESYSTEM_FOLDER or os.access(folder / name, os.R_OK | os.X_OK):
                 yield from _walk(folder, name + "/", depth + 1)
-        if empty and below:
+        if empty and below not in {"", _FILESYSTEM_FOLDER + "/"}:
             raise seal_invalid(f"{below} is an empty folder, which does not belong to the model: remove it")
 
 

@@ -125,7 +125,7 @@ def unwrap(checked: Checked, kek: KeyEncryptionKey) -> Unwrapped:
     refusals: list[LoadError] = []
     for entry in checked.keys:
         try:
-            data_key = kek.unwrap(entry, keys.context(checked.manifest_sha256, entry.kek_id))
+            data_key = kek.unwrap(entry, keys.context(checked.manifest_sha256, entry.kek_id), checked.manifest.tenant)
         except LoadError as error:
             refusals.append(error)
             continue
@@ -168,9 +168,16 @@ def verify_plain(folder: Path, trust: Trust) -> Signer:
     if missing := set(signed) - there:
         raise signature_invalid(f"{_some(missing)} is signed and missing")
     for name, digest in signed.items():
-        if hash_file(folder / name) != digest:
+        if _hash(folder, name) != digest:
             raise signature_invalid(f"{name} is not the file that {signer.name} signed: it was changed after signing")
     return signer
+
+
+def _hash(folder: Path, name: str) -> str:
+    try:
+        return hash_file(folder / name)
+    except OSError as error:
+        raise signature_invalid(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _signature(folder: Path, listed: Collection[str], name: str, trust: Trust) -> tuple[Signer, Mapping[str, str]]:

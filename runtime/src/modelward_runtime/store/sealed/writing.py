@@ -93,16 +93,16 @@ def seal_into(
     )
     sealed, digest = manifest.parse(content), manifest.digest(content)
     write_file(target, manifest.NAME, content)
-    for name, made in keys_files(digest, [wrap(digest, data_key, sealer)], sealer.sign_key).items():
+    for name, made in keys_files(digest, [wrap(digest, identity.tenant, data_key, sealer)], sealer.sign_key).items():
         write_file(target, name, made)
     signed = {manifest.NAME: digest, **dict(zip(sealed.data_names, (file.sha256 for file in files), strict=True))}
     write_file(target, MODEL_SIGNATURE, signature.sign(sealer.sign_key, signed, identity.model, _NOT_MODEL))
     return f"sha256:{digest}"
 
 
-def wrap(manifest_sha256: str, data_key: bytes, sealer: Sealer) -> WrappedKey:
+def wrap(manifest_sha256: str, tenant: str, data_key: bytes, sealer: Sealer) -> WrappedKey:
     """The data key for one key-encryption key and one manifest; LoadError ConfigInvalid when the key has another id."""
-    wrapped = sealer.kek.wrap(data_key, keys.context(manifest_sha256, sealer.kek_id))
+    wrapped = sealer.kek.wrap(data_key, keys.context(manifest_sha256, sealer.kek_id), tenant)
     if wrapped.kek_id != sealer.kek_id:
         raise refuse(
             LoadReason.CONFIG_INVALID,
