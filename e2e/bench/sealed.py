@@ -172,9 +172,13 @@ def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
     (home / "policy.json").write_text(json.dumps({"apiVersion": "runtime/v1", "kind": "Policy", "generation": "1"}))
     command = [str(Path(sys.executable).with_name("modelward")), "run", "--boot", str(home / "boot.json")]
     command += ["--policy", str(home / "policy.json"), "--termination-log", str(home / "none")]
+    surroundings = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    surroundings["PYTHONPYCACHEPREFIX"] = str(
+        home / "bytecode"
+    )  # the image has all modules compiled; here the first round does it
     with (home / "log").open("w") as log:
         began = time.monotonic()
-        child = subprocess.Popen(command, stderr=log)
+        child = subprocess.Popen(command, stderr=log, env=surroundings)
     try:
         seconds = _ask(boot["server"]["httpPort"], expected, child) - began
         report = httpx.get(f"http://127.0.0.1:{boot['server']['adminPort']}/report", trust_env=False).json()

@@ -5,8 +5,10 @@ onnxruntime, and it does so late, with telemetry switched off first: importing t
 writes a device id below $HOME and, seconds later, opens connections, unless ORT_DISABLE_TELEMETRY stands in the environment
 by then. It must not know where the model came from, nor about requests, and it writes no file: no optimised model, no engine cache.
 
-A plain model is a file. A sealed one is a `Plaintext` in memory: ONNX Runtime reads its graph once through a path that only this
-process can open, and is given the weights (weights.py); the caller wipes all of it once the session exists.
+A plain model is a file. A sealed one is a `Plaintext` in memory: ONNX Runtime reads its graph once through a pipe that only this
+process can open, which wipes it behind the reader (memory.py), and is given weights of other files (weights.py); the caller wipes
+those once the session exists. No session is taken that did not read the graph whole: its metadata hold what stood in front of the
+first byte and behind the last.
 
 Memory: initializers are kept out of the arena, which otherwise rounds them up to powers of two; on a GPU the arena grows by what
 is asked and not by doubling; pages freed after loading go back to the system (`malloc_trim`), because loading touches the
@@ -29,7 +31,7 @@ import numpy as np
 from modelward_runtime import onnxfile, weights
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.hardware import Hardware
-from modelward_runtime.memory import Plaintext
+from modelward_runtime.memory import Plaintext, ReadOnce
 from modelward_runtime.model import Array, TensorSpec, numpy_type
 
 log = logging.getLogger(__name__)
@@ -142,15 +144,23 @@ def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[
 
 def _session_of_memory(ort: ModuleType, plaintext: Plaintext, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
     sizes = {path: len(view) for path, view in plaintext.files.items()}
-    contents = onnxfile.check_in_memory(plaintext.graph.view, plaintext.graph_path, sizes)
+    contents = onnxfile.check_in_memory(plaintext.graph, plaintext.graph_path, sizes)
     given = weights.give(ort, options, plaintext)
+    ends = weights.Ends()
+    reading = ReadOnce(plaintext.graph, ends.head, ends.tail)
     try:
-        with plaintext.graph.wiped_while_read():
-            return ort.InferenceSession(plaintext.graph.path, sess_options=options, providers=providers)
+        with reading:
+            session = ort.InferenceSession(reading.path, sess_options=options, providers=providers)
     except Exception as error:  # as above
         raise explain(error, contents) from error
     finally:
         given.clear()  # ONNX Runtime borrowed this memory while it made the session
+    if not (reading.is_read and ends.are_in(session.get_modelmeta().custom_metadata_map)):
+        raise _failure(
+            LoadReason.INVALID_MODEL,
+            "ONNX Runtime did not read the decrypted model once from end to end: this version of it cannot load sealed models",
+        )
+    return session
 
 
 def warm_up(model: OnnxModel) -> None:
