@@ -55,6 +55,7 @@ def guard_of(security: Security | None) -> Guard:
     """The guard that boot.json asks for."""
     if security is None:
         return Guard()
+    _import()
     encryption, verification = security.encryption, security.verification
     return Guard(
         security.tenant,
@@ -62,6 +63,11 @@ def guard_of(security: Security | None) -> Guard:
         None if verification is None else verification.mode,
         dict if verification is None else lambda: _load_trust(Path(verification.trust_directory)),
     )
+
+
+def _import() -> None:
+    """What verification will need, before other threads import too: beside them it would take four times as long."""
+    from modelward_runtime.store.sealed import opening, trust  # noqa: F401, PLC0415
 
 
 def verify(source: ModelSource, fetched: Fetched, guard: Guard, clock: Callable[[], float] = time.time) -> Verified:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from modelward_runtime.errors import LoadReason
+from modelward_runtime.store.sealed import spki
 from modelward_runtime.store.sealed.refusals import refuse
 from modelward_runtime.store.sealed.signature import Trust
 
@@ -33,7 +33,8 @@ def load_public_key(file: Path) -> ec.EllipticCurvePublicKey:
     """The P-256 public key in a PEM file; LoadError ConfigInvalid."""
     try:
         with file.open("rb") as source:
-            key = load_pem_public_key(source.read(_MOST_BYTES))
+            content = source.read(_MOST_BYTES)
+        key = spki.read_pem(content) or _read_any(content)
     except OSError as error:
         raise _invalid(f"the public key {file} cannot be read: {error.strerror}") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -41,6 +42,13 @@ def load_public_key(file: Path) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _invalid(f"{file} is no key of the curve P-256: make one with `modelward keygen signing`")
     return key
+
+
+def _read_any(content: bytes) -> object:
+    """Any public key, spelt in any way. A large import, which the usual key does without."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    return load_pem_public_key(content)
 
 
 def _invalid(message: str) -> Exception:
