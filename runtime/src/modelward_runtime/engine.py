@@ -15,12 +15,13 @@ is asked and not by doubling; pages freed after loading go back to the system (`
 weights twice.
 """
 
+import contextlib
 import ctypes
 import importlib
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,7 @@ from modelward_runtime.model import Array, TensorSpec, numpy_type
 log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _BFLOAT16 = 16  # TensorProto.DataType.BFLOAT16
 
 _DATATYPES = {
@@ -116,10 +118,11 @@ def load(
     ort = onnxruntime()
     wanted = threads or hardware.threads
     options, providers = _options(ort, wanted, hardware), _providers(ort, accelerator)
-    if isinstance(source, Plaintext):
-        session = _session_of_memory(ort, source, options, providers)
-    else:
-        session = _session_of_file(ort, source, options, providers)
+    with _large_blocks_apart():
+        if isinstance(source, Plaintext):
+            session = _session_of_memory(ort, source, options, providers)
+        else:
+            session = _session_of_file(ort, source, options, providers)
     provider = session.get_providers()[0]
     if accelerator == "CUDA" and provider != CUDA:
         log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
@@ -132,6 +135,22 @@ def load(
         threads=wanted,
         session=session,
     )
+
+
+@contextlib.contextmanager
+def _large_blocks_apart() -> Iterator[None]:
+    """Within, glibc gives what is freed back at once, if it is large; else holes between blocks can cost half a model at the peak.
+
+    Which block is large is learnt from what was freed before, and so depends on threads and imports: here it is fixed, and
+    afterwards it is what glibc would have learnt at most (mallopt(3), M_MMAP_THRESHOLD), so that requests reuse memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
+    mallopt(_M_MMAP_THRESHOLD, 128 << 10)
+    try:
+        yield
+    finally:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
