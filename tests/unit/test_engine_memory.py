@@ -1,23 +1,29 @@
 """Models from memory alone: the same answers as from disk, nothing read that was not given, nothing left behind."""
 
+import ctypes
+import errno
 import gc
 import logging
+import mmap
 import os
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from modelward_runtime import engine
+from modelward_runtime import engine, weights
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.explaining import Withheld
 from modelward_runtime.hardware import Hardware
-from modelward_runtime.memory import Nameless, Plaintext, anonymous, wipe
+from modelward_runtime.memory import Plaintext, ReadOnce, anonymous, wipe
 from tests import onnx_models
 from tests.onnx_models import WEIGHTS, external, linear, value
 
@@ -189,18 +195,193 @@ def inline(megabytes: int) -> bytes:
     return bytes(made.SerializeToString())
 
 
+def filled(size: int) -> memoryview:
+    """Memory without a zero in it, so that what was wiped shows."""
+    memory = anonymous(size)
+    memory[:] = np.resize(np.arange(1, 252, dtype=np.uint8), size).tobytes()
+    return memory
+
+
+def resident(memory: memoryview) -> int:
+    """Bytes of the mapping that are really there."""
+    at = np.frombuffer(memory, np.uint8).ctypes.data
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    for line in lines:
+        begin, dash, end = line.split(" ")[0].partition("-")
+        if dash and int(begin, 16) <= at < int(end, 16):
+            return next(int(found.split()[1]) * 1024 for found in lines if found.startswith("Rss:"))
+    raise AssertionError("no mapping")
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, (1 << 20) + 1, (9 << 20) + 5])
+def test_what_is_read_is_all_of_it_and_is_wiped(size: int) -> None:
+    memory = filled(size)
+    expected, keeper = bytes(memory), np.frombuffer(memory, np.uint8)
+    with ReadOnce(memory, b"head", b"tail") as reading, Path(reading.path).open("rb") as reader:
+        assert b"head" + expected + b"tail" == reader.read()
+    assert reading.is_read
+    assert not keeper.any()
+
+
 def test_a_graph_is_wiped_and_freed_while_it_is_read() -> None:
-    """The reader here waits for the wiper; what it has not read yet stays."""
-    nameless = Nameless(32 << 20)
-    nameless.view[:] = b"\x01" * len(nameless.view)
-    with nameless.wiped_while_read(), Path(nameless.path).open("rb", buffering=0) as reader:
-        for at in range(1, 9):
-            assert reader.read(4 << 20) == b"\x01" * (4 << 20)
-            while Path(nameless.path).stat().st_blocks * 512 > (32 - 4 * at) << 20:
+    """Behind the reader there is nothing but what the pipe holds, and a step."""
+    memory = filled(32 << 20)
+    with ReadOnce(memory) as reading, Path(reading.path).open("rb", buffering=0) as reader:
+        for at in range(1, 32):
+            read = b"".join(reader.read(min(65536, (1 << 20) - done)) for done in range(0, 1 << 20, 65536))
+            assert b"\0" not in read
+            while resident(memory) > (32 - at + 4) << 20:
                 os.sched_yield()
-    assert not any(nameless.view)
-    nameless.close()
-    nameless.close()
+
+
+def read_in_turns(path: str) -> bytes:
+    """Two readers that opened it each."""
+    with Path(path).open("rb", buffering=0) as one, Path(path).open("rb", buffering=0) as other:
+        found = b""
+        while piece := one.read(100_000) + other.read(100_000):
+            found += piece
+        return found
+
+
+def read_again(path: str) -> bytes:
+    """A look at the beginning, then from the beginning: as it thinks."""
+    return Path(path).open("rb", buffering=0).read(4096) + Path(path).read_bytes()
+
+
+def read_on_threads(path: str) -> bytes:
+    found: list[bytes] = []
+    with Path(path).open("rb", buffering=0) as reader:
+
+        def work() -> None:
+            while piece := reader.read(70_000):
+                found.append(piece)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return b"".join(found)
+
+
+@pytest.mark.parametrize("read", [read_in_turns, read_again, read_on_threads])
+@pytest.mark.filterwarnings("ignore:unclosed file")
+def test_no_reader_is_given_a_byte_twice_or_one_that_was_wiped(read: Callable[[str], bytes]) -> None:
+    memory = filled(9 << 20)
+    expected = np.bincount(np.frombuffer(bytes(memory), np.uint8), minlength=256)
+    with ReadOnce(memory) as reading:
+        found = read(reading.path)
+    np.testing.assert_array_equal(expected, np.bincount(np.frombuffer(found, np.uint8), minlength=256))
+
+
+def test_nobody_seeks_back() -> None:
+    with ReadOnce(filled(9 << 20)) as reading, Path(reading.path).open("rb", buffering=0) as reader:
+        reader.read(4096)
+        for seek in (
+            lambda: reader.seek(0),
+            lambda: os.pread(reader.fileno(), 1, 0),
+            lambda: mmap.mmap(reader.fileno(), 1),
+        ):
+            with pytest.raises(OSError, match=r"Illegal seek|No such device|Permission denied|not seekable"):
+                seek()
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_reader_that_leaves_early_or_never_comes_is_not_waited_for(*, opens: bool) -> None:
+    memory = filled(9 << 20)
+    keeper = np.frombuffer(memory, np.uint8)
+    with ReadOnce(memory) as reading:
+        leaked = os.open(reading.path, os.O_RDONLY) if opens else -1
+        if opens:
+            os.read(leaked, 10)
+    assert not reading.is_read
+    assert not keeper.any()
+    if opens:
+        os.close(leaked)
+
+
+def test_where_pages_cannot_be_lent_they_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.ENOSYS)
+        return -1
+
+    monkeypatch.setattr("modelward_runtime.memory._LIBC.vmsplice", refuse)
+    memory = filled(9 << 20)
+    expected = bytes(memory)
+    with ReadOnce(memory) as reading:
+        assert expected == Path(reading.path).read_bytes()
+
+
+class OtherReaders:
+    """ONNX Runtime as a later version might read."""
+
+    def __init__(self, before: Callable[[str], object], path: Callable[[str], str] = str) -> None:
+        self._before, self._path = before, path
+        self._real = engine.onnxruntime()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def InferenceSession(self, path: str, **options: Any) -> Any:  # noqa: N802  the name of onnxruntime
+        self._before(path)
+        return self._real.InferenceSession(self._path(path), **options)
+
+
+def take(count: int) -> Callable[[str], object]:
+    def read(path: str) -> None:
+        with Path(path).open("rb", buffering=0) as reader:
+            while taken := reader.read(count):
+                if len(taken) < count or count < 1 << 20:
+                    break
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("reason", "before"),
+    [
+        ("the first bytes were looked at before", take(4)),
+        ("our first entry was", take(41)),
+        ("more than that was", take(100_000)),
+        ("all of it was read before", lambda path: Path(path).read_bytes()),
+    ],
+)
+def test_an_onnx_runtime_that_reads_twice_serves_nothing(
+    monkeypatch: pytest.MonkeyPatch, reason: str, before: Callable[[str], object]
+) -> None:
+    ort = OtherReaders(before)
+    monkeypatch.setattr(engine, "onnxruntime", lambda: ort)
+    with pytest.raises(LoadError) as caught:
+        load({"model.onnx": inline(8)})
+    assert LoadReason.INVALID_MODEL is caught.value.reason, reason
+
+
+def test_an_onnx_runtime_that_takes_its_model_from_elsewhere_serves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = onnx_models.save(linear(), tmp_path / "other.onnx")
+    for before in (lambda _: None, lambda path: Path(path).read_bytes()):
+        ort = OtherReaders(before, lambda _: str(other))
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "onnxruntime", lambda ort=ort: ort)
+            with pytest.raises(LoadError, match="this version of it cannot load sealed models"):
+                load({"model.onnx": inline(8)})
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_torn_graph_is_no_model(data: st.DataObject) -> None:
+    """Any stretch taken out of the stream, as by a second reader: refused, or known by its ends."""
+    ends = weights.Ends()
+    whole = ends.head + inline(1)[: 1 << 22] + ends.tail
+    begin = data.draw(st.integers(0, len(whole) - 1) | st.integers(0, 200))
+    end = data.draw(st.integers(begin + 1, len(whole)) | st.integers(begin + 1, min(begin + 100, len(whole))))
+    ort = engine.onnxruntime()
+    try:
+        session = ort.InferenceSession(whole[:begin] + whole[end:], providers=[engine.CPU])
+    except Exception:  # noqa: BLE001  ORT has a class per status
+        return
+    assert not ends.are_in(session.get_modelmeta().custom_metadata_map)
 
 
 def test_a_large_graph_loads_and_answers() -> None:

@@ -5,20 +5,22 @@ onnxruntime, and it does so late, with telemetry switched off first: importing t
 writes a device id below $HOME and, seconds later, opens connections, unless ORT_DISABLE_TELEMETRY stands in the environment
 by then. It must not know where the model came from, nor about requests, and it writes no file: no optimised model, no engine cache.
 
-A plain model is a file. A sealed one is a `Plaintext` in memory: ONNX Runtime reads its graph once through a path that only this
-process can open, and is given the weights (weights.py); the caller wipes all of it once the session exists. What ONNX Runtime says of
-its inside goes into no message and no log (explaining.py).
+A plain model is a file. A sealed one is a `Plaintext` in memory: ONNX Runtime reads its graph once through a pipe that only this
+process can open, which wipes it behind the reader (memory.py), and is given weights of other files (weights.py); the caller wipes
+those once the session exists. No session is taken that did not read the graph whole: its metadata hold what stood in front of the
+first byte and behind the last. What ONNX Runtime says of a sealed model's inside goes into no message and no log (explaining.py).
 
 Memory: initializers are kept out of the arena, which otherwise rounds them up to powers of two; on a GPU the arena grows by what
 is asked and not by doubling; pages freed after loading go back to the system (`malloc_trim`), because loading touches the
 weights twice.
 """
 
+import contextlib
 import ctypes
 import importlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,14 +30,15 @@ import numpy as np
 
 from modelward_runtime import onnxfile, weights
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.explaining import Withheld, explain, failure, withhold
+from modelward_runtime.explaining import Told, Withheld, explain, failure, withhold
 from modelward_runtime.hardware import Hardware
-from modelward_runtime.memory import Plaintext
+from modelward_runtime.memory import Plaintext, ReadOnce
 from modelward_runtime.model import Array, TensorSpec, numpy_type
 
 log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _BFLOAT16 = 16  # TensorProto.DataType.BFLOAT16
 _FATAL = 4  # of ONNX Runtime's log severities
 
@@ -127,11 +130,12 @@ def load(
     options, providers = _options(ort, wanted, hardware), _providers(ort, accelerator)
     sealed = isinstance(source, Plaintext)
     try:
-        if isinstance(source, Plaintext):
-            _say_nothing(ort, options)
-            session = _session_of_memory(ort, source, options, providers)
-        else:
-            session = _session_of_file(ort, source, options, providers)
+        with _large_blocks_apart():
+            if isinstance(source, Plaintext):
+                _say_nothing(ort, options)
+                session = _session_of_memory(ort, source, options, providers)
+            else:
+                session = _session_of_file(ort, source, options, providers)
         inputs, outputs = _specs(session.get_inputs(), "input"), _specs(session.get_outputs(), "output")
     except LoadError as error:
         if sealed:
@@ -141,6 +145,22 @@ def load(
     if accelerator == "CUDA" and provider != CUDA:
         log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
     return OnnxModel(name, version, inputs, outputs, provider, wanted, session, sealed)
+
+
+@contextlib.contextmanager
+def _large_blocks_apart() -> Iterator[None]:
+    """Within, glibc gives what is freed back at once, if it is large; else holes between blocks can cost half a model at the peak.
+
+    Which block is large is learnt from what was freed before, and so depends on threads and imports: here it is fixed, and
+    afterwards it is what glibc would have learnt at most (mallopt(3), M_MMAP_THRESHOLD), so that requests reuse memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
+    mallopt(_M_MMAP_THRESHOLD, 128 << 10)
+    try:
+        yield
+    finally:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
@@ -153,15 +173,25 @@ def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[
 
 def _session_of_memory(ort: ModuleType, plaintext: Plaintext, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
     sizes = {path: len(view) for path, view in plaintext.files.items()}
-    contents = onnxfile.check_in_memory(plaintext.graph.view, plaintext.graph_path, sizes)
+    contents = onnxfile.check_in_memory(plaintext.graph, plaintext.graph_path, sizes)
     given = weights.give(ort, options, plaintext)
+    ends = weights.Ends()
+    reading = ReadOnce(plaintext.graph, ends.head, ends.tail)
     try:
-        with plaintext.graph.wiped_while_read():
-            return ort.InferenceSession(plaintext.graph.path, sess_options=options, providers=providers)
+        with reading:
+            session = ort.InferenceSession(reading.path, sess_options=options, providers=providers)
     except Exception as error:  # as above
         raise explain(error, contents) from error
     finally:
         given.clear()  # ONNX Runtime borrowed this memory while it made the session
+    if not (reading.is_read and ends.are_in(session.get_modelmeta().custom_metadata_map)):
+        raise Told(
+            LoadReason.INVALID_MODEL,
+            "ONNX Runtime did not read the decrypted model once from end to end: this version of it cannot load sealed models",
+            "load",
+            permanent=True,
+        )
+    return session
 
 
 def warm_up(model: OnnxModel) -> None:

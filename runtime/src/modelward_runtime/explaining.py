@@ -32,8 +32,8 @@ class Withheld(Exception):
         super().__init__(f"ONNX Runtime cannot compute this; {_WITHHELD}")
 
 
-class _TooNew(LoadError):
-    """An opset or IR version that is not supported: numbers, which a sealed model may tell too."""
+class Told(LoadError):
+    """A refusal that names nothing from the inside of the model, so that a sealed one may tell it too."""
 
 
 def explain(error: Exception, contents: Contents) -> LoadError:
@@ -64,7 +64,7 @@ def explain(error: Exception, contents: Contents) -> LoadError:
 
 def withhold(error: LoadError) -> LoadError:
     """The same refusal without a name from the inside of the model."""
-    if isinstance(error, _TooNew):
+    if isinstance(error, Told):
         return error
     told = _SEALED.get(error.reason, _SEALED[LoadReason.INVALID_MODEL])
     return LoadError(error.reason, f"{told}; {_WITHHELD}", error.stage, permanent=error.permanent)
@@ -76,4 +76,4 @@ def failure(reason: LoadReason, message: str) -> LoadError:
 
 
 def _too_new(message: str) -> LoadError:
-    return _TooNew(LoadReason.UNSUPPORTED_OPSET, message, "load", permanent=True)
+    return Told(LoadReason.UNSUPPORTED_OPSET, message, "load", permanent=True)

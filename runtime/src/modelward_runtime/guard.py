@@ -59,6 +59,7 @@ def guard_of(security: Security | None) -> Guard:
     """The guard that boot.json asks for."""
     if security is None:
         return Guard()
+    _import()
     encryption, verification = security.encryption, security.verification
     return Guard(
         security.tenant,
@@ -67,6 +68,11 @@ def guard_of(security: Security | None) -> Guard:
         dict if verification is None else lambda: _load_trust(verification),
         None if verification is None else verification.signers,
     )
+
+
+def _import() -> None:
+    """What verification will need, before other threads import too: beside them it would take four times as long."""
+    from modelward_runtime.store.sealed import opening, trust  # noqa: F401, PLC0415
 
 
 def verify(source: ModelSource, fetched: Fetched, guard: Guard, clock: Callable[[], float] = time.time) -> Verified:

@@ -3,134 +3,135 @@
 `load.py` makes a `Plaintext`, the sealed format decrypts into it, `engine.py` gives it to ONNX Runtime. No name in any file
 system leads to it. It must not know what the bytes mean.
 
-ONNX Runtime reads a graph of gigabytes without a second copy only from something that it can open and read. So the graph lies
-in a nameless file (memfd_create): memory that only this process's descriptors reach, and those are closed to other users'
-processes, and to this user's once the process is not dumpable, just as its other memory is. ONNX Runtime reads it once from
-front to back; what it has read is overwritten and given back while it goes on, so that weights are never there twice:
+ONNX Runtime reads a graph of gigabytes without a second copy only from something that it can open and read. That is a pipe here:
+the kernel gives each byte of a pipe out once. What was read is overwritten and given back while ONNX Runtime goes on, so that
+weights are never there twice; and what is overwritten can never be read, whatever a reader does. One that seeks fails, one that opens
+twice or reads from two threads gets a stream that is torn.
 
-    decrypted  ████████████████      nameless file  ░░░░░░░░████████      ONNX Runtime's  ████████
-                                     what is read is wiped ──┘└── the place where it reads, from /proc/self/fdinfo
+    decrypted  ░░░░░░░░████████  ▶ pipe: the same pages, lent (vmsplice), 1 MiB at a time ▶  ONNX Runtime's  ████████
+         wiped ──┘└── what the pipe still holds is not wiped                                      own copy
 """
 
 import contextlib
 import ctypes
+import errno
+import fcntl
 import mmap
 import os
+import sys
+import termios
 import threading
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
 
 _STEP: Final = 4 << 20
-_ZEROS: Final = bytes(_STEP)
-_PAUSE: Final = 0.001  # seconds between two looks at how far the reader is
-_PUNCH_HOLE: Final = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+_ZEROS: Final = memoryview(bytes(_STEP))
+_PIPE: Final = 1 << 20  # bytes that a pipe holds, where the system allows it
+_WORTH: Final = _PIPE // 4  # less than that was free: let the reader go on for a while
+_PAUSE: Final = 0.0002  # seconds
+_NONBLOCK: Final = 2  # SPLICE_F_NONBLOCK
 
 
-class Nameless:
-    """A file in memory without a name, of a fixed size: written through `view`, opened by others as `path`."""
+class ReadOnce:
+    """A pipe through which whoever opens `path` reads `head`, then memory, then `tail`, once. Memory is wiped behind the reader.
 
-    def __init__(self, size: int) -> None:
-        self._descriptor = os.memfd_create("modelward", os.MFD_CLOEXEC)
-        os.ftruncate(self._descriptor, size)
-        self._memory = mmap.mmap(self._descriptor, size) if size else None
-        self._wiped = 0  # bytes from the front
-        self.view = memoryview(self._memory) if self._memory else memoryview(bytearray())
-        if self._memory:
-            self._memory.madvise(mmap.MADV_DONTDUMP)
+    Left, everything is wiped and given back, read or not. `is_read`: all of it has left the pipe.
+    """
+
+    def __init__(self, memory: memoryview, head: bytes = b"", tail: bytes = b"") -> None:
+        self._memory, self._head, self._tail = memory, head, tail
+        self._lent = self._wiped = 0  # bytes from the front
+        self._is_fed = False
+        self.is_read = False
+        self._out, self._in = os.pipe()
+        with contextlib.suppress(OSError):  # an unprivileged user may have too many of them: then it keeps its 64 KiB
+            fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
+        os.set_blocking(self._in, False)
+        self._over = threading.Event()
+        self._feeder = threading.Thread(target=self._feed, name="feed", daemon=True)
 
     @property
     def path(self) -> str:
         """What this process, and no other, may open."""
-        return f"/proc/self/fd/{self._descriptor}"
+        return f"/proc/self/fd/{self._out}"
 
-    @contextlib.contextmanager
-    def wiped_while_read(self) -> Iterator[None]:
-        """Whoever opens `path` within reads it from front to back, and what was read is overwritten and freed behind it."""
-        over = threading.Event()
-        known = self._descriptors()
-        wiper = threading.Thread(target=self._wipe_behind, args=(over, known), name="wipe", daemon=True)
-        wiper.start()
+    def __enter__(self) -> Self:
+        self._feeder.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.is_read = self._is_fed and _unread(self._out) == 0
+        self._over.set()
+        os.close(self._out)
+        self._feeder.join()
+        self._wipe(len(self._memory))
+        release(self._memory)
+
+    def _feed(self) -> None:
         try:
-            yield
-        finally:
-            over.set()
-            wiper.join()
-
-    def close(self) -> None:
-        """Overwrite what is left and give the memory back. Idempotent."""
-        if self._descriptor < 0:
+            self._write(self._head)
+            while self._lent < len(self._memory):
+                lent = _lend(self._in, self._memory[self._lent : self._lent + _PIPE])
+                self._lent += lent
+                self._wipe(self._whole_steps(self._lent - _unread(self._in)))
+                if lent < _WORTH and self._over.wait(_PAUSE):
+                    return
+            self._write(self._tail)
+            self._is_fed = True
+        except BrokenPipeError:  # nobody can read any more
             return
-        with contextlib.suppress(ValueError):  # whoever wrote it has wiped and released it already
-            self._wipe(len(self.view))
-        release(self.view)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        finally:
+            os.close(self._in)
 
-    def _wipe_behind(self, over: threading.Event, known: frozenset[str]) -> None:
-        """Until it is over: wipe whole steps in front of the place of whoever reads, and all when they have closed.
+    def _write(self, content: bytes) -> None:
+        while content:
+            with contextlib.suppress(BlockingIOError):
+                content = content[os.write(self._in, content) :]
+            if content and self._over.wait(_PAUSE):
+                raise BrokenPipeError
 
-        Without /proc, or without the right to it, nothing is found, and `close` wipes everything at the end.
-        """
-        reader, place = "", 0
-        while not over.wait(_PAUSE):
-            try:
-                reader = reader or next(iter(self._descriptors() - known), "")
-                place = _position(reader) if reader else 0
-                self._wipe(place - place % _STEP)
-            except OSError:  # closed just now: what begins from the front again would find zeros, and refuse them
-                self._wipe(len(self.view) if place else 0)
-                reader = ""
+    @staticmethod
+    def _whole_steps(end: int) -> int:
+        return max(end - end % _STEP, 0)
 
     def _wipe(self, end: int) -> None:
         """Overwrite and free everything up to there."""
         for begin in range(self._wiped, end, _STEP):
             size = min(_STEP, end - begin)
-            self.view[begin : begin + size] = _ZEROS[:size]
-            _LIBC.fallocate(self._descriptor, _PUNCH_HOLE, begin, size)
+            self._memory[begin : begin + size] = _ZEROS[:size]
+            _give_back(self._memory, begin, size)
             self._wiped = begin + size
-
-    def _descriptors(self) -> frozenset[str]:
-        """This process's descriptors of this very file."""
-        own = os.fstat(self._descriptor)
-        found = set()
-        for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208  as below: it runs every millisecond
-            with contextlib.suppress(OSError):
-                status = os.fstat(int(entry))
-                if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino):
-                    found.add(entry)
-        return frozenset(found)
 
 
 class Plaintext:
-    """The plaintext files of one model by path; left, it is wiped. The one that holds the graph can be opened by ONNX Runtime."""
+    """The plaintext files of one model by path; left, it is wiped. `graph_path` names the one that holds the graph."""
 
     def __init__(self, graph: str) -> None:
         self.graph_path = graph
-        self.graph = Nameless(0)
         self.files: dict[str, memoryview] = {}
+
+    @property
+    def graph(self) -> memoryview:
+        """The bytes of the graph."""
+        return self.files[self.graph_path]
 
     def allocate(self, path: str, size: int) -> memoryview:
         """Zeroed memory for one file: what the sealed format decrypts into."""
-        if path == self.graph_path:
-            self.replace_graph(Nameless(size))
-        else:
-            self.files[path] = anonymous(size)
+        self.files[path] = anonymous(size)
         return self.files[path]
 
-    def replace_graph(self, graph: Nameless) -> None:
-        """Take another file for the graph; the old one is wiped."""
-        self.graph.close()
-        self.graph = graph
-        self.files[self.graph_path] = graph.view
+    def replace_graph(self, graph: memoryview) -> None:
+        """Take other memory for the graph; the old one is wiped."""
+        wipe(self.graph)
+        self.files[self.graph_path] = graph
 
     def wipe(self) -> None:
         """Overwrite everything and give the memory back. Idempotent."""
-        for path, view in self.files.items():
-            if path != self.graph_path:
-                wipe(view)
+        for view in self.files.values():
+            wipe(view)
         self.files.clear()
-        self.graph.close()
 
     def __enter__(self) -> Self:
         return self
@@ -176,11 +177,45 @@ def overwrite(view: memoryview) -> None:
         view[begin:end] = _ZEROS[: end - begin]
 
 
-def _position(descriptor: str) -> int:
-    """How far a descriptor was read; OSError when it is closed."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as source:  # noqa: PTH123  no Path: it runs every millisecond
-        return int(source.readline().split()[1])
+def _lend(pipe: int, content: memoryview) -> int:
+    """Put the pages themselves into a pipe; how many bytes, 0 when it is full. They must not change before they were read.
+
+    Where a sandbox knows no vmsplice they are copied, and the kernel frees the copies without overwriting them.
+    """
+    vector = _Vector(ctypes.addressof(ctypes.c_char.from_buffer(content)), len(content))
+    count: int = _LIBC.vmsplice(pipe, ctypes.byref(vector), 1, _NONBLOCK)
+    if count >= 0:
+        return count
+    code = ctypes.get_errno()
+    if code == errno.EAGAIN:
+        return 0
+    if code in {errno.ENOSYS, errno.EPERM}:
+        try:
+            return os.write(pipe, content)
+        except BlockingIOError:
+            return 0
+    raise OSError(code, os.strerror(code))
+
+
+def _unread(pipe: int) -> int:
+    """Bytes that nobody has taken out of a pipe yet."""
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
+
+
+def _give_back(view: memoryview, begin: int, size: int) -> None:
+    """Free pages and keep the addresses."""
+    if isinstance(view.obj, mmap.mmap):
+        view.obj.madvise(mmap.MADV_DONTNEED, begin, size)
+
+
+class _Vector(ctypes.Structure):
+    """struct iovec of uio.h."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_LIBC.vmsplice.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint]
+_LIBC.vmsplice.restype = ctypes.c_ssize_t

@@ -3,7 +3,7 @@
 `engine.py` calls `check`, or `check_in_memory` for a sealed model, before it makes a session: ONNX Runtime's own words for a cut
 file, an LFS pointer or a missing weights file do not tell a person what to do, and weights that nobody gave with a model from memory
 must not be looked for on a disk. The walk goes over mapped memory and skips what it does not need, so a file of gigabytes costs as
-little as its graph; `onnxsplit.py` and `weights.py` walk with the same `fields`. It must not decide what ONNX Runtime supports, and
+little as its graph; `weights.py` walks with the same `fields`. It must not decide what ONNX Runtime supports, and
 must see every tensor that ONNX Runtime sees: what protobuf's parsers do not all read alike is refused, never guessed.
 
 Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, training_info 20, functions 25; TrainingInfoProto

@@ -15,7 +15,6 @@ from pathlib import Path
 from modelward_runtime import keyfiles, onnxfile
 from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError
-from modelward_runtime.onnxsplit import SplitModel
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
 from modelward_runtime.store.locate import choose_model_file, parse_s3
@@ -28,7 +27,7 @@ from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
 
 _PIECE = 1 << 20
 _STALL = 60.0  # seconds without an answer of the store
-_MODEL, _WEIGHTS = "model.onnx", "model.onnx.data"
+_MODEL = "model.onnx"  # the name of a single file in its sealed folder
 
 
 def seal(arguments: argparse.Namespace) -> int:
@@ -38,7 +37,8 @@ def seal(arguments: argparse.Namespace) -> int:
     try:
         kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
         sealer = Sealer(kek, kek.kek_id, keyfiles.load_signing_key(arguments.sign_key))
-        with _sources(source) as (sources, size), _Bar(size) as bar, _target(destination, arguments) as target:
+        sources, size = _sources(source)
+        with _Bar(size) as bar, _target(destination, arguments) as target:
             digest = writing.seal_into(target, sources, identity, sealer, bar.add)
     except (LoadError, OSError) as error:
         return complain(arguments, error, FAILED)
@@ -97,40 +97,17 @@ class _File:
                 yield piece
 
 
-@dataclass(frozen=True)
-class _Half:
-    """The graph or the weights of a single file."""
-
-    path: str
-    whole: SplitModel
-
-    def chunks(self) -> Iterator[bytes]:
-        return self.whole.data() if self.path == _WEIGHTS else self.whole.graph()
-
-
-@contextlib.contextmanager
-def _sources(source: Path) -> Iterator[tuple[Sequence[Source], int]]:
-    """What to seal and roughly how many bytes it is: a folder's files, or the two halves of a single .onnx."""
+def _sources(source: Path) -> tuple[Sequence[Source], int]:
+    """What to seal, each file as it is, and how many bytes it is."""
     if source.is_file():
-        names = {source.name: source.stat().st_size}
-        folder = source.parent
-    else:
-        folder, names = source, dict(listing(source))
-        if opening.is_sealed(names):
-            raise seal_invalid(f"{source} is sealed already; `modelward rewrap` changes its key")
-    model = folder / (source.name if source.is_file() else choose_model_file(names, str(source)))
-    contents = onnxfile.check(model)
-    size = sum(names.values())
-    if len(names) > 1:
-        yield [_File(name, folder / name) for name in names], size
-        return
-    if contents.external:
-        raise seal_invalid(f"the weights of {source} are in files beside it: seal the folder, {source.parent}")
-    whole = SplitModel(model, _WEIGHTS)
-    try:
-        yield [_Half(name, whole) for name in ([_MODEL, _WEIGHTS] if whole.weights else [_MODEL])], size
-    finally:
-        whole.close()
+        if onnxfile.check(source).external:
+            raise seal_invalid(f"the weights of {source} are in files beside it: seal the folder, {source.parent}")
+        return [_File(_MODEL, source)], source.stat().st_size
+    names = dict(listing(source))
+    if opening.is_sealed(names):
+        raise seal_invalid(f"{source} is sealed already; `modelward rewrap` changes its key")
+    onnxfile.check(source / choose_model_file(names, str(source)))
+    return [_File(name, source / name) for name in names], sum(names.values())
 
 
 class _Bar:

@@ -28,7 +28,7 @@ from modelward_runtime.load import Patience, load
 from modelward_runtime.policy import PolicyFile
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.threads import in_thread
+from modelward_runtime.threads import in_thread, short_turns
 
 if TYPE_CHECKING:
     from modelward_runtime.engine import OnnxModel
@@ -101,8 +101,9 @@ class Service:
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            ports = await self._open_model_ports()
-            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            with short_turns():
+                ports = await self._open_model_ports()
+                await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not loading.done():
                 self._report.enter(State.DRAINING)
                 await ports.abandon()
@@ -127,7 +128,7 @@ class Service:
 
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
-        ports = (await in_thread(_import_ports, "imports"))(self._boot, self._metrics, self._surroundings.host)
+        ports = (await in_thread(_import, "imports"))(self._boot, self._metrics, self._surroundings.host)
         await ports.start()
         return ports
 
@@ -156,7 +157,11 @@ class Service:
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
 
 
-def _import_ports() -> "type[ModelPorts]":
+def _import() -> "type[ModelPorts]":
+    """All that takes long to import, and ONNX Runtime first: the model may be waiting for it, and goes on without Python then."""
+    from modelward_runtime.engine import onnxruntime  # noqa: PLC0415
+
+    onnxruntime()
     from modelward_runtime import grpc_server, web  # noqa: F401, PLC0415  what ModelPorts will import itself
     from modelward_runtime.ports import ModelPorts  # noqa: PLC0415
 

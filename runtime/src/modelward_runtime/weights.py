@@ -17,13 +17,14 @@ types) are moved into the graph first.
 """
 
 import math
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.memory import Nameless, Plaintext
+from modelward_runtime.memory import Plaintext, anonymous
 from modelward_runtime.onnxfile import BYTES, PATHS, ExternalTensor, external_tensor, fields
 
 _SMALL: Final = 64 * 1024  # bytes
@@ -39,7 +40,7 @@ Piece = bytes | memoryview
 
 
 def give(ort: Any, options: Any, plaintext: Plaintext) -> list[Any]:  # noqa: ANN401  onnxruntime is untyped
-    """Set up `options` for a session of `plaintext.graph.path`. What is returned must live until the session exists."""
+    """Set up `options` for a session of `plaintext.graph`. What is returned must live until the session exists."""
     values: dict[str, Any] = {}
 
     def place(tensor: ExternalTensor, *, is_top: bool) -> memoryview | None:
@@ -50,8 +51,8 @@ def give(ort: Any, options: Any, plaintext: Plaintext) -> list[Any]:  # noqa: AN
         values[tensor.name] = _value(ort, tensor, content)
         return None
 
-    rewritten = _Rewriter(plaintext.graph.view, place)
-    pieces = rewritten.message(0, len(plaintext.graph.view), ("model",))
+    rewritten = _Rewriter(plaintext.graph, place)
+    pieces = rewritten.message(0, len(plaintext.graph), ("model",))
     if rewritten.changed:
         _replace_graph(plaintext, pieces)
     if values:
@@ -84,7 +85,7 @@ def _value(ort: Any, tensor: ExternalTensor, content: memoryview) -> Any:  # noq
 
 
 def _replace_graph(plaintext: Plaintext, pieces: list[Piece]) -> None:
-    """A new nameless file of these pieces, some of which lie in the old one."""
+    """New memory of these pieces, some of which lie in the old one."""
     size = sum(map(len, pieces))
     if size > _MOST_GRAPH:
         raise LoadError(
@@ -93,11 +94,27 @@ def _replace_graph(plaintext: Plaintext, pieces: list[Piece]) -> None:
             "load",
             permanent=True,
         )
-    graph, at = Nameless(size), 0
+    graph, at = anonymous(size), 0
     for piece in pieces:
-        graph.view[at : at + len(piece)] = piece
+        graph[at : at + len(piece)] = piece
         at += len(piece)
     plaintext.replace_graph(graph)
+
+
+class Ends:
+    """Two entries of metadata, in front of a graph and behind it, that nobody can guess: a session that knows both has read it whole.
+
+    A message may be continued by appending fields (protobuf's rule for concatenation). When a reader opens twice, skips or shares
+    bytes with another one, the lengths in between no longer fit, and the last entry is no field of the model any more.
+    """
+
+    def __init__(self) -> None:
+        self._entries = {f"modelward.{name}": secrets.token_hex(8) for name in ("first", "last")}
+        self.head, self.tail = (_metadata(*entry) for entry in self._entries.items())
+
+    def are_in(self, metadata: Mapping[str, str]) -> bool:
+        """Does a session's metadata hold both?"""
+        return all(metadata.get(name) == text for name, text in self._entries.items())
 
 
 class _Rewriter:
@@ -144,6 +161,12 @@ class _Rewriter:
             if number not in {9, 13, 14}:
                 yield self._content[begin:after]
             begin = after
+
+
+def _metadata(key: str, value: str) -> bytes:
+    """ModelProto metadata_props 14, of StringStringEntryProto key 1, value 2."""
+    entry = b"".join(_varint(n << 3 | BYTES) + _varint(len(t)) + t.encode() for n, t in ((1, key), (2, value)))
+    return _varint(14 << 3 | BYTES) + _varint(len(entry)) + entry
 
 
 def _varint(number: int) -> bytes:

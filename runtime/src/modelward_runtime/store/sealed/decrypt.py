@@ -142,13 +142,15 @@ class _Pass:
             raise self._wrong[min(self._wrong)]
 
     def _work(self) -> None:
-        buffer = memoryview(bytearray(stream.SEGMENT))
+        buffer = memory.anonymous(stream.SEGMENT)  # not of the heap, which would keep it
         try:
             while (current := self._idle.get()) is not None:
                 self._take(current, buffer)
         except BaseException as error:  # noqa: BLE001  it is raised in the thread that called `run`
             self._broken.append(error)
             self._dismiss()
+        finally:
+            memory.release(buffer)
 
     def _take(self, current: _Stream, buffer: memoryview) -> None:
         place, content = current.read(self._folder, buffer)

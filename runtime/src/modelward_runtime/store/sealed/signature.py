@@ -24,9 +24,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from modelward_runtime.errors import LoadReason
+from modelward_runtime.store.sealed import spki
 from modelward_runtime.store.sealed.refusals import refuse, signature_invalid
 
 MOST_BYTES: Final = 16 << 20
@@ -114,8 +114,7 @@ class Signer:
 
 def fingerprint(key: ec.EllipticCurvePublicKey) -> str:
     """`sha256:<hex>` of the key, the same for every spelling of its PEM file."""
-    content = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return f"sha256:{hashlib.sha256(spki.der(key)).hexdigest()}"
 
 
 def sign(
@@ -171,7 +170,7 @@ def _pae(payload: bytes) -> bytes:
 
 def _hint(key: ec.EllipticCurvePublicKey) -> str:
     """How the model-signing library names a key: SHA-256 of its PEM text."""
-    return hashlib.sha256(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return hashlib.sha256(spki.pem(key)).hexdigest()
 
 
 def _write(hint: str, payload: bytes, signature: bytes) -> bytes:

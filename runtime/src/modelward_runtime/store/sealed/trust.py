@@ -12,9 +12,9 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.store.sealed import spki
 from modelward_runtime.store.sealed.refusals import refuse
 from modelward_runtime.store.sealed.signature import Trust, fingerprint
 
@@ -81,7 +81,7 @@ def load_public_key(file: Path, clock: Clock = _now) -> ec.EllipticCurvePublicKe
         key = (
             _of_certificate(file, content, clock)
             if b"-----BEGIN CERTIFICATE-----" in content
-            else load_pem_public_key(content)
+            else spki.read_pem(content) or _read_any(content)
         )
     except (ValueError, UnsupportedAlgorithm):
         raise _invalid(
@@ -98,6 +98,7 @@ def _of_certificate(file: Path, content: bytes, clock: Clock) -> object:
     The operator reads the same file without a parser of certificates, by looking for the key's bytes: they must stand there once.
     """
     from cryptography import x509  # noqa: PLC0415  slow to import, and rarely needed
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415  as above
 
     certificates = x509.load_pem_x509_certificates(content)
     if len(certificates) != 1 or b"-----BEGIN PUBLIC KEY-----" in content:
@@ -119,6 +120,13 @@ def _of_certificate(file: Path, content: bytes, clock: Clock) -> object:
             f"the certificate of the trusted signer {file.stem} {when}: renew it in the trust",
         )
     return key
+
+
+def _read_any(content: bytes) -> object:
+    """Any public key, spelt in any way. A large import, which the usual key does without."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    return load_pem_public_key(content)
 
 
 def _invalid(message: str) -> LoadError:
