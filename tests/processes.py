@@ -1,7 +1,6 @@
 """Starts the real `modelward` command on loopback ports, for the rings that look at it from outside."""
 
 import http.client
-import itertools
 import json
 import os
 import signal
@@ -15,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_ports
 
 COMMAND = Path(sys.executable).with_name("modelward")
 POLICY = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "000000000001"}
@@ -135,28 +136,6 @@ def forward(target: int) -> Iterator[Forwarder]:
         forwarder.listener.close()
 
 
-_FIRST, _LAST = (
-    12000,
-    30000,
-)  # below the kernel's own range: no outgoing connection takes a port between our look and its use
-_CANDIDATES = itertools.cycle(range(_FIRST, _LAST))
-for _ in range(os.getpid() * 997 % (_LAST - _FIRST)):  # each test process has a stretch of its own
-    next(_CANDIDATES)
-
-
-def free_ports(count: int = 3) -> tuple[int, ...]:
-    """Ports that nobody listens on, and that nobody else is given for a long while."""
-    return tuple(itertools.islice(filter(_free, _CANDIDATES), count))
-
-
-def _free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
 def command(
     folder: Path, arguments: list[str], ports: tuple[int, ...], environment: Mapping[str, str]
@@ -181,7 +160,7 @@ def command(
 @contextmanager
 def serve(path: Path, folder: Path, *options: str) -> Iterator[Process]:
     """`modelward serve PATH`."""
-    http_port, grpc_port, admin_port = ports = free_ports()
+    http_port, grpc_port, admin_port = ports = free_ports(3)
     arguments = ["serve", str(path), "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
     with command(folder, [*arguments, "--admin-port", str(admin_port), *options], ports, {}) as process:
         yield process
@@ -197,7 +176,7 @@ def run(
     **parts: Mapping[str, Any],
 ) -> Iterator[Process]:
     """`modelward run` with a boot.json of this model and these other parts, and a policy.json."""
-    http_port, grpc_port, admin_port = ports = free_ports()
+    http_port, grpc_port, admin_port = ports = free_ports(3)
     folder.mkdir(parents=True, exist_ok=True)
     server = {"httpPort": http_port, "grpcPort": grpc_port, "adminPort": admin_port, "drainSeconds": 0}
     boot = {

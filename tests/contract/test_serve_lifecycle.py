@@ -26,7 +26,8 @@ from modelward_runtime.proto import inference_pb2, inference_pb2_grpc
 from modelward_runtime.serve import ECHO
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import WEIGHTS, linear, save, slow
-from tests.processes import COMMAND, POLICY, Process, call, forward, free_ports, run, serve
+from tests.ports import free_ports
+from tests.processes import COMMAND, POLICY, Process, call, forward, run, serve
 
 ROWS = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0]]
 EXPECTED = [*WEIGHTS[0].tolist(), *(2 * WEIGHTS[3]).tolist()]

@@ -16,7 +16,7 @@ import obstore
 from obstore.store import S3Store
 
 from e2e.cluster.binaries import binary
-from tests.processes import free_ports
+from tests.ports import free_ports
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}

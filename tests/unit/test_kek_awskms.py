@@ -17,7 +17,7 @@ from modelward_runtime.store.kek import WrappedKey, connect
 from modelward_runtime.store.sealed import keys, opening, writing
 from modelward_runtime.store.sealed.opening import Expected
 from modelward_runtime.store.sealed.writing import Sealer
-from tests.processes import free_ports
+from tests.ports import free_ports
 from tests.sealed_folders import IDENTITY, Bytes, signing_key
 
 DATA_KEY, CONTEXT, REGION = bytes(range(32)), bytes(32), "eu-central-1"
