@@ -5,8 +5,9 @@ system leads to it. It must not know what the bytes mean.
 
 ONNX Runtime reads a graph of gigabytes without a second copy only from something that it can open and read. That is a pipe here:
 the kernel gives each byte of a pipe out once. What was read is overwritten and given back while ONNX Runtime goes on, so that
-weights are never there twice; and what is overwritten can never be read, whatever a reader does. One that seeks fails, one that opens
-twice or reads from two threads gets a stream that is torn.
+weights are never there twice; and what is overwritten can no longer be read. A reader that seeks fails, one that opens twice or reads
+from two threads gets a stream that is torn. One that moved the pages on without copying them (splice, tee) would see them wiped under
+its hands: ONNX Runtime copies.
 
     decrypted  ░░░░░░░░████████  ▶ pipe: the same pages, lent (vmsplice), 1 MiB at a time ▶  ONNX Runtime's  ████████
          wiped ──┘└── what the pipe still holds is not wiped                                      own copy
