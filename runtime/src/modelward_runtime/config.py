@@ -12,30 +12,21 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
 
 T = TypeVar("T")
 API_VERSION: Final = "runtime/v1"
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
-
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """What every record of the contract has in common."""
-
-
-class S3(_Record, frozen=True):
+class S3(Record, frozen=True):
     """Where the object store is; credentials come from the environment, never from the file."""
 
     endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
     region: Name | None = None
 
 
-class ModelSource(_Record, frozen=True):
+class ModelSource(Record, frozen=True):
     """The one model that this process serves, and where its bytes are."""
 
     name: Name
@@ -47,21 +38,21 @@ class ModelSource(_Record, frozen=True):
     directory: Name | None = None  # a file or folder to serve in place: a mounted volume, or `modelward serve PATH`
 
 
-class Engine(_Record, frozen=True):
+class Engine(Record, frozen=True):
     """How ONNX Runtime runs; `threads` 0 means: as many as the cgroup and the affinity mask allow."""
 
     threads: NotNegative = 0
     accelerator: Literal["CPU", "CUDA"] = "CPU"
 
 
-class Batching(_Record, frozen=True):
+class Batching(Record, frozen=True):
     """Rows of several callers share a run. Absent means that every request runs by itself."""
 
     max_batch_size: Positive
     max_delay_microseconds: NotNegative
 
 
-class Server(_Record, frozen=True):
+class Server(Record, frozen=True):
     """Ports and limits. `modelward serve` also uses port 0, which no file may ask for: any free port."""
 
     http_port: Port = 8080
@@ -73,13 +64,13 @@ class Server(_Record, frozen=True):
     max_queue: Positive = 1024
 
 
-class SecretKeys(_Record, frozen=True, tag="Secret", tag_field="provider"):
+class SecretKeys(Record, frozen=True, tag="Secret", tag_field="provider"):
     """Key-encryption keys of a mounted Secret: a file per key, named by its id."""
 
     directory: Name
 
 
-class VaultKeys(_Record, frozen=True, tag="Vault", tag_field="provider"):
+class VaultKeys(Record, frozen=True, tag="Vault", tag_field="provider"):
     """Vault's Transit engine, entered with the pod's service-account token by the Kubernetes auth method."""
 
     address: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")]
@@ -92,7 +83,7 @@ class VaultKeys(_Record, frozen=True, tag="Vault", tag_field="provider"):
     ca_bundle_file: Name | None = None
 
 
-class AwsKmsKeys(_Record, frozen=True, tag="AWSKMS", tag_field="provider"):
+class AwsKmsKeys(Record, frozen=True, tag="AWSKMS", tag_field="provider"):
     """AWS KMS, with the standard AWS credentials of the environment."""
 
     key: Name
@@ -100,14 +91,14 @@ class AwsKmsKeys(_Record, frozen=True, tag="AWSKMS", tag_field="provider"):
     endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
 
 
-class Encryption(_Record, frozen=True):
+class Encryption(Record, frozen=True):
     """The model must be sealed; these keys open it."""
 
     mode: Literal["Required"]
     keys: SecretKeys | VaultKeys | AwsKmsKeys
 
 
-class Verification(_Record, frozen=True):
+class Verification(Record, frozen=True):
     """Whose signature counts: `trust_directory` holds a NAME.pem with a P-256 public key per trusted signer, read at each load.
 
     `signers` are the fingerprints that policies of the cluster permit: another key in the directory does not count. Absent: any.
@@ -118,7 +109,7 @@ class Verification(_Record, frozen=True):
     signers: frozenset[Digest] | None = None
 
 
-class Security(_Record, frozen=True):
+class Security(Record, frozen=True):
     """What must hold before the model is loaded. `tenant` is the cluster's word, never the model's."""
 
     tenant: Name
@@ -126,7 +117,7 @@ class Security(_Record, frozen=True):
     verification: Verification | None = None
 
 
-class Boot(_Record, frozen=True):
+class Boot(Record, frozen=True):
     """boot.json: what a new pod needs to know; a change means a new pod."""
 
     api_version: Literal["runtime/v1"]
@@ -138,7 +129,7 @@ class Boot(_Record, frozen=True):
     security: Security | None = None
 
 
-class Policy(_Record, frozen=True):
+class Policy(Record, frozen=True):
     """policy.json: what may change while the pod serves; `generation` names the contents."""
 
     api_version: Literal["runtime/v1"]

@@ -32,7 +32,7 @@ from modelward_runtime.budget import Budget
 from modelward_runtime.errors import NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Model
-from modelward_runtime.states import Decoded, Released, clear, release
+from modelward_runtime.states import Caller, Decoded, Released, clear, release
 
 SERVER_NAME = "modelward"
 SERVER_VERSION = installed_version("modelward-runtime")
@@ -111,8 +111,8 @@ class Exchange:
         metrics.ready = lambda: self.ready
         metrics.waiting = lambda: self._batcher.waiting if self._batcher else 0
 
-    async def infer(self, call: Call[AnswerT], deadline: float) -> AnswerT:
-        """Answer one inference. `deadline` is in the event loop's time. Raises `ApiError`."""
+    async def infer(self, call: Call[AnswerT], caller: Caller, deadline: float) -> AnswerT:
+        """Answer one inference of `caller`. `deadline` is in the event loop's time. Raises `ApiError`."""
         model, batcher = self._serving(call.name, call.version)
         started = self._enter()
         try:

@@ -17,12 +17,13 @@ from typing import Any
 
 import grpc
 
-from modelward_runtime import access
+from modelward_runtime import accesslog
 from modelward_runtime.errors import ApiError, Busy, Forbidden
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from modelward_runtime.protobuf import GrpcCall
+from modelward_runtime.states import ANONYMOUS
 
 Message = Any  # a generated message: the generator gives no types
 Context = Any  # grpc.aio.ServicerContext
@@ -122,7 +123,7 @@ class Service:
         size = request.ByteSize()
         with self._exchange.bodies.hold() as hold:
             hold.reach(size)
-            return await self._exchange.infer(GrpcCall(request, size), deadline)
+            return await self._exchange.infer(GrpcCall(request, size), ANONYMOUS, deadline)
 
     async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
         async def answer() -> Message:
@@ -154,7 +155,7 @@ class Service:
         self._exchange.metrics.answered("grpc", code)
         sent = response.ByteSize() if response is not None else 0
         seconds = time.perf_counter() - started
-        access.record("grpc", "POST", _SERVICE + method, code, seconds, request.ByteSize(), sent)
+        accesslog.record("grpc", "POST", _SERVICE + method, code, seconds, request.ByteSize(), sent)
 
     def _model_ready(self, request: Message) -> Message:
         self._exchange.check_name(request.name, request.version)

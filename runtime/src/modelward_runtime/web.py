@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from modelward_runtime import access
+from modelward_runtime import accesslog
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
 from modelward_runtime.codec import RestCall, encode_error, parse_index
 from modelward_runtime.errors import ApiError, Busy, Forbidden, MethodNotAllowed, NotFound
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
+from modelward_runtime.states import ANONYMOUS
 from modelward_runtime.watch import Watch
 
 Scope = MutableMapping[str, Any]
@@ -115,7 +116,7 @@ class App:
             headers,
             receive,
             lambda body, deadline: self._exchange.infer(
-                RestCall(route.name, route.version, body, headers.header_length), deadline
+                RestCall(route.name, route.version, body, headers.header_length), ANONYMOUS, deadline
             ),
         )
         if answer.header_length is None:
@@ -184,7 +185,7 @@ class App:
     def _account(self, scope: Scope, headers: Headers, status: int, sent: int, started: float) -> None:
         self._exchange.metrics.answered("rest", str(status))
         seconds = time.perf_counter() - started
-        access.record("rest", scope["method"], scope["path"], str(status), seconds, headers.length or 0, sent)
+        accesslog.record("rest", scope["method"], scope["path"], str(status), seconds, headers.length or 0, sent)
 
 
 def parse_path(path: str) -> Route:
