@@ -43,6 +43,6 @@ def test_another_namespace_connects_once_allow_from_names_it(case: Case, shop: C
         assert client.connects(pod["status"]["podIP"], HTTP)
         assert not client.connects(pod["status"]["podIP"], ADMIN)
 
-    case.change({"security": None})
+    case.change({"security": {"networkPolicy": None}})
     wait("the door is closed again", lambda: not stranger.connects(address, HTTP), within=15)
     assert case.condition("Ready", NAME)["status"] == "True"
