@@ -1,7 +1,7 @@
 """Who gets an answer: a table of callers over REST and gRPC, the network before the token, limits, and TLS."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -80,7 +80,7 @@ def guarded(kube: Kube, store: Store, prefix: str) -> Iterator[Guarded]:
         kube.delete("Namespace", opened.namespace)
 
 
-CALLERS = {
+CALLERS: dict[str, tuple[Callable[[Guarded], str], str]] = {
     "nobody": (lambda g: "", "unknown"),
     "one with another scheme": (lambda g: "Basic Zm9vOmJhcg==", "unknown"),
     "one with an empty token": (lambda g: "Bearer ", "unknown"),
@@ -158,7 +158,10 @@ def test_another_namespace_is_blocked_with_a_good_token_and_the_same_call_works_
     case.apply(*grant("buyers", NAME, "buyer", shop.namespace))
     url = f"http://{guarded.host}:{HTTP}/v2/models/{NAME}/infer"
     buyer = shop.start_client("buyer", IDLE)
-    call = lambda: buyer.python(CALL, url, token(case.kube, shop.namespace, "buyer")).strip()  # noqa: E731
+
+    def call() -> str:
+        return buyer.python(CALL, url, token(case.kube, shop.namespace, "buyer")).strip()
+
     assert "timed out" in call()
     case.change({"security": {"networkPolicy": {"allowFrom": [{"namespace": shop.namespace}]}}})
     wait("the same call works", lambda: call() == "200", within=20)
@@ -178,8 +181,8 @@ def test_a_caller_in_a_hurry_is_told_when_to_come_back_and_others_are_not_held_u
     answers = [over_rest(host, eager) for _ in range(8)]
     assert (answers[0], answers[-1]) == ("200", "429")
     assert over_rest(host, calm) == "200"
-    url, body = f"http://{host}:{HTTP}/v2/models/{NAME}/infer", {"inputs": []}
-    refused = httpx.post(url, json=body, headers={"authorization": eager}, timeout=10, trust_env=False)
+    url = f"http://{host}:{HTTP}/v2/models/{NAME}/infer"
+    refused = httpx.post(url, json={"inputs": []}, headers={"authorization": eager}, timeout=10, trust_env=False)
     assert refused.status_code == 429
     time.sleep(float(refused.headers["retry-after"]))
     assert over_rest(host, eager) == "200"
