@@ -17,6 +17,7 @@ from e2e.cases.sealing import MODELWARD, Workshop
 pytestmark = pytest.mark.core
 LIVE = 150
 """Seconds in which the kubelet brings a changed ConfigMap to a running pod: it looks about once a minute."""
+AUDIT = "/var/log/modelward/audit"
 MAIL, CARD = "ann@example.com", "4111 1111 1111 1111"
 
 
@@ -127,9 +128,9 @@ def test_every_call_leaves_a_record_that_verifies_and_says_nothing_of_what_was_s
 
 def _audit_log(case: Case) -> str:
     (pod,) = case.pods()
-    script = "import pathlib, sys; [sys.stdout.write(f.read_text()) for f in sorted(pathlib.Path('/').glob('var/log/modelward/audit/*.jsonl'))]"
+    script = "import pathlib, sys; [sys.stdout.write(f.read_text()) for f in sorted(pathlib.Path(sys.argv[1]).glob('*.jsonl'))]"
     read: Callable[[], str] = lambda: case.kube.kubectl(  # noqa: E731
-        "exec", "-n", case.namespace, pod["metadata"]["name"], "--", "python3", "-c", script
+        "exec", "-n", case.namespace, pod["metadata"]["name"], "--", "python3", "-c", script, AUDIT
     )
     return wait("the audit log is there", read, within=10)
 
