@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -72,6 +73,7 @@ def visitor(in_namespace: str) -> Json:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": VISITOR, "namespace": in_namespace}}
 
 
+@cache
 def token(in_namespace: str) -> str:
     """A token of the visitor for our audience, good for an hour."""
     return kubectl("create", "token", VISITOR, "-n", in_namespace, "--audience", AUDIENCE).strip()
