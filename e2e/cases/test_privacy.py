@@ -1,6 +1,7 @@
 """What a PrivacyPolicy promises holds on the cluster: what is received, returned, written down, and what happens without it."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +113,14 @@ def test_every_call_leaves_a_record_that_verifies_and_says_nothing_of_what_was_s
         assert ask(case, f"{MAIL} {number}").status_code == 200
     assert ask(case, "x", outputs=("nonsense",)).status_code == 400
 
+    told = _evidence(case)
+    assert told["gaps"] == []
+    assert {"standard", 1} == {told["privacyPolicy"]["name"], told["privacyPolicy"]["generation"]}
+    (shown,) = told["pods"]
+    assert (case.model()["status"]["model"]["digest"], "Ready") == (shown["model"]["digest"], shown["state"])
+
     written = _audit_log(case)
+    assert shown["audit"]["records"] >= 6
     log = tmp_path / "audit.jsonl"
     log.write_text(written)
     records = [json.loads(line) for line in written.splitlines()]
@@ -140,3 +148,19 @@ def _verify(log: Path, trust: Path) -> int:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     print(done.stdout, done.stderr)
     return done.returncode
+
+
+def _evidence(case: Case) -> Object:
+    """`kubectl modelward evidence`, as kubectl finds it on the PATH."""
+    path = f"{MODELWARD.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["kubectl", "modelward", "evidence", NAME, "-n", case.namespace, "-o", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PATH": path},
+    )
+    assert done.stdout, done.stderr
+    found: Object = json.loads(done.stdout)
+    return found

@@ -32,7 +32,7 @@ def a_model(**spec: Any) -> Json:
 
 
 POLICY_FILE = {"generation": "g1", "privacy": {"policyGeneration": 2}, "audit": {"required": True}}
-PRIVACY = {"metadata": {"name": "standard", "uid": "p-1", "generation": 2}, "spec": {"input": {}}}
+PRIVACY: Json = {"metadata": {"name": "standard", "uid": "p-1", "generation": 2}, "spec": {"input": {}}}
 
 
 def a_pod(name: str = "fraud-0", *, ready: str = "True") -> Json:
