@@ -49,7 +49,7 @@ class ModelStatus(Struct):
     )
     signer_fingerprint: ShortText | None = Field(
         default=None,
-        description="SHA-256 of the signer's public key as DER. ModelPolicy.spec.trustedSigners lists it, or that of the CA which is trusted.",
+        description="SHA-256 of the signer's public key as DER. ModelPolicy.spec.trustedSigners lists it, or that of a trusted CA.",
     )
     encrypted: bool | None = Field(default=None, description="True when the model was sealed. Absent when it was not.")
     key_id: ShortText | None = Field(default=None, description="ID of the key-encryption key that opened it.")
