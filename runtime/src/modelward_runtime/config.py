@@ -26,6 +26,13 @@ class S3(Record, frozen=True):
     region: Name | None = None
 
 
+class Oci(Record, frozen=True):
+    """How a registry is reached; `endpoint` stands in for https://REGISTRY, `docker_config_file` holds the credentials."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
+    docker_config_file: Name | None = None
+
+
 class ModelSource(Record, frozen=True):
     """The one model that this process serves, and where its bytes are."""
 
@@ -34,6 +41,7 @@ class ModelSource(Record, frozen=True):
     uri: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     digest: Digest | None = None
     s3: S3 = S3()
+    oci: Oci = Oci()
     ca_bundle_file: Name | None = None
     directory: Name | None = None  # a file or folder to serve in place: a mounted volume, or `modelward serve PATH`
 

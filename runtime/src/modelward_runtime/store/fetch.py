@@ -1,10 +1,10 @@
 """Brings a model's bytes to this machine's disk, or finds them on a mounted volume.
 
 `load.py` calls `fetch` on a thread of its own, because everything here blocks, and watches `Progress` from the event loop.
-An object is streamed: pieces of some 64 KiB are hashed and written as they come, so memory stays flat whatever the size. It
+A file is streamed: pieces of some 64 KiB are hashed and written as they come, so memory stays flat whatever the size. It
 must not judge the bytes (`load.py` compares digests, `engine.py` reads the model).
 
-    s3://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
+    s3://, oci://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
             └ found whole in the cache from before the restart: hashed again, nothing is fetched
     volume, local path   used in place, hashed where it lies
 
@@ -20,16 +20,13 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from modelward_runtime.config import ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.cache import Cache, Record
-from modelward_runtime.store.locate import S3Location, choose_model_file, fetch_error, parse_s3
+from modelward_runtime.store.locate import Location, OciLocation, choose_model_file, fetch_error, parse_uri
+from modelward_runtime.store.remote import RemoteFile, Store
 from modelward_runtime.store.verify import MANIFEST, combine, digest_of, files_below, is_hashed, is_sealed
-
-if TYPE_CHECKING:
-    from modelward_runtime.store.s3 import Bucket, RemoteFile
 
 
 @dataclass
@@ -74,7 +71,7 @@ def fetch(source: ModelSource, cache: Cache, progress: Progress, stall: float) -
     try:
         if source.directory:
             return _in_place(Path(source.directory), progress)
-        location = parse_s3(source.uri)
+        location = parse_uri(source.uri)
         return _recalled(source, location, cache, progress) or _download(source, location, cache, progress, stall)
     except OSError as error:
         raise _explain_disk(error, source) from error
@@ -97,7 +94,7 @@ def _entry(names: Collection[str], where: str) -> tuple[str, bool]:
     return (MANIFEST, True) if is_sealed(names) else (choose_model_file(names, where), False)
 
 
-def _recalled(source: ModelSource, location: S3Location, cache: Cache, progress: Progress) -> Fetched | None:
+def _recalled(source: ModelSource, location: Location, cache: Cache, progress: Progress) -> Fetched | None:
     record = cache.recall(_identity(source), progress.touch)
     if record is None:
         return None
@@ -105,11 +102,9 @@ def _recalled(source: ModelSource, location: S3Location, cache: Cache, progress:
     return fetched if source.digest in {None, fetched.digest} else None
 
 
-def _download(source: ModelSource, location: S3Location, cache: Cache, progress: Progress, stall: float) -> Fetched:
-    from modelward_runtime.store.s3 import Bucket  # noqa: PLC0415  start-up: a volume needs no S3 client
-
-    bucket = Bucket(location, source.s3, source.ca_bundle_file, stall)
-    files = bucket.files()
+def _download(source: ModelSource, location: Location, cache: Cache, progress: Progress, stall: float) -> Fetched:
+    store = _connect(source, location, stall)
+    files = store.files()
     progress.touch()
     sealed = not location.single and _entry({file.name for file in files}, location.uri)[1]
     target = cache.begin()
@@ -117,7 +112,7 @@ def _download(source: ModelSource, location: S3Location, cache: Cache, progress:
     try:
         _check_room(target, progress.total)
         hashes = {
-            file.name: _stream(bucket, file, target, progress, hashed=not sealed or is_hashed(file.name))
+            file.name: _stream(store, file, target, progress, hashed=not sealed or is_hashed(file.name))
             for file in files
         }
     except BaseException:
@@ -127,17 +122,28 @@ def _download(source: ModelSource, location: S3Location, cache: Cache, progress:
     return _fetched(location, cache, hashes, cached=False)
 
 
-def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progress, *, hashed: bool) -> str:
-    """Write one object below `target`; its hex SHA-256, empty when it is not `hashed`."""
+def _connect(source: ModelSource, location: Location, stall: float) -> Store:
+    """The store's client, imported only here: a volume needs none, and each store its own."""
+    if isinstance(location, OciLocation):
+        from modelward_runtime.store.oci import Repository  # noqa: PLC0415  start-up, as said
+
+        return Repository(location, source.oci, source.ca_bundle_file, stall)
+    from modelward_runtime.store.s3 import Bucket  # noqa: PLC0415  start-up, as said
+
+    return Bucket(location, source.s3, source.ca_bundle_file, stall)
+
+
+def _stream(store: Store, file: RemoteFile, target: Path, progress: Progress, *, hashed: bool) -> str:
+    """Write one file below `target`; its hex SHA-256, empty when it is not `hashed`."""
     path = _inside(target, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    reading = bucket.read(file)
+    reading = store.read(file)
     _check_room(target, reading.size)  # a single object is not listed: its size is known only now
     digest, received = hashlib.sha256(), 0
     with path.open("wb", buffering=0) as sink:
         for piece in reading.pieces:
             view = memoryview(piece)
-            if hashed:
+            if hashed or file.sha256:
                 digest.update(view)
             sink.write(view)
             received += len(view)
@@ -148,10 +154,15 @@ def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progre
             f"{file.key}: {received} bytes came, {reading.size} were announced",
             permanent=False,
         )
+    if file.sha256 not in {"", digest.hexdigest()}:
+        raise fetch_error(
+            LoadReason.DIGEST_MISMATCH,
+            f"{file.name}: bytes with the digest sha256:{digest.hexdigest()} came for {file.key}",
+        )
     return digest.hexdigest() if hashed else ""
 
 
-def _fetched(location: S3Location, cache: Cache, hashes: dict[str, str], *, cached: bool) -> Fetched:
+def _fetched(location: Location, cache: Cache, hashes: dict[str, str], *, cached: bool) -> Fetched:
     size = sum((cache.model / file).stat().st_size for file in hashes)
     if location.single:
         name = next(iter(hashes))
@@ -162,13 +173,13 @@ def _fetched(location: S3Location, cache: Cache, hashes: dict[str, str], *, cach
 
 
 def _identity(source: ModelSource) -> str:
-    return f"{source.uri} {source.s3.endpoint or ''}".strip()
+    return f"{source.uri} {source.s3.endpoint or source.oci.endpoint or ''}".strip()
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Where an object goes; an object whose key would leave the folder is refused."""
+    """Where a file goes; a file whose name would leave the folder is refused."""
     if not name or name.startswith("/") or any(part in {"", ".", ".."} for part in name.split("/")) or "\0" in name:
-        raise fetch_error(LoadReason.INVALID_MODEL, f"the object key {name!r} is not a path below the model's folder")
+        raise fetch_error(LoadReason.INVALID_MODEL, f"the name {name!r} is not a path below the model's folder")
     return folder / PurePosixPath(name)
 
 
