@@ -19,9 +19,11 @@ from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Fetched, Progress, fetch
+from modelward_runtime.store.fetch import fetch
+from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.locate import OciLocation, parse_uri
 from modelward_runtime.store.oci import Repository
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.verify import digest_of
 from tests.integration.objectstore import Proxy, certificates, proxy
 from tests.integration.registry import (
@@ -110,7 +112,8 @@ from pathlib import Path
 import modelward_runtime.store.oci
 from modelward_runtime.config import Oci, ModelSource
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Progress, fetch
+from modelward_runtime.store.fetch import fetch
+from modelward_runtime.store.receiving import Progress
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 before = peak()
 source = ModelSource(name="m", version="1", uri="oci://registry.example/risk/huge:1", oci=Oci(endpoint=sys.argv[1]))

@@ -13,8 +13,9 @@ from onnx import numpy_helper
 from modelward_runtime import cli
 from modelward_runtime.config import ModelSource, Oci
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Progress, fetch
+from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.kek.secret import SecretFile
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.sealed import opening, writing
 from tests.integration.objectstore import certificates
 from tests.integration.registry import (

@@ -23,9 +23,10 @@ from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report, State
 from modelward_runtime.store import s3
 from modelward_runtime.store.cache import Cache, Record
-from modelward_runtime.store.fetch import Fetched
+from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.kek import connect
 from modelward_runtime.store.kek.secret import SecretFile
+from modelward_runtime.store.remote import Reading, RemoteFile
 from modelward_runtime.store.sealed import opening, signature, writing
 from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
@@ -384,14 +385,14 @@ class Store:
     def __init__(self, *_: object) -> None:
         pass
 
-    def files(self) -> list[s3.RemoteFile]:
+    def files(self) -> list[RemoteFile]:
         names = [file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*") if file.is_file()]
-        return [s3.RemoteFile(f"m/{name}", name, (self.folder / name).stat().st_size) for name in names]
+        return [RemoteFile(f"m/{name}", name, (self.folder / name).stat().st_size) for name in names]
 
-    def read(self, file: s3.RemoteFile) -> s3.Reading:
+    def read(self, file: RemoteFile) -> Reading:
         self.reads.append(file.name)
         content = (self.folder / file.name).read_bytes()
-        return s3.Reading(len(content), iter([content]))
+        return Reading(len(content), iter([content]))
 
 
 def test_from_a_bucket_the_cache_holds_ciphertext_and_what_was_spoilt_in_it_heals(

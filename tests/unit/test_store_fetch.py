@@ -11,11 +11,11 @@ from obstore.exceptions import GenericError, PermissionDeniedError, Unauthentica
 
 from modelward_runtime.config import S3, ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.store import fetch as fetching
-from modelward_runtime.store import s3
+from modelward_runtime.store import receiving, s3
 from modelward_runtime.store.cache import Cache, Record
-from modelward_runtime.store.fetch import Progress, fetch
+from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.locate import S3Location
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.remote import Reading, RemoteFile
 from modelward_runtime.store.verify import digest_of
 
@@ -193,7 +193,7 @@ def test_what_the_disk_says(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "/cache/model.onnx")
 
-    monkeypatch.setattr(fetching, "_stream", refuse)
+    monkeypatch.setattr(receiving, "stream", refuse)
     with pytest.raises(LoadError, match=r"/cache/model\.onnx: ") as caught:
         fetch(REMOTE, Cache(tmp_path), Progress(), 60)
     assert (reason, permanent) == (caught.value.reason, caught.value.permanent)

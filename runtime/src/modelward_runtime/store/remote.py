@@ -33,14 +33,18 @@ class Reading:
     pieces: Iterator[bytes]
 
 
-class Store(Protocol):
-    """One model in one store; every call blocks, and raises LoadError of the fetch stage."""
+class Readable(Protocol):
+    """Where a file's bytes come from; every call blocks, and raises LoadError of the fetch stage, or OSError."""
+
+    def read(self, file: RemoteFile) -> Reading:
+        """Open one file for streaming."""
+
+
+class Store(Readable, Protocol):
+    """One model in one store."""
 
     def files(self) -> Sequence[RemoteFile]:
         """The model's files; never none."""
-
-    def read(self, file: RemoteFile) -> Reading:
-        """Open one of them for streaming."""
 
 
 def read_bundle(file: Path) -> bytes:
