@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from modelward_runtime import load as loading
-from modelward_runtime.config import Boot, Encryption, VaultKeys, Verification, parse_boot
+from modelward_runtime.config import Boot, Encryption, SharedCache, VaultKeys, Verification, parse_boot
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.guard import guard_of
 from modelward_runtime.hardware import Hardware
@@ -30,6 +30,7 @@ from modelward_runtime.store.remote import Reading, RemoteFile
 from modelward_runtime.store.sealed import opening, signature, writing
 from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
+from modelward_runtime.store.shared import Shared
 from modelward_runtime.store.verify import digest_of
 from tests import sealed_mutations
 from tests.certificates import certificate, days_ago
@@ -513,3 +514,57 @@ def test_encryption_without_a_required_signature_is_refused(tmp_path: Path, mode
         parse_boot(content)
     assert LoadReason.CONFIG_INVALID is caught.value.reason
     assert boot == parse_boot(msgspec.json.encode(boot))
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Boot:
+    """A sealed model in a bucket, and pods that share a volume."""
+    sealed = make_model(tmp_path, split=True)
+    monkeypatch.setattr(s3, "Bucket", Store)
+    monkeypatch.setattr(Store, "folder", sealed.folder)
+    monkeypatch.setattr(Store, "reads", [])
+    (tmp_path / "claim").mkdir()
+    shared = SharedCache(directory=str(tmp_path / "claim"), max_bytes=1 << 20)
+    return sealed_boot(tmp_path, sealed, uri="s3://b/m/", directory=None, digest=digest_of(sealed.folder), cache=shared)
+
+
+def shared_pod(boot: Boot, name: str) -> Report:
+    """A new pod of the model, with a disk of its own."""
+    report = Report(boot, "b")
+    assert attempt(boot, Path(boot.model.cache.directory).parent / name, report).name == IDENTITY.model  # type: ignore[union-attr]
+    return report
+
+
+def test_a_shared_volume_holds_ciphertext_only_and_nobody_holds_it_once_the_model_is_in_memory(
+    tmp_path: Path, bucket: Boot
+) -> None:
+    first, second = shared_pod(bucket, "a"), shared_pod(bucket, "b")
+    assert (False, True, 6) == (first.cached, second.cached, len(Store.reads))
+    held = [file for folder in ("claim", "a", "b") for file in (tmp_path / folder).rglob("*") if file.is_file()]
+    assert {"data", "claim"} <= {part for file in held for part in file.parts}
+    assert not any(MARKER in file.read_bytes() for file in held)
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    assert Shared(tmp_path / "claim", 1).discard(entry.name)
+
+
+@pytest.mark.parametrize("spoil", ["data/1", "keys.sig", "keys.json", "model.sig", "manifest.json"])
+def test_a_sealed_entry_that_was_changed_is_fetched_anew(tmp_path: Path, bucket: Boot, spoil: str) -> None:
+    shared_pod(bucket, "a")
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    content = (entry / spoil).read_bytes()
+    (entry / spoil).write_bytes(content[::-1])
+    report = shared_pod(bucket, "b")
+    assert (False, 12) == (report.cached, len(Store.reads))
+    assert content == (entry / spoil).read_bytes(), "healed for all"
+    assert shared_pod(bucket, "c").cached
+
+
+def test_a_sealed_entry_that_cannot_be_removed_is_passed_by(tmp_path: Path, bucket: Boot) -> None:
+    shared_pod(bucket, "a")
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    (entry / "data/1").write_bytes(b"x")
+    reader = Shared(tmp_path / "claim", 1).lease(entry.name)
+    assert reader is not None
+    assert not shared_pod(bucket, "b").cached
+    assert (entry / "data/1").read_bytes() == b"x"
+    reader.release()

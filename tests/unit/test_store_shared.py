@@ -14,7 +14,7 @@ import pytest
 
 from modelward_runtime.config import S3, ModelSource, SharedCache
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.store import s3, shared, sharing
+from modelward_runtime.store import receiving, s3, shared, sharing
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.found import Fetched
@@ -351,6 +351,21 @@ def test_a_volume_that_fails_costs_a_download_and_no_start(
     )
     assert pod(claim, "a").file.read_bytes() == b"the model"
     assert not list((claim / "entries").iterdir())
+
+
+def test_a_disk_that_fills_in_the_middle_leaves_nothing_there_and_costs_no_start(
+    claim: Path, bucket: type[Bucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = receiving.stream
+
+    def filling(store: object, file: RemoteFile, target: Path, *rest: object, **more: object) -> str:
+        if claim in target.parents and file.name != "model.onnx":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target / file.name))
+        return real(store, file, target, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(receiving, "stream", filling)
+    assert pod(claim, "a").file.read_bytes() == b"the model"
+    assert [left(claim), held(claim)] == [[], ""]
 
 
 def test_a_volume_that_is_not_there_costs_a_download_and_no_start(claim: Path, bucket: type[Bucket]) -> None:

@@ -67,34 +67,25 @@ def obtain(wanted: Wanted, cache: Cache, progress: Progress) -> Fetched | None:
 
 
 def _obtain(wanted: Wanted, shared: Shared, cache: Cache, progress: Progress) -> Fetched | None:
-    filled, refused = 0, False
-    while filled < _FILLS:
+    """Read the entry, or write it, or look on while another pod writes it, as long as it gets further."""
+    filled, refused, written, since = 0, False, 0, time.monotonic()
+    while time.monotonic() - since < wanted.stall / 3:
         lease = None if refused else shared.lease(wanted.digest)
         if lease and (found := _read(wanted, lease, shared, cache, progress)):
             return replace(found, cached=not filled)
         refused = refused or lease is not None
+        if filled == _FILLS:
+            break
         if draft := shared.draft(wanted.digest):
-            filled, refused = filled + 1, False
             _fill(wanted, draft, progress)
-        elif not _wait(wanted, shared, progress, whole=not refused):
-            return None
-        else:
-            refused = False
-    return None
-
-
-def _wait(wanted: Wanted, shared: Shared, progress: Progress, *, whole: bool) -> bool:
-    """Wait until another pod has written more, or with `whole` until there is an entry; False when it gets no further."""
-    size, since = shared.written(wanted.digest), time.monotonic()
-    while time.monotonic() - since < wanted.stall / 3:
+            filled, refused, since = filled + 1, False, time.monotonic()
+            continue
         time.sleep(_LOOK)
-        if shared.written(wanted.digest) > size:
+        before, written = written, shared.written(wanted.digest)
+        if written > before:
             progress.touch()
-            return True
-        if whole and (lease := shared.lease(wanted.digest)):
-            lease.release()
-            return True
-    return False
+            refused, since = False, time.monotonic()
+    return None
 
 
 def _fill(wanted: Wanted, draft: Draft, progress: Progress) -> None:
