@@ -12,12 +12,13 @@ from onnx import numpy_helper
 
 from modelward_runtime import cli
 from modelward_runtime.config import ModelSource, Oci
+from modelward_runtime.store import push
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.sealed import opening, writing
-from tests.integration.objectstore import certificates
+from tests.integration.objectstore import certificates, proxy
 from tests.integration.registry import (
     MANIFEST_TYPE,
     PASSWORD,
@@ -148,6 +149,30 @@ def test_over_tls_with_a_private_ca(store: Registry, tmp_path: Path, capsys: pyt
         seal(tmp_path, f"{tls.host}/risk/tls:1", "--ca-bundle", str(made.ca))
         seal(tmp_path, f"{tls.host}/risk/tls:2", "--s3-endpoint", "http://unused", code=1)
     assert '"reason": "CertificateInvalid"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("allowance", [[1400, 100, 700], [1800, 0, 0]])
+def test_an_upload_whose_connection_breaks_is_taken_up_again(
+    store: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowance: list[int]
+) -> None:
+    """The answers are cut somewhere in the middle of the first file, once or more often."""
+    looks: list[int] = []
+    real = push.Upload._look
+
+    def look(upload: push.Upload, end: int) -> None:
+        looks.append(end)
+        real(upload, end)
+
+    monkeypatch.setattr(push.Upload, "_look", look)
+    with proxy(store.port) as middle:
+        middle.allowance = [*allowance]
+        name = f"risk/cut{allowance[0]}"
+        seal(tmp_path, f"127.0.0.1:{middle.server_address[1]}/{name}:1")
+    assert looks, "a chunk was taken up again"
+    source = ModelSource(
+        name="n", version="1", uri=f"oci://registry.example/{name}:1", oci=Oci(endpoint=store.endpoint)
+    )
+    assert fetch(source, Cache(tmp_path / "cache"), Progress(), 60).sealed
 
 
 def test_memory_stays_flat_whatever_the_size(store: Registry, tmp_path: Path) -> None:

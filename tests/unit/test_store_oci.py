@@ -257,6 +257,12 @@ def test_a_manifest_without_end_is_refused_before_it_fills_the_memory() -> None:
     assert "larger than 4194304 bytes" in caught.value.message
 
 
+def test_an_answer_that_was_cut_before_its_body_is_asked_for_again() -> None:
+    with server(lambda _: (200, {}, b"")) as (base, _), pytest.raises(LoadError) as caught:
+        Repository(HERE, Oci(endpoint=base), None, 60).files()
+    assert (LoadReason.TRUNCATED, False) == (caught.value.reason, caught.value.permanent)
+
+
 def test_a_manifest_that_is_not_the_one_of_the_digest_is_refused() -> None:
     pinned = OciLocation("r.example", "a", "", f"sha256:{HEX}")
     with server(lambda _: (200, {}, manifest(layer()))) as (base, _), pytest.raises(LoadError) as caught:

@@ -90,7 +90,8 @@ class ModelPolicySpec(Struct):
     )
     allowed_uri_prefixes: Annotated[list[UriPrefix], Field(max_length=64)] = Field(
         default=[],
-        description="model.uri must begin with one of these. Empty: any. It does not bound model.storage.endpoint.",
+        description="model.uri must begin with one of these. Empty: any. For oci:// a prefix names what lies above a repository. It does "
+        "not bound model.storage.endpoint.",
         examples=[["s3://models/risk/", "oci://registry.example/risk/"]],
     )
 

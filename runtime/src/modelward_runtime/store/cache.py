@@ -13,12 +13,15 @@ when it is decrypted, against the signed manifest. It must not know where models
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from modelward_runtime.errors import LoadError
-from modelward_runtime.store.shared import Lease
 from modelward_runtime.store.verify import Touch, files_below, hash_file
+
+if TYPE_CHECKING:
+    from modelward_runtime.store.shared import Lease
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +75,7 @@ class Cache:
         draft.write_bytes(msgspec.json.encode(record))
         draft.rename(self._record)
 
-    def hold(self, lease: Lease, discard: Callable[[], bool]) -> None:
+    def hold(self, lease: "Lease", discard: Callable[[], bool]) -> None:
         """Keep an entry of the shared volume where it is, until it is released; `discard` removes it, unless others read it."""
         self._lease, self._discard = lease, discard
 

@@ -6,6 +6,7 @@ must not judge the bytes (`load.py` compares digests, `engine.py` reads the mode
 
     s3://, oci://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
             └ found whole in the cache from before the restart: hashed again, nothing is fetched
+            └ found on the volume that pods share, or put there first (`sharing.py`)
     volume, local path   used in place, hashed where it lies
 
 Of a sealed model the manifest is hashed, and no ciphertext: whoever decrypts it hashes the very bytes that are decrypted, and compares
@@ -24,7 +25,6 @@ from modelward_runtime.store.found import Fetched, entry, found_in
 from modelward_runtime.store.locate import Location, OciLocation, fetch_error, parse_uri
 from modelward_runtime.store.receiving import Progress, check_room, receive
 from modelward_runtime.store.remote import Store
-from modelward_runtime.store.sharing import Wanted, obtain
 from modelward_runtime.store.verify import digest_of, files_below
 
 
@@ -34,10 +34,9 @@ def fetch(source: ModelSource, cache: Cache, progress: Progress, stall: float) -
         if source.directory:
             return _in_place(Path(source.directory), progress)
         location = parse_uri(source.uri)
-        wanted = Wanted(source, location, _identity(source), lambda: _connect(source, location, stall), stall)
         return (
             _recalled(source, location, cache, progress)
-            or obtain(wanted, cache, progress)
+            or _shared(source, location, cache, progress, stall)
             or _download(source, location, cache, progress, stall)
         )
     except OSError as error:
@@ -62,6 +61,16 @@ def _recalled(source: ModelSource, location: Location, cache: Cache, progress: P
         return None
     fetched = found_in(cache.model, location, record.files, cached=True)
     return fetched if source.digest in {None, fetched.digest} else None
+
+
+def _shared(source: ModelSource, location: Location, cache: Cache, progress: Progress, stall: float) -> Fetched | None:
+    if source.cache is None:
+        return None
+    from modelward_runtime.store.sharing import Wanted, obtain  # noqa: PLC0415  start-up: few pods share a volume
+
+    return obtain(
+        Wanted(source, location, _identity(source), lambda: _connect(source, location, stall), stall), cache, progress
+    )
 
 
 def _download(source: ModelSource, location: Location, cache: Cache, progress: Progress, stall: float) -> Fetched:

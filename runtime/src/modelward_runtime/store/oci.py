@@ -42,6 +42,8 @@ class Repository:
         accept = {"Accept": f"{artifact.MANIFEST_TYPE}, {artifact.INDEX_TYPE}"}
         response = self._registry.ask("GET", path, doing, headers=accept)
         content = self._registry.content(response, doing, artifact.MOST_BYTES)
+        if not content:
+            raise fetch_error(LoadReason.TRUNCATED, f"{doing}: the answer is empty", permanent=False)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if self.location.digest not in {"", digest}:
             raise fetch_error(

@@ -5,10 +5,11 @@ holds one chunk. What was pushed and is in no manifest, the registry collects.
 """
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store import artifact, dockerconfig
@@ -17,7 +18,16 @@ from modelward_runtime.store.locate import OciLocation
 from modelward_runtime.store.oci import connect
 
 _CHUNK: Final = 16 << 20  # bytes
+_ATTEMPTS: Final = 5  # of one chunk
+_PAUSE: Final = 0.1  # seconds, doubled each time
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
+
+
+class Step(NamedTuple):
+    """What the registry says of an upload: where to go on, and how many bytes it has."""
+
+    place: str
+    reached: int
 
 
 class Draft:
@@ -68,17 +78,20 @@ class Draft:
             upload.cancel()
             raise
 
-    def ask(self, method: str, url: str, doing: str, expected: int, body: bytes = b"", **headers: str) -> str:
-        """One step of an upload; where the next one goes, empty when the registry names no place."""
-        known = {name.replace("_", "-"): value for name, value in headers.items()} | (_OCTETS if body else {})
-        response = self._registry.ask(method, url, doing, headers=known, body=body, expected=(expected,))
-        target = response.headers.get("location", "")
+    def ask(self, method: str, url: str, doing: str, expected: int, body: bytes = b"", start: int = 0) -> Step:
+        """One step of an upload. `start`: where in the blob the body begins."""
+        span = {"Content-Range": f"{start}-{start + len(body) - 1}"} | _OCTETS if body else {}
+        response = self._registry.ask(method, url, doing, headers=span, body=body, expected=(expected,))
+        target, reached = response.headers.get("location", ""), response.headers.get("range", "")
         response.close()
-        return self._registry.resolve(url, target, doing) if target else ""
+        return Step(
+            self._registry.resolve(url, target, doing) if target else url,
+            int(end) + 1 if (end := reached.rpartition("-")[2]).isdecimal() else 0,
+        )
 
     def begin(self, doing: str) -> str:
         """Where a new upload goes."""
-        return self.ask("POST", f"{self._home}/blobs/uploads/", doing, 202)
+        return self.ask("POST", f"{self._home}/blobs/uploads/", doing, 202).place
 
 
 class Upload:
@@ -122,9 +135,26 @@ class Upload:
             self._draft.ask("DELETE", self._place, self._doing, 204)
 
     def _send(self) -> None:
-        body = bytes(self._waiting)
+        """Send a chunk; when the connection breaks, ask how much of it came, and send the rest."""
+        body, end = bytes(self._waiting), self.size
         self._waiting.clear()
-        span = f"{self._sent}-{self._sent + len(body) - 1}"
-        place = self._draft.ask("PATCH", self._place, self._doing, 202, body, Content_Range=span)
-        self._place = place or self._place
-        self._sent += len(body)
+        for attempt in range(1, _ATTEMPTS + 1):
+            rest = body[len(body) - (end - self._sent) :]
+            try:
+                self._place = self._draft.ask("PATCH", self._place, self._doing, 202, rest, self._sent).place
+                break
+            except LoadError as error:
+                if error.permanent or attempt == _ATTEMPTS:
+                    raise
+                time.sleep(_PAUSE * 2**attempt)
+                self._look(end)
+                if self._sent == end:
+                    return
+        self._sent = end
+
+    def _look(self, end: int) -> None:
+        """How far the registry is, and where it wants the rest; as before when it does not say."""
+        with suppress(LoadError):
+            step = self._draft.ask("GET", self._place, self._doing, 204)
+            if self._sent <= step.reached <= end:
+                self._place, self._sent = step.place, step.reached
