@@ -68,6 +68,11 @@ class Draft:
         self._digest = digest
         self._lock = lock
 
+    @property
+    def is_done(self) -> bool:
+        """Has somebody else made the entry meanwhile?"""
+        return _is_folder(self._shared.entries / self._digest)
+
     def begin(self) -> None:
         """An empty folder to write into; what a dead pod has left there, and an entry that was refused, are gone."""
         remove(self.folder)
@@ -83,6 +88,10 @@ class Draft:
         """It is whole: an entry from now on."""
         self.folder.rename(self._shared.entries / self._digest)
         self._lock.note(0)
+        self._lock.release()
+
+    def release(self) -> None:
+        """Leave all as it is."""
         self._lock.release()
 
     def abandon(self) -> None:
@@ -130,8 +139,10 @@ class Shared:
         lock = Lock.take(self._locks / digest, alone=True)
         if lock is None:
             return False
-        remove(self.entries / digest)
-        lock.release(remove=True)
+        try:
+            remove(self.entries / digest)
+        finally:
+            lock.release(remove=True)
         return True
 
     def make_room(self, digest: str, size: int, lock: Lock) -> None:
@@ -157,22 +168,26 @@ class Shared:
         return taken + size <= self._most and size <= shutil.disk_usage(self._folder).free
 
     def _taken(self, own: str) -> int:
-        """Bytes of all entries, and of those to come but for one's own."""
-        whole = sum(_size(path) for path in self.entries.iterdir())
-        coming = (path for path in self.partial.iterdir() if path.name != own)
-        return whole + sum(max(_size(path), noted(self._locks / path.name)) for path in coming)
+        """Bytes of those to come but for one's own, and of all entries: so, what is renamed meanwhile counts twice, not never."""
+        coming = [path for path in self.partial.iterdir() if path.name != own]
+        reserved = sum(max(_size(path), noted(self._locks / path.name)) for path in coming)
+        return reserved + sum(_size(path) for path in self.entries.iterdir())
 
     def _by_use(self) -> list[str]:
         """The entries, the one that nobody has used for longest first."""
         return [path.name for path in sorted(self.entries.iterdir(), key=lambda path: path.lstat().st_mtime_ns)]
 
     def _sweep(self) -> None:
-        """Remove what pods that died were writing."""
-        for path in self.partial.iterdir():
-            lock = Lock.take(self._locks / path.name, alone=True)
+        """Remove what pods that died were writing, and locks that stand for nothing."""
+        dead = {path.name for path in self.partial.iterdir()}
+        dead |= {path.name for path in self._locks.iterdir()} - {path.name for path in self.entries.iterdir()}
+        for name in dead:
+            lock = Lock.take(self._locks / name, alone=True)
             if lock is not None:
-                remove(path)
-                lock.release(remove=True)
+                try:
+                    remove(self.partial / name)
+                finally:
+                    lock.release(remove=True)
 
 
 def remove(path: Path) -> None:

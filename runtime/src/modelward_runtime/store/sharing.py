@@ -77,6 +77,9 @@ def _obtain(wanted: Wanted, shared: Shared, cache: Cache, progress: Progress) ->
         if filled == _FILLS:
             break
         if draft := shared.draft(wanted.digest):
+            if draft.is_done and not refused:
+                draft.release()  # another pod was faster
+                continue
             _fill(wanted, draft, progress)
             filled, refused, since = filled + 1, False, time.monotonic()
             continue
@@ -95,11 +98,11 @@ def _fill(wanted: Wanted, draft: Draft, progress: Progress) -> None:
         store = wanted.connect()
         hashes = receive(store, store.files(), wanted.location, draft.folder, progress, draft.reserve)
         compare(wanted.source, found_in(draft.folder, wanted.location, hashes, cached=False).digest)
+        draft.commit()
     except BaseException:
         with suppress(OSError):
             draft.abandon()
         raise
-    draft.commit()
 
 
 def _read(wanted: Wanted, lease: Lease, shared: Shared, cache: Cache, progress: Progress) -> Fetched | None:
