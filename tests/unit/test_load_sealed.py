@@ -1,6 +1,7 @@
 """Loading what is sealed or signed: the same answers as the plain file, and no way around signature, seal and key."""
 
 import asyncio
+import base64
 import errno
 import hashlib
 import shutil
@@ -547,19 +548,43 @@ def test_a_shared_volume_holds_ciphertext_only_and_nobody_holds_it_once_the_mode
     assert Shared(tmp_path / "claim", 1).discard(entry.name)
 
 
-@pytest.mark.parametrize("spoil", ["data/1", "keys.sig", "keys.json", "model.sig", "manifest.json"])
-def test_a_sealed_entry_that_was_changed_is_fetched_anew(tmp_path: Path, bucket: Boot, spoil: str) -> None:
+@pytest.mark.parametrize("spoil", ["data/1", "keys.sig", "keys.json", "model.sig"])
+def test_a_sealed_entry_that_was_changed_is_passed_by_and_goes_once_the_stores_own_opens(
+    tmp_path: Path, bucket: Boot, spoil: str
+) -> None:
     shared_pod(bucket, "a")
     (entry,) = (tmp_path / "claim" / "entries").iterdir()
     content = (entry / spoil).read_bytes()
     (entry / spoil).write_bytes(content[::-1])
-    report = shared_pod(bucket, "b")
-    assert (False, 12) == (report.cached, len(Store.reads))
+    assert (False, 12) == (shared_pod(bucket, "b").cached, len(Store.reads))
+    assert not entry.exists()
+    assert (False, 18) == (shared_pod(bucket, "c").cached, len(Store.reads))
     assert content == (entry / spoil).read_bytes(), "healed for all"
+    assert shared_pod(bucket, "d").cached
+
+
+def test_a_sealed_entry_with_another_manifest_is_replaced_at_once(tmp_path: Path, bucket: Boot) -> None:
+    shared_pod(bucket, "a")
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    (entry / "manifest.json").write_bytes(b"{}")
+    assert not shared_pod(bucket, "b").cached
     assert shared_pod(bucket, "c").cached
 
 
-def test_a_sealed_entry_that_cannot_be_removed_is_passed_by(tmp_path: Path, bucket: Boot) -> None:
+def test_a_pod_with_the_wrong_key_leaves_the_shared_entry_to_the_others(tmp_path: Path, bucket: Boot) -> None:
+    shared_pod(bucket, "a")
+    (key,) = (tmp_path / "keys").iterdir()
+    right = key.read_bytes()
+    key.write_bytes(base64.b64encode(bytes(32)))
+    report = Report(bucket, "b")
+    with pytest.raises(LoadError) as caught:
+        attempt(bucket, tmp_path / "b", report)
+    assert caught.value.reason is LoadReason.KEY_WRONG
+    key.write_bytes(right)
+    assert shared_pod(bucket, "c").cached
+
+
+def test_a_sealed_entry_that_others_read_stays(tmp_path: Path, bucket: Boot) -> None:
     shared_pod(bucket, "a")
     (entry,) = (tmp_path / "claim" / "entries").iterdir()
     (entry / "data/1").write_bytes(b"x")

@@ -314,10 +314,13 @@ def test_room_that_others_will_need_counts(claim: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [1, SIZE - 1])
-def test_a_model_that_finds_no_room_is_kept_by_its_pod_alone(claim: Path, bucket: type[Bucket], most: int) -> None:
+def test_a_model_that_can_find_no_room_is_kept_by_its_pod_alone_and_drives_nobody_out(
+    claim: Path, bucket: type[Bucket], most: int
+) -> None:
+    put(claim, "b", 1)
     found = pod(claim, "a", most)
     assert found.file.read_bytes() == b"the model"
-    assert [left(claim), held(claim)] == [[], ""]
+    assert [left(claim), held(claim)] == [[], "b"]
 
 
 def test_a_full_disk_evicts_and_then_falls_back(

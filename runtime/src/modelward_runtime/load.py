@@ -86,6 +86,7 @@ async def _load_once(
         report.execution_provider = loaded.execution_provider
         report.enter(State.WARMING_UP)
         await in_thread(partial(_warm_up, loaded), "warm-up")
+        cache.settle()
     except LoadError as error:
         report.fail(error)
         if error.stage != "fetch" and not boot.model.directory:

@@ -12,6 +12,7 @@ when it is decrypted, against the signed manifest. It must not know where models
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self._lease: Lease | None = None
         self._discard: Callable[[], bool] = bool
-        self.is_distrusted = False  # the shared volume holds something that this pod cannot use and not remove
+        self.is_distrusted = False  # the shared volume holds the model, and this pod could not use what is there
         self._partial = folder / "partial"
         self._model = folder / "model"
         self._record = folder / "model.json"
@@ -86,15 +87,16 @@ class Cache:
         self._lease = None
 
     def forget(self) -> None:
-        """Remove everything, so that the next attempt downloads anew."""
+        """Remove everything that is this pod's, so that the next attempt downloads anew, past the shared volume."""
         self._wipe()
-        if self._lease is None:
-            return
+        self.is_distrusted = self.is_distrusted or self._lease is not None
         self.release()
-        try:
-            self.is_distrusted = not self._discard()
-        except OSError:
-            self.is_distrusted = True
+
+    def settle(self) -> None:
+        """The model serves. If only what was downloaded anew did, the shared entry was at fault, and not this pod's keys: it goes."""
+        if self.is_distrusted:
+            with suppress(OSError):
+                self._discard()
 
     def _wipe(self) -> None:
         self._record.unlink(missing_ok=True)

@@ -153,6 +153,8 @@ class Shared:
         try:
             self._sweep()
             taken = self._taken(digest)
+            if size > min(self._most, shutil.disk_usage(self._folder).free + taken):
+                raise NoRoomError(f"{size} bytes are needed, more than the volume can hold")
             for oldest in self._by_use():
                 if self._fits(taken, size):
                     break
