@@ -101,6 +101,10 @@ URIS = [
     ("a bucket whose name begins alike", "s3://models-2/risk/", "s3://models/", False),
     ("above it", "s3://models/", "s3://models/risk/", False),
     ("another scheme", "pvc://models/risk/", "s3://models/", False),
+    ("a repository below it", "oci://r.example:5000/risk/fraud:7", "oci://r.example:5000/risk/", True),
+    ("a repository whose folder begins alike", "oci://r.example/risk-2/fraud:7", "oci://r.example/risk/", False),
+    ("a registry whose name begins alike", "oci://r.example.evil/risk/fraud:7", "oci://r.example/", False),
+    ("the same name at another port", "oci://r.example:5000/risk/fraud:7", "oci://r.example/", False),
 ]
 
 

@@ -19,7 +19,8 @@ from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Fetched, Progress
+from modelward_runtime.store.found import Fetched
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import external, identity, linear, save
 

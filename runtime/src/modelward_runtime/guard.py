@@ -21,8 +21,9 @@ import msgspec
 from modelward_runtime.config import AwsKmsKeys, ModelSource, SecretKeys, Security, VaultKeys, Verification
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.memory import Plaintext
-from modelward_runtime.store.fetch import Fetched
+from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.locate import choose_model_file
+from modelward_runtime.store.verify import compare
 
 if TYPE_CHECKING:
     from modelward_runtime.store.kek import KeyEncryptionKey
@@ -75,7 +76,7 @@ def _import() -> None:
 
 def verify(source: ModelSource, fetched: Fetched, guard: Guard, clock: Callable[[], float] = time.time) -> Verified:
     """The proof that these bytes may be used; LoadError of the verify stage says why not."""
-    _compare(source, fetched.digest)
+    compare(source, fetched.digest)
     if fetched.sealed:
         return _verify_sealed(source, fetched, guard, clock)
     if guard.kek is not None:
@@ -121,7 +122,7 @@ def _verify_sealed(source: ModelSource, fetched: Fetched, guard: Guard, clock: C
     with _naming_the_policy(guard):
         expected = opening.Expected(guard.tenant, source.name, source.version, guard.trust())
         checked = opening.check(fetched.file.parent, expected)
-    _compare(source, checked.digest)  # again: of the very bytes that the signature was verified over
+    compare(source, checked.digest)  # again: of the very bytes that the signature was verified over
     return Verified(checked.digest, source.digest is not None, checked.signer.told(), clock(), sealed=checked)
 
 
@@ -156,11 +157,6 @@ def _naming_the_policy(guard: Guard) -> Iterator[None]:
         few = ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
         bound = f"trustedSigners of the ModelPolicies over this namespace permit only {few or 'nobody'}"
         raise LoadError(error.reason, f"{error.message}; {bound}", error.stage, permanent=error.permanent) from None
-
-
-def _compare(source: ModelSource, digest: str) -> None:
-    if source.digest not in {None, digest}:
-        raise _refuse(LoadReason.DIGEST_MISMATCH, f"{source.uri} has the digest {digest}, declared is {source.digest}")
 
 
 def _refuse(reason: LoadReason, message: str) -> LoadError:

@@ -17,12 +17,12 @@ from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
-from modelward_runtime.store.locate import choose_model_file, parse_s3
+from modelward_runtime.store.locate import S3Location, choose_model_file, parse_uri
 from modelward_runtime.store.s3 import Bucket
 from modelward_runtime.store.sealed import opening, writing
 from modelward_runtime.store.sealed.folder import listing
 from modelward_runtime.store.sealed.refusals import seal_invalid
-from modelward_runtime.store.sealed.targets import Target, new_folder, new_prefix
+from modelward_runtime.store.sealed.targets import Target, new_artifact, new_folder, new_prefix
 from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
 
 _PIECE = 1 << 20
@@ -55,8 +55,14 @@ def seal(arguments: argparse.Namespace) -> int:
 def _target(destination: str, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Target]:
     if "://" not in destination:
         return new_folder(Path(destination))
-    settings = S3(endpoint=arguments.s3_endpoint)
-    return new_prefix(Bucket(parse_s3(destination), settings, arguments.ca_bundle, _STALL))
+    location = parse_uri(destination)
+    if isinstance(location, S3Location):
+        settings = S3(endpoint=arguments.s3_endpoint)
+        return new_prefix(Bucket(location, settings, arguments.ca_bundle, _STALL))
+    from modelward_runtime.store.push import Draft  # noqa: PLC0415  the client of registries, for those who want it
+
+    endpoint = f"http://{location.registry}" if arguments.plain_http else None
+    return new_artifact(Draft(location, endpoint, Path(arguments.ca_bundle) if arguments.ca_bundle else None, _STALL))
 
 
 def rewrap(arguments: argparse.Namespace) -> int:

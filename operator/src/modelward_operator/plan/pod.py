@@ -6,7 +6,8 @@ Everything here rolls the pods when it changes; an operator upgrade must not cha
 from collections.abc import Mapping
 from typing import Any
 
-from modelward_operator.api.modeldeployment import EnvVar, ModelDeploymentSpec, Storage
+from modelward_operator.api.modeldeployment import EnvVar, Model, ModelDeploymentSpec
+from modelward_operator.api.storage import is_oci
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
 from modelward_operator.plan.quantity import canonical
@@ -40,11 +41,17 @@ def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, bo
             "runAsUser": names.USER_ID,
             "runAsGroup": names.USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
+            **_group(spec.model),
         },
         "containers": [_container(spec, ruling, image)],
         "volumes": [*_volumes(given, spec, boot_config_name), *_added_volumes(ruling)],
     }
     return pod | _scheduling(spec)
+
+
+def _group(model: Model) -> Json:
+    """A volume comes owned by root; with the group, pods may write to the cache that they share."""
+    return {"fsGroup": names.USER_ID, "fsGroupChangePolicy": "OnRootMismatch"} if model.cache else {}
 
 
 def _scheduling(spec: ModelDeploymentSpec) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def _environment(spec: ModelDeploymentSpec, ruling: Ruling) -> list[Json]:
         _from_field("POD_NAME", "metadata.name"),
         _from_field("POD_NAMESPACE", "metadata.namespace"),
         {"name": "MODELWARD_CACHE_DIR", "value": names.CACHE_DIR},
-        *_credentials(spec.model.storage, ruling),
+        *_credentials(spec.model, ruling),
         *map(_user_variable, spec.runtime.env),
     ]
 
@@ -105,14 +112,18 @@ def _from_field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
-def _credentials(storage: Storage | None, ruling: Ruling) -> list[Json]:
+def _credentials(model: Model, ruling: Ruling) -> list[Json]:
     """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
-    of_store = storage.secret_ref.name if storage and storage.secret_ref else ""
+    of_store = "" if is_oci(model.uri) else _secret_of(model)
     secret = of_store or ruling.values(Slot.CREDENTIALS).get("AWS", "")
     if not secret:
         return []
     required = [_from_secret(key, secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
     return [*required, _from_secret("AWS_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)]
+
+
+def _secret_of(model: Model) -> str:
+    return model.storage.secret_ref.name if model.storage and model.storage.secret_ref else ""
 
 
 def _from_secret(variable: str, secret: str, key: str, *, optional: bool = False) -> Json:
@@ -151,6 +162,12 @@ def _volumes(given: Given, spec: ModelDeploymentSpec, boot_config_name: str) -> 
     if storage and storage.ca_bundle_ref:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         volumes.append({"name": "ca", "configMap": {"name": storage.ca_bundle_ref.name, "items": items}})
+    if is_oci(spec.model.uri) and (secret := _secret_of(spec.model)):
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        source = {"secretName": secret, "items": items, "defaultMode": 0o444}
+        volumes.append({"name": "registry", "secret": source})
+    if spec.model.cache:
+        volumes.append({"name": "shared-cache", "persistentVolumeClaim": {"claimName": spec.model.cache.claim_name}})
     if spec.model.uri.startswith("pvc://"):
         claim, _ = split_pvc(spec.model.uri)
         volumes.append({"name": "model", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
@@ -165,6 +182,10 @@ def _mounts(spec: ModelDeploymentSpec) -> list[Json]:
     ]
     if spec.model.storage and spec.model.storage.ca_bundle_ref:
         mounts.append({"name": "ca", "mountPath": names.CA_DIR, "readOnly": True})
+    if is_oci(spec.model.uri) and _secret_of(spec.model):
+        mounts.append({"name": "registry", "mountPath": names.REGISTRY_DIR, "readOnly": True})
+    if spec.model.cache:
+        mounts.append({"name": "shared-cache", "mountPath": names.SHARED_CACHE_DIR})
     if spec.model.uri.startswith("pvc://"):
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
     return mounts

@@ -111,7 +111,7 @@ REASONS: Final = {
     Reason.POD_CREATION_FAILED: "The Deployment's controller may not create pods: a quota, Pod Security or an admission webhook.",
     Reason.UNSCHEDULABLE: "No node fits the pod; the message is the scheduler's.",
     Reason.INSUFFICIENT_GPU: "No node has the accelerator free; the message is the scheduler's.",
-    Reason.VOLUME_CLAIM_NOT_FOUND: "The PersistentVolumeClaim of a pvc:// model does not exist in this namespace.",
+    Reason.VOLUME_CLAIM_NOT_FOUND: "A PersistentVolumeClaim that the spec names does not exist in this namespace.",
     Reason.VOLUME_MOUNT_FAILED: "The kubelet cannot mount a volume of the pod.",
     Reason.SECRET_NOT_FOUND: "A Secret that the spec names does not exist in this namespace.",
     Reason.SECRET_KEY_NOT_FOUND: "A Secret that the spec names lacks a key.",
@@ -129,7 +129,7 @@ REASONS: Final = {
 LOAD_FAILURES: Final = {
     "UnsupportedScheme": "The URI's scheme is none that the runtime can read.",
     "BucketNotFound": "The bucket does not exist.",
-    "ModelNotFound": "Nothing lies at the URI.",
+    "ModelNotFound": "Nothing lies at the URI, or it names nothing that could.",
     "AccessDenied": "The store refused the credentials, or they may not read this object.",
     "SourceUnreachable": "The store does not answer. It is tried again with back-off.",
     "CertificateInvalid": "The store's certificate is not trusted. Name its CA in storage.caBundleRef.",

@@ -30,6 +30,7 @@ _CONTAINER_CONFIG: Final = (
 _WARNINGS: Final = (
     (re.compile(r"configmap .* not found|references non-existent config key"), Reason.CONFIG_MAP_NOT_FOUND),
     (re.compile(r"secret .* not found"), Reason.SECRET_NOT_FOUND),
+    (re.compile(r"references non-existent secret key"), Reason.SECRET_KEY_NOT_FOUND),
     (re.compile(r"MountVolume|AttachVolume|[Vv]olume"), Reason.VOLUME_MOUNT_FAILED),
 )
 
