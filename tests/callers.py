@@ -4,7 +4,7 @@ import http.client
 import json
 import ssl
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import grpc
 
@@ -51,7 +51,7 @@ def values(authorization: Header) -> tuple[str, ...]:
 class Rest:
     """HTTP/1.1 with the standard library, which sends what it is told to."""
 
-    paths = {
+    paths: ClassVar[dict[str, str]] = {
         "live": "/v2/health/live", "ready": "/v2/health/ready", "model_ready": "/v2/models/m/ready", "server": "/v2",
         "model": "/v2/models/m", "index": "/v2/repository/index", "nothing": "/v2/nothing",
     }  # fmt: skip
@@ -85,7 +85,7 @@ class Rest:
 class Grpc:
     """gRPC with the generated stubs."""
 
-    methods: dict[str, Any] = {
+    methods: ClassVar[dict[str, Any]] = {
         "live": ("ServerLive", pb.ServerLiveRequest()), "ready": ("ServerReady", pb.ServerReadyRequest()),
         "model_ready": ("ModelReady", pb.ModelReadyRequest(name="m")), "server": ("ServerMetadata", pb.ServerMetadataRequest()),
         "model": ("ModelMetadata", pb.ModelMetadataRequest(name="m")), "index": ("RepositoryIndex", pb.RepositoryIndexRequest()),

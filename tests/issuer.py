@@ -15,7 +15,8 @@ from tests.serving_certificates import Authority
 class Issuer:
     """What it publishes, and how it behaves; all may change while it runs."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, ca: Path) -> None:
+        self.ca = ca
         self.url = f"https://127.0.0.1:{port}/keys"
         self.keys: list[dict[str, Any]] = []
         self.status = 200
@@ -36,7 +37,7 @@ def issuer(authority: Authority, folder: Path) -> Iterator[Issuer]:
     context.load_cert_chain(folder / "both.pem")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    made = Issuer(server.server_address[1])
+    made = Issuer(server.server_address[1], folder / "ca.pem")
     server.RequestHandlerClass = type("Bound", (Handler,), {"issuer": made})
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

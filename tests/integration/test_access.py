@@ -257,7 +257,7 @@ def test_a_burst_with_one_token_is_one_review(tokenreview: House) -> None:
     assert 1 == reviews(tokenreview.cast.server) - before
 
 
-def test_a_deleted_account_is_out_within_the_cache_and_its_stream_ends(tokenreview: House) -> None:
+def test_a_deleted_account_is_out_within_the_caches_and_its_stream_ends(tokenreview: House) -> None:
     cast = tokenreview.cast
     cast.grant("leaver", MODEL, cast.make_account("leaver"))
     authorization = f"Bearer {cast.token('leaver')}"
@@ -272,10 +272,9 @@ def test_a_deleted_account_is_out_within_the_cache_and_its_stream_ends(tokenrevi
     cast.delete_account("leaver")
     began = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
-        for answer in stream:
-            assert not answer.error_message
+        list(stream)
     assert grpc.StatusCode.UNAUTHENTICATED == caught.value.code()
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 22, "ten seconds of ours after ten of the API server's own cache"
     assert UNAUTHENTICATED == said(rest.infer(authorization))
     going.set()
     rest.close()
