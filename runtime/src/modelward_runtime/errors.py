@@ -49,6 +49,7 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
     CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json asks for what is not there; another may be satisfied
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
@@ -80,6 +81,11 @@ class LoadError(RuntimeFault):
         self.message = message
         self.stage: LoadStage = stage
         self.permanent = permanent
+
+
+def unsatisfiable(message: str) -> LoadError:
+    """A policy asks for what is not there; another may be satisfied."""
+    return LoadError(LoadReason.POLICY_UNSATISFIABLE, message, "load", permanent=False)
 
 
 class ApiError(RuntimeFault):

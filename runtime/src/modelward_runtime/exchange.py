@@ -2,7 +2,7 @@
 
       bytes ▶ decode ▶ privacy-in ▶ batch ▶ ORT ▶ split ▶ privacy-out ▶ encode ▶ bytes
               Decoded   Cleared                   Raw     Released
-              └──────────── metrics and access log, always, never the payload ──────────┘
+              └──── metrics, access log, audit log (`audit/entry.py`), never the payload ┘
 
 Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gRPC; composed by `serve.py`:
 
@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
@@ -33,6 +33,11 @@ from modelward_runtime.errors import NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Model
 from modelward_runtime.states import Caller, Decoded, Released, clear, release
+
+if TYPE_CHECKING:
+    from modelward_runtime.audit.auditor import Auditor
+    from modelward_runtime.audit.entry import Entry
+    from modelward_runtime.payloads.log import PayloadLog
 
 SERVER_NAME = "modelward"
 SERVER_VERSION = installed_version("modelward-runtime")
@@ -101,6 +106,8 @@ class Exchange:
         self.metrics = metrics
         self.limits = limits or Limits()
         self.bodies = Budget(self.limits.max_bodies)
+        self.auditor: Auditor | None = None  # both as the live policy wants them, see recording.py
+        self.payloads: PayloadLog | None = None
         self._clock = clock
         self._model: Model | None = None
         self._batcher: Batcher | None = None
@@ -111,17 +118,26 @@ class Exchange:
         metrics.ready = lambda: self.ready
         metrics.waiting = lambda: self._batcher.waiting if self._batcher else 0
 
-    async def infer(self, call: Call[AnswerT], caller: Caller, deadline: float) -> AnswerT:
-        """Answer one inference of `caller`. `deadline` is in the event loop's time. Raises `ApiError`."""
+    async def infer(
+        self, call: Call[AnswerT], caller: Caller, deadline: float, entry: "Entry | None" = None
+    ) -> AnswerT:
+        """Answer one inference of `caller`, noted in `entry`. `deadline` is in the event loop's time. Raises `ApiError`."""
+        if entry is not None:
+            entry.identify(caller)
+            entry.request_bytes = call.size
         model, batcher = self._serving(call.name, call.version)
         started = self._enter()
         try:
             decoded = call.decode(model) if call.size <= OFF_LOOP_BYTES else await asyncio.to_thread(call.decode, model)
+            if entry is not None:
+                await entry.hear(model, decoded)
             decoded_at = self._clock()
             cleared = clear(decoded)
             raw = await batcher.run(cleared, deadline)
             released = release(cleared, raw)
             released_at = self._clock()
+            if self.payloads is not None:
+                self.payloads.log(model, cleared, released, released_at - started)
             answer = await self._encode(call, model, released)
             self._observe(started, decoded_at, released_at)
             return answer
@@ -142,8 +158,8 @@ class Exchange:
 
     @property
     def ready(self) -> bool:
-        """Loaded, and not on the way out."""
-        return self._model is not None and not self._retired
+        """Loaded, not on the way out, and able to record what must be recorded."""
+        return self._model is not None and not self._retired and not (self.auditor and self.auditor.obstacle)
 
     @property
     def retired(self) -> bool:

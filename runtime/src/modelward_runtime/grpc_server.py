@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 
 from modelward_runtime import accesslog
+from modelward_runtime.audit.entry import Entry, audited
 from modelward_runtime.errors import ApiError, Busy, Forbidden
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.proto import inference_pb2 as pb
@@ -115,15 +116,25 @@ class Service:
         return await self._inform("RepositoryModelUnload", request, context, lambda: _refuse("unload"))
 
     async def _infer(self, request: Message, context: Context) -> Message:
+        return await audited(
+            self._exchange.auditor,
+            "grpc",
+            lambda entry: self._infer_noted(request, context, entry),
+            lambda response: int(response.ByteSize()),
+        )
+
+    async def _infer_noted(self, request: Message, context: Context, entry: Entry | None) -> Message:
         seconds = self._exchange.limits.request_timeout
         remaining = context.time_remaining()
         if remaining is not None:
             seconds = min(seconds, remaining)
         deadline = asyncio.get_running_loop().time() + seconds
         size = request.ByteSize()
+        if entry is not None:
+            entry.request_bytes = size
         with self._exchange.bodies.hold() as hold:
             hold.reach(size)
-            return await self._exchange.infer(GrpcCall(request, size), ANONYMOUS, deadline)
+            return await self._exchange.infer(GrpcCall(request, size), ANONYMOUS, deadline, entry)
 
     async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
         async def answer() -> Message:

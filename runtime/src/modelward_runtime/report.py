@@ -67,6 +67,10 @@ class Report:
     execution_provider: str = ""
     policy_generation: str = ""
     policy_failure: str = ""
+    audit: Callable[[], dict[str, Any] | None] = lambda: (
+        None
+    )  # what the audit log says of itself; None where there is none
+    obstacle: Callable[[], str] = lambda: ""  # why a loaded process must not be asked now
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
     _entered: float = field(init=False)
@@ -125,6 +129,7 @@ class Report:
                 "startedAt": timestamp(self._started),
                 "stageSeconds": self.stage_seconds,
                 "failure": self.failure,
+                "audit": self.audit(),
             }
         )
 

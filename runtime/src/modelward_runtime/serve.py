@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelward_runtime import admin, hardware
 from modelward_runtime.config import Boot
@@ -84,12 +84,15 @@ class Service:
 
     def __init__(self, boot: Boot, report: Report, surroundings: Surroundings) -> None:
         from modelward_runtime.metrics import Metrics  # noqa: PLC0415  start-up: `modelward digest` needs none
+        from modelward_runtime.recording import Recording  # noqa: PLC0415  as above
 
         self._boot = boot
         self._report = report
         self._surroundings = surroundings
         self._hardware = hardware.measure()
         self._metrics = Metrics()
+        self._recording = Recording(report, self._metrics.registry)
+        self._policy_holds = asyncio.Event()
         self._admin = HttpListener(
             admin.App(report, self._metrics.exposition), surroundings.host, boot.server.admin_port
         )
@@ -101,10 +104,11 @@ class Service:
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
         try:
+            await self._recording.opened()
             with short_turns():
                 ports = await self._open_model_ports()
                 await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not loading.done():
+            if not loading.done() or not await self._policy_is_held(stopping):
                 self._report.enter(State.DRAINING)
                 await ports.abandon()
                 return
@@ -114,11 +118,24 @@ class Service:
         finally:
             for task in (watching, loading, stopping):
                 task.cancel()
+            await self._recording.close()
             await self._admin.stop(1)
 
     def _watch_policy(self) -> asyncio.Task[None]:
         file = self._surroundings.policy_file
-        return asyncio.ensure_future(PolicyFile(file, self._report).watch() if file else asyncio.sleep(0))
+        if file is None:
+            self._policy_holds.set()
+            return asyncio.ensure_future(asyncio.sleep(0))
+        policy = PolicyFile(file, self._report, [self._recording.prepare])
+        self._policy_holds = policy.satisfied
+        return asyncio.ensure_future(policy.watch())
+
+    async def _policy_is_held(self, stopping: asyncio.Task[Any]) -> bool:
+        """Wait for a policy that can be satisfied; False: the process is to end before there was one."""
+        holds: asyncio.Task[Any] = asyncio.ensure_future(self._policy_holds.wait())
+        await asyncio.wait({holds, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        holds.cancel()
+        return self._policy_holds.is_set()
 
     def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
         cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
@@ -129,6 +146,7 @@ class Service:
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
         ports = (await in_thread(_import, "imports"))(self._boot, self._metrics, self._surroundings.host)
+        self._recording.attach(ports.exchange)
         await ports.start()
         return ports
 

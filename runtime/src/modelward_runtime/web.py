@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from modelward_runtime import accesslog
+from modelward_runtime.audit.entry import CLIENT_GONE, Entry, audited
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
 from modelward_runtime.codec import RestCall, encode_error, parse_index
 from modelward_runtime.errors import ApiError, Busy, Forbidden, MethodNotAllowed, NotFound
@@ -31,7 +32,6 @@ Scope = MutableMapping[str, Any]
 ResultT = TypeVar("ResultT")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-CLIENT_GONE = 499
 _JSON = (b"content-type", b"application/json")
 _OCTETS = (b"content-type", b"application/octet-stream")
 _CLOSE = (b"connection", b"close")
@@ -98,7 +98,9 @@ class App:
             route = self._routes.get(scope["path"]) or parse_path(scope["path"])
             _check_method(route, scope["method"])
             if route.action == "infer":
-                return await self._infer(route, headers, receive)
+                return await audited(
+                    self._exchange.auditor, "rest", lambda entry: self._infer(route, headers, receive, entry), _size
+                )
             if route.action == "index":
                 return await self._index(headers, receive)
             return self._inform(route)
@@ -110,13 +112,15 @@ class App:
             _log.exception("request failed unexpectedly")
             return error_response(ApiError("internal error"))
 
-    async def _infer(self, route: Route, headers: Headers, receive: Receive) -> Response:
+    async def _infer(self, route: Route, headers: Headers, receive: Receive, entry: Entry | None) -> Response:
+        if entry is not None:
+            entry.request_bytes = headers.length or 0
         self._exchange.check_name(route.name, route.version)
         answer = await self._attend(
             headers,
             receive,
             lambda body, deadline: self._exchange.infer(
-                RestCall(route.name, route.version, body, headers.header_length), ANONYMOUS, deadline
+                RestCall(route.name, route.version, body, headers.header_length), ANONYMOUS, deadline, entry
             ),
         )
         if answer.header_length is None:
@@ -221,6 +225,10 @@ def error_response(error: ApiError) -> Response:
 
 def _tensor_metadata(spec: TensorSpec) -> object:
     return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+
+
+def _size(response: Response) -> int:
+    return len(response.body)
 
 
 def _json(value: object) -> Response:
