@@ -15,6 +15,9 @@ from modelward_runtime.audit.records import Head
 
 _END: Final = re.compile(rb',"hash":"([0-9a-f]{64})"(?:,"signature":"([0-9a-f]{128})")?\}\Z')
 _LONGEST_END: Final = 256
+_ANY_END: Final = re.compile(_END.pattern.removesuffix(rb"\Z"))
+_OPENING: Final = b'{"specversion":"1.0","id":"'
+_BEGINNING: Final = re.compile(re.escape(_OPENING) + rb'(\d{1,18})","source":"([^"\\]{1,600})"')
 NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}\Z")
 
 
@@ -68,6 +71,17 @@ def read(line: bytes) -> Link:
         raise NotARecord("is signed and no checkpoint, or a checkpoint and not signed")
     signature = bytes.fromhex(end[2].decode()) if end[2] else b""
     return Link(int(found.id), found.source, kind, found.time, found.previous, found.data, digest, signature)
+
+
+def beginning(rest: bytes) -> tuple[str, int] | None:
+    """Source and id of a record that breaks off, ("", 0) where it breaks off before them; None: this is no beginning of a record."""
+    if _ANY_END.search(rest):
+        return None  # a whole record, and something else
+    named = _BEGINNING.match(rest)
+    if named:
+        return named[2].decode("utf-8", "replace"), int(named[1])
+    is_short = len(rest) < len(_OPENING) or b'","type":' not in rest
+    return ("", 0) if is_short and rest[: len(_OPENING)] == _OPENING[: len(rest)] else None
 
 
 def head_of(line: bytes) -> Head | None:
