@@ -5,7 +5,6 @@ The hash covers the line's bytes, so nothing is ever written anew to compare it.
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -31,8 +30,7 @@ class _Attributes(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     data: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, gc=False):
     """One record as the chain sees it; `kind` is the type without its common beginning."""
 
     number: int
