@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from modelward_runtime.access.config import Access, Limits
 from modelward_runtime.audit.config import Audit
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
@@ -129,6 +130,7 @@ class Boot(Record, frozen=True):
     batching: Batching | None = None
     server: Server = Server()
     security: Security | None = None
+    access: Access | None = None
 
 
 class Policy(Record, frozen=True):
@@ -137,6 +139,7 @@ class Policy(Record, frozen=True):
     api_version: Literal["runtime/v1"]
     kind: Literal["Policy"]
     generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    limits: Limits | None = None
     logging: Logging | None = None
     audit: Audit | None = None
 

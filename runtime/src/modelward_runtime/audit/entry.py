@@ -5,8 +5,8 @@ around an inference.
 """
 
 import asyncio
+import contextlib
 import hmac
-import re
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CLIENT_GONE: Final = 499  # as nginx says it: the caller left before its answer
 _OFF_LOOP_BYTES: Final = 1 << 18
-_RULE: Final = re.compile(r"policy: ([a-z0-9-]{1,64}):")  # the head of a privacy rule's refusal
 
 
 class Entry:
@@ -74,6 +73,7 @@ async def audited(
         auditor.end(entry, "Failed", CLIENT_GONE, "ClientGone" if isinstance(gone, ClientGone) else "Cancelled", 0)
         raise
     except Exception as error:
+        entry.subject = entry.subject or getattr(error, "subject", "")
         await auditor.settle(auditor.end(entry, *outcome(error), 0))
         raise
     except BaseException:
@@ -83,14 +83,21 @@ async def audited(
     return answer
 
 
+async def refused(auditor: "Auditor | None", transport: str, error: ApiError) -> None:
+    """Record a call that is refused before there is anything of it to work on. Raises `Unavailable` as `audited` does."""
+
+    async def refuse(_: Entry | None) -> None:
+        raise error
+
+    with contextlib.suppress(type(error)):
+        await audited(auditor, transport, refuse, lambda _: 0)
+
+
 def outcome(error: Exception) -> tuple[Decision, int, str]:
-    """Decision, status and stable reason of an error: the rule that refused, or the error's name in `errors.py`."""
+    """Decision, status and stable reason of an error: its code, or else its name in `errors.py`."""
     if not isinstance(error, ApiError):
         return "Failed", 500, "InternalError"
-    rule = _RULE.match(error.message)
-    reason = rule[1] if rule else type(error).__name__
-    if type(error) is ApiError:
-        reason = "InternalError"
+    reason = error.code or ("InternalError" if type(error) is ApiError else type(error).__name__)
     return "Denied" if error.status < 500 else "Failed", error.status, reason
 
 
