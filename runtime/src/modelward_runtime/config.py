@@ -14,6 +14,7 @@ import msgspec
 
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.privacy.config import Privacy
 
 T = TypeVar("T")
 API_VERSION: Final = "runtime/v1"
@@ -135,6 +136,7 @@ class Policy(Record, frozen=True):
     api_version: Literal["runtime/v1"]
     kind: Literal["Policy"]
     generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    privacy: Privacy | None = None
 
 
 _BOOT = msgspec.json.Decoder(Boot)

@@ -5,6 +5,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 
     admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
          ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
+    a policy that does not fit the model: unready until a usable policy.json arrives
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelward_runtime import admin, hardware
 from modelward_runtime.config import Boot
@@ -97,28 +98,32 @@ class Service:
     async def live(self, stop: asyncio.Event) -> None:
         """From the admin port to the end of the drain. LoadError when there will be no model."""
         await self._admin.start()
-        watching = self._watch_policy()
+        policy = self._read_policy()
+        watching = asyncio.ensure_future(policy.watch() if policy else asyncio.sleep(0))
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
+        tasks: list[asyncio.Future[Any]] = [watching, loading, stopping]
         try:
             with short_turns():
                 ports = await self._open_model_ports()
-                await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not loading.done():
+                governed = asyncio.ensure_future(_govern(loading, policy, ports))
+                tasks.append(governed)
+                await asyncio.wait({governed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not governed.done():
                 self._report.enter(State.DRAINING)
                 await ports.abandon()
                 return
-            self._go_ready(loading.result(), ports)
+            self._go_ready(governed.result(), ports)
             await stopping
             await self._drain(ports)
         finally:
-            for task in (watching, loading, stopping):
+            for task in tasks:
                 task.cancel()
             await self._admin.stop(1)
 
-    def _watch_policy(self) -> asyncio.Task[None]:
+    def _read_policy(self) -> PolicyFile | None:
         file = self._surroundings.policy_file
-        return asyncio.ensure_future(PolicyFile(file, self._report).watch() if file else asyncio.sleep(0))
+        return PolicyFile(file, self._report) if file else None
 
     def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
         cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
@@ -155,6 +160,14 @@ class Service:
         server = self._boot.server
         await ports.drain(server.drain_seconds, server.request_timeout_seconds)
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
+
+
+async def _govern(loading: "asyncio.Task[OnnxModel]", policy: PolicyFile | None, ports: "ModelPorts") -> "OnnxModel":
+    """The model, once it is loaded and a policy is in force, if there is to be one."""
+    model = await loading
+    if policy:
+        await policy.enforce(lambda wanted: ports.govern(wanted, model))
+    return model
 
 
 def _import() -> "type[ModelPorts]":

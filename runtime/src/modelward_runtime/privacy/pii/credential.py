@@ -55,7 +55,9 @@ _BASE64URL = rb"[A-Za-z0-9_-]"
 FORMS = (
     _token(b"AK", rb"IA[A-Z2-7]{16}(?![A-Za-z0-9])"),  # AWS, long-lived
     _token(b"AS", rb"IA[A-Z2-7]{16}(?![A-Za-z0-9])"),  # AWS, temporary
-    _token(b"eyJ", _BASE64URL + rb"{8,}+\.eyJ" + _BASE64URL + rb"{4,}+\." + _BASE64URL + rb"*+", part=_BASE64URL),  # JWT
+    _token(
+        b"eyJ", _BASE64URL + rb"{8,}+\.eyJ" + _BASE64URL + rb"{4,}+\." + _BASE64URL + rb"*+", part=_BASE64URL
+    ),  # JWT
     _token(
         b"-----B",
         rb"EGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----(?:[^\x00-]++|-(?!----))*+(?:-----END [A-Z0-9 ]{0,40}-----)?",

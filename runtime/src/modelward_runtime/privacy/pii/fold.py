@@ -25,7 +25,7 @@ END = "\0"  # stands between texts that have nothing to do with each other; no r
 LETTER, OTHER = 0x80, 0x81
 _SEVERAL, _GONE = 0xFE, 0xFF
 _PLANES = 0x20000  # above lie rare ideographs, tags and private use
-_INVISIBLE = bytes(byte for byte in range(1, 0x80) if byte < 0x20 and chr(byte) not in "\t\n\r" or byte == 0x7F)
+_INVISIBLE = bytes(byte for byte in range(1, 0x80) if (byte < 0x20 and chr(byte) not in "\t\n\r") or byte == 0x7F)
 
 # Confusables that NFKC keeps apart: letters of codes and keys, and the signs between digits.
 _LOOK_ALIKES = dict(

@@ -1,7 +1,7 @@
 """International bank account numbers: a country's letters, its length, and the remainder 1 of ISO 7064 MOD 97-10.
 
-Source: ISO 13616-1; lengths from the IBAN Registry of SWIFT (release 99, 2025). Groups may be parted by single spaces or hyphens; letters may be
-small. Two letters that begin a longer word are no country.
+Source: ISO 13616-1; lengths from SWIFT's IBAN Registry. Groups may be parted by single spaces or hyphens; letters may be small. Two
+letters that end a longer word are no country.
 """
 
 import re

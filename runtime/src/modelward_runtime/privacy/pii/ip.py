@@ -1,7 +1,7 @@
 """IP addresses: four numbers of at most 255 with dots, and the forms of IPv6 that inet_pton(3) takes.
 
-Sources: RFC 4291 section 2.2 and RFC 5952 (IPv6), RFC 6943 section 3.1.1 (the strict form of IPv4; leading zeros are found as well). A version
-number of four small parts (1.2.3.4) is an address as far as anybody can tell; one of five parts is not. `::1` counts, `a::b` of
+Sources: RFC 4291 section 2.2 and RFC 5952 (IPv6); RFC 6943 section 3.1.1 (the strict form of IPv4; leading zeros are found as well). A
+version number of four small parts (1.2.3.4) is an address as far as anybody can tell; one of five parts is not. `::1` counts; `a::b` of
 program text does not: it has neither a digit nor three colons.
 """
 

@@ -32,7 +32,7 @@ _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 Replacement = Callable[[Kind, str], str]
 
 
-def mask(kind: Kind, found: str) -> str:  # noqa: ARG001  a replacement may look at what was found; this one does not
+def mask(kind: Kind, _found: str) -> str:
     """`[EMAIL]`."""
     return f"[{LABELS[kind]}]"
 
@@ -55,11 +55,17 @@ def canonical(kind: Kind, found: str) -> str:
     text = fold(found).text
     if kind == "Credential":
         return text.decode("latin-1")
-    kept = text.lower() if kind == "IPAddress" else bytes(byte for byte in text.upper() if chr(byte).isalnum() and byte < 0x80)
+    kept = (
+        text.lower()
+        if kind == "IPAddress"
+        else bytes(byte for byte in text.upper() if chr(byte).isalnum() and byte < 0x80)
+    )
     return kept.decode("latin-1")
 
 
-def replace(elements: Sequence[str], matches: Iterable[Match], kinds: Iterable[Kind], put: Callable[[Match, str], str]) -> list[str]:
+def replace(
+    elements: Sequence[str], matches: Iterable[Match], kinds: Iterable[Kind], put: Callable[[Match, str], str]
+) -> list[str]:
     """The elements with everything of these kinds replaced; `matches` is what a first search found, `put` says by what."""
     texts, wanted = list(elements), list(kinds)
     found = scan.resolve(matches)

@@ -11,7 +11,9 @@ from modelward_runtime.privacy.pii.fold import Folded, Span
 
 _SEPARATORS = b" \t-"
 _PROVINCES = np.zeros(100, np.bool_)
-_PROVINCES[[*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82, 83]] = True
+_PROVINCES[
+    [*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82, 83]
+] = True
 _WEIGHTS = np.array([pow(2, 17 - place, 11) for place in range(17)], np.int64)
 _DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] + [0] * 87, np.int64)
 _BORN = (1900, 2049)

@@ -7,7 +7,7 @@ is a character that no recogniser reads across. `find_across` is the other view:
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
@@ -49,9 +49,7 @@ class Match:
 def find(elements: Sequence[str], kinds: Iterable[Kind]) -> list[Match]:
     """Everything of these kinds, in no particular order; matches may overlap."""
     wanted = list(kinds)
-    return [
-        match for first, last in _blocks(elements) for match in _find_in_block(first, elements[first:last], wanted)
-    ]
+    return [match for first, last in _blocks(elements) for match in _find_in_block(first, elements[first:last], wanted)]
 
 
 def find_across(rows: Sequence[str], kinds: Iterable[Kind]) -> tuple[Kind, int] | None:
@@ -73,7 +71,8 @@ def find_across(rows: Sequence[str], kinds: Iterable[Kind]) -> tuple[Kind, int] 
 
 def resolve(matches: Iterable[Match]) -> list[Match]:
     """Stretches that do not overlap, in order. Each covers all that overlapped in it and is called after the longest, of equals
-    the most severe: nothing that was found shows from under what is put there."""
+    the most severe: nothing that was found shows from under what is put there.
+    """
     resolved: list[Match] = []
     longest = 0
     for match in sorted(matches, key=lambda one: (one.element, one.start, -one.end, -SEVERITY[one.kind])):
@@ -103,7 +102,9 @@ def _blocks(elements: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _find_in_block(first: int, block: Sequence[str], kinds: Sequence[Kind]) -> Iterator[Match]:
     joined = END.join(block)
-    if joined.count(END) != len(block) - 1:  # the joint itself in some element: there it is one more invisible character
+    if (
+        joined.count(END) != len(block) - 1
+    ):  # the joint itself in some element: there it is one more invisible character
         block = [element.replace(END, "\1") for element in block]
         joined = END.join(block)
     folded = fold(joined)
@@ -122,7 +123,7 @@ def _ends(row: str) -> str:
 
 
 def _by_chance(edges: Sequence[int], start: int, end: int) -> bool:
-    """Whole rows that only make something when they are taken together, as rows of other numbers may; but not when they are grouped as it is
-    printed."""
+    """Whole rows that only make something when they are taken together, as rows of other numbers may; not so if they are the groups
+    in which it is printed."""
     whole = start == edges[0] and end == edges[-1]
-    return whole and [b - a for a, b in zip(edges, edges[1:], strict=False)] not in _GROUPINGS
+    return whole and [end - start for start, end in pairwise(edges)] not in _GROUPINGS
