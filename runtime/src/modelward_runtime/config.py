@@ -17,6 +17,7 @@ from modelward_runtime.audit.config import Audit
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.payloads.config import Logging
+from modelward_runtime.privacy.config import Privacy
 
 T = TypeVar("T")
 API_VERSION: Final = "runtime/v1"
@@ -139,6 +140,7 @@ class Policy(Record, frozen=True):
     api_version: Literal["runtime/v1"]
     kind: Literal["Policy"]
     generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    privacy: Privacy | None = None
     limits: Limits | None = None
     logging: Logging | None = None
     audit: Audit | None = None

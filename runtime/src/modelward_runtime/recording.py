@@ -49,13 +49,18 @@ class Recording:
 
         return commit
 
+    def adopt(self, policy: Policy) -> None:
+        """It is so from now on; LoadError PolicyUnsatisfiable: nothing has changed."""
+        self.prepare(policy)()
+
     def attach(self, exchange: "Exchange") -> None:
         """These calls are recorded."""
         self._exchange = exchange
         self._hand_out()
 
-    async def opened(self, seconds: float = 5.0) -> None:
-        """Wait until the audit log is open, or for so long: the first calls need not be refused for the lack of it."""
+    async def opened(self, adopted: "asyncio.Future[None]", seconds: float = 5.0) -> None:
+        """Wait until the audit log of a policy is open, or for so long: the first calls need not be refused for the lack of it."""
+        await asyncio.wait({adopted}, timeout=seconds)
         if self._audit:
             await self._audit.opened(seconds)
 

@@ -16,7 +16,7 @@ from modelward_runtime import tensors
 from modelward_runtime.audit.records import Decision
 from modelward_runtime.body import ClientGone
 from modelward_runtime.errors import ApiError
-from modelward_runtime.model import Model
+from modelward_runtime.model import Face
 from modelward_runtime.states import Caller, Decoded
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ class Entry:
         """The door knows who calls."""
         self.subject = caller.subject
 
-    async def hear(self, model: Model, decoded: Decoded) -> None:
+    async def hear(self, face: Face, decoded: Decoded) -> None:
         """Remember the input's HMAC, where the policy asks for it."""
         key = self._auditor.input_key
         if not key:
             return
         if sum(array.nbytes for array in decoded.inputs.values()) <= _OFF_LOOP_BYTES:
-            self.input_hmac = input_hmac(key, model, decoded)
+            self.input_hmac = input_hmac(key, face, decoded)
         else:
-            self.input_hmac = await asyncio.to_thread(input_hmac, key, model, decoded)
+            self.input_hmac = await asyncio.to_thread(input_hmac, key, face, decoded)
 
 
 async def audited(
@@ -101,10 +101,10 @@ def outcome(error: Exception) -> tuple[Decision, int, str]:
     return "Denied" if error.status < 500 else "Failed", error.status, reason
 
 
-def input_hmac(key: bytes, model: Model, decoded: Decoded) -> str:
+def input_hmac(key: bytes, face: Face, decoded: Decoded) -> str:
     """HMAC-SHA256, in hex, of the decoded input: the same for the same tensors, whatever they came in. AUDIT.md gives the bytes."""
     mac = hmac.new(key, digestmod="sha256")
-    for spec in model.inputs:
+    for spec in face.inputs:
         array = decoded.inputs.get(spec.name)
         if array is None:
             continue

@@ -120,7 +120,8 @@ class AuditLog:
             journal.retune(plan.terms)
         else:
             journal.move(plan.terms)
-        self._tend(journal, plan)
+        if not before or before.terms.sink is not plan.terms.sink or before.wanted.retention != plan.wanted.retention:
+            self._tend(journal, plan)
 
     async def _open(self, auditor: Auditor, plan: _Plan) -> None:
         found = await self._find(auditor, plan)

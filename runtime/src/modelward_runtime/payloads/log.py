@@ -7,14 +7,14 @@ caller sends moves it. What finds no room is counted and dropped: a payload log 
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from modelward_runtime.audit.chain import Stamps, source_of
-from modelward_runtime.model import Array, Model, TensorSpec
+from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.report import Report
 from modelward_runtime.sinks.metrics import OutletMetrics
@@ -80,7 +80,7 @@ class PayloadLog:
         self._outlet.start()
         return before
 
-    def log(self, model: Model, cleared: Cleared, released: Released, seconds: float) -> None:
+    def log(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> None:
         """Log an answered call, if it is its turn."""
         if self._chance() >= self._share or self._outlet is None:
             return
@@ -89,7 +89,7 @@ class PayloadLog:
             return
         if self._longest and self._filled >= self._longest:
             self._turn(self._outlet)
-        line = self._line(model, cleared, released, seconds)
+        line = self._line(face, cleared, released, seconds)
         self._filled += len(line)
         self._outlet.put(line)
 
@@ -108,10 +108,10 @@ class PayloadLog:
         outlet.turn()
         self._filled, self._piece_began = 0, time.monotonic()
 
-    def _line(self, model: Model, cleared: Cleared, released: Released, seconds: float) -> bytes:
+    def _line(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> bytes:
         room = MOST_BYTES if self._redacted else 0
-        inputs, room = _tensors(model.inputs, cleared.inputs, room)
-        outputs, _ = _tensors(model.outputs, released.outputs, room)
+        inputs, room = _tensors(face.inputs, cleared.inputs, room)
+        outputs, _ = _tensors(face.outputs, released.outputs, room)
         self._number += 1
         event = {
             "specversion": "1.0",
@@ -120,8 +120,8 @@ class PayloadLog:
             "type": TYPE,
             "time": self._stamps.now(),
             "data": {
-                "model": model.name,
-                "version": model.version,
+                "model": face.name,
+                "version": face.version,
                 "policyGeneration": self._report.policy_generation,
                 "mode": "Redacted" if self._redacted else "Metadata",
                 "seconds": round(seconds, 6),
@@ -132,7 +132,7 @@ class PayloadLog:
         return msgspec.json.encode(event) + b"\n"
 
 
-def _tensors(specs: tuple[TensorSpec, ...], arrays: "dict[str, Array]", room: int) -> "tuple[list[LoggedTensor], int]":
+def _tensors(specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array], room: int) -> "tuple[list[LoggedTensor], int]":
     """Tensors as they are logged, and the bytes of room that are left; no room from the start: no data."""
     wants_data = room > 0
     datatypes = {spec.name: spec.datatype for spec in specs}
