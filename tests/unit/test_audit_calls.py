@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from modelward_runtime import grpc_server
+from modelward_runtime.access.config import Limits
 from modelward_runtime.audit.entry import input_hmac, outcome
 from modelward_runtime.audit.journal import Journal
-from modelward_runtime.errors import ApiError, BadRequest, BodiesFull, Forbidden, QueueFull, Unavailable
-from modelward_runtime.exchange import Exchange, Limits
+from modelward_runtime.errors import ApiError, BadRequest, BodiesFull, Forbidden, PolicyViolated, PredictForbidden, QueueFull, Unauthenticated, Unavailable
+from modelward_runtime.exchange import Exchange
+from modelward_runtime.exchange import Limits as Bounds
 from modelward_runtime.metrics import Metrics
-from modelward_runtime.model import TensorSpec
+from modelward_runtime.model import TensorSpec, face_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
-from modelward_runtime.states import Decoded
+from modelward_runtime.states import Caller, Decoded
 from modelward_runtime.web import App
 from tests.audit_logs import auditor_on, check, journal_in, kinds, records
+from tests.doors import door
 from tests.runtime_models import doubler, echo
 from tests.unit.test_runtime_web import INFER, REQUEST, Client
 
@@ -29,7 +32,7 @@ KEY = b"k" * 32
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[Exchange]:
-    made = Exchange("tiny", "1", Metrics(), Limits(max_bodies=1500, request_timeout=5))
+    made = Exchange("tiny", "1", Metrics(), Bounds(max_bodies=1500, request_timeout=5))
     made.serve(doubler(), None)
     yield made
     made.close()
@@ -45,7 +48,7 @@ async def journal(tmp_path: Path, exchange: Exchange) -> Journal:
 
 @pytest.fixture
 async def stub(exchange: Exchange) -> AsyncIterator[Any]:
-    server = grpc_server.create(exchange, max_body_bytes=1 << 20)
+    server = grpc_server.create(exchange, door(), max_body_bytes=1 << 20)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -91,6 +94,62 @@ async def test_a_call_over_rest_leaves_a_record(
         assert 64 == len(call["inputHmac"])
     await journal.close(5)
     assert check(tmp_path).is_whole
+
+
+class Strict:
+    """A gate that knows one token and refuses the rest."""
+
+    async def admit(self, authorization: bytes) -> Caller:
+        if authorization == b"Bearer good":
+            return Caller("alice")
+        raise PredictForbidden("mallory") if authorization else Unauthenticated
+
+
+async def test_who_is_refused_at_the_door_is_recorded_over_rest(
+    exchange: Exchange, journal: Journal, tmp_path: Path
+) -> None:
+    client = Client(exchange)
+    client.app = App(exchange, door(Strict(), Limits(requests_per_second="1", burst=1)), max_body_bytes=2000)
+    for authorization in ("Bearer good", "Bearer good", "Bearer bad", ""):
+        await client.send("POST", INFER, REQUEST, {"authorization": authorization})
+    await journal.close(5)
+    expected = [(200, "", "alice"), (429, "rate-limited", "alice"), (403, "forbidden", "mallory"), (401, "unauthenticated", "")]
+    assert expected == [(call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)]
+    assert "Bearer" not in json.dumps(records(tmp_path))
+
+
+async def test_who_is_refused_at_the_door_is_recorded_over_grpc(
+    exchange: Exchange, journal: Journal, tmp_path: Path
+) -> None:
+    server = grpc_server.create(exchange, door(Strict()), max_body_bytes=1 << 20)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        await stub.ModelInfer(message(), metadata=[("authorization", "Bearer good")])
+        async for _ in stub.ModelStreamInfer(iter([message()]), metadata=[("authorization", "Bearer good")]):
+            pass
+        for metadata in ([("authorization", "Bearer bad")], []):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.ModelInfer(message(), metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.ServerMetadata(pb.ServerMetadataRequest())
+    await server.stop(0)
+    await journal.close(5)
+    expected = [(200, "", "alice"), (200, "", "alice"), (403, "forbidden", "mallory"), (401, "unauthenticated", "")]
+    assert expected == [(call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)]
+
+
+async def test_a_refusal_that_cannot_be_recorded_is_another(exchange: Exchange) -> None:
+    exchange.auditor = auditor_on(None)
+    server = grpc_server.create(exchange, door(Strict()), max_body_bytes=1 << 20)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message())
+    assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
+    await server.stop(0)
 
 
 async def test_what_is_no_inference_leaves_none(exchange: Exchange, journal: Journal, tmp_path: Path) -> None:
@@ -144,7 +203,7 @@ async def test_a_caller_who_leaves_leaves_a_record(exchange: Exchange, journal: 
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "method": "POST", "path": INFER, "headers": [(b"content-length", b"9")]}
-    await App(exchange, max_body_bytes=100)(scope, gone, _no_answer)
+    await App(exchange, door(), max_body_bytes=100)(scope, gone, _no_answer)
     await journal.close(5)
     (call,) = calls(tmp_path)
     assert (499, "Failed", "ClientGone") == (call["code"], call["decision"], call["reason"])
@@ -169,7 +228,7 @@ async def test_a_flaw_of_ours_is_recorded_without_its_text(
 
 
 OUTCOMES = [
-    ("a rule of a privacy policy", BadRequest("policy: pii-rejected: input 'text' holds an address"), (400, "Denied", "pii-rejected")),
+    ("a rule of a privacy policy", PolicyViolated("pii-rejected", "input 'text' holds an address"), (400, "Denied", "pii-rejected")),
     ("another refusal", Forbidden("no"), (403, "Denied", "Forbidden")),
     ("too much", QueueFull(3), (429, "Denied", "QueueFull")),
     ("too much of bodies", BodiesFull(3, 2), (429, "Denied", "BodiesFull")),
@@ -198,7 +257,7 @@ HMACS: list[tuple[str, TensorSpec, Any, TensorSpec, Any]] = [
 @pytest.mark.parametrize(("reason", "one", "first", "two", "second"), HMACS, ids=[row[0] for row in HMACS])
 def test_other_inputs_have_other_hmacs(reason: str, one: TensorSpec, first: Any, two: TensorSpec, second: Any) -> None:
     def made(spec: TensorSpec, array: Any, key: bytes = KEY) -> str:
-        return input_hmac(key, echo(spec), Decoded({spec.name: array}, ("out",)))
+        return input_hmac(key, face_of(echo(spec)), Decoded({spec.name: array}, ("out",)))
 
     assert made(one, first) == made(one, first)
     assert made(one, first) != made(two, second), reason
