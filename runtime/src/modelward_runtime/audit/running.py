@@ -124,7 +124,12 @@ class AuditLog:
             self._tend(journal, plan)
 
     async def _open(self, auditor: Auditor, plan: _Plan) -> None:
-        found = await self._find(auditor, plan)
+        try:
+            found = await self._find(auditor, plan)
+        except Exception:
+            log.exception("the audit log cannot be opened: this is a bug")
+            auditor.unopened("internal error")
+            raise
         journal = Journal(plan.writer, plan.terms, self._metrics)
         journal.begin(found)
         auditor.opened(journal)
