@@ -33,6 +33,7 @@ ACROSS: frozenset[Kind] = frozenset({"Credential", "PaymentCard", "CNResidentID"
 
 _BLOCK = 1 << 20  # characters
 _REACH = 320  # characters of a row's end and beginning that can belong to something split: a longest e-mail address
+_BARE: frozenset[Kind] = frozenset({"PaymentCard", "CNResidentID"})  # of digits alone
 _GROUPINGS = ([4, 4, 4, 4], [4, 6, 5], [6, 8, 4])  # as cards and identity documents are printed
 
 
@@ -64,7 +65,7 @@ def find_across(rows: Sequence[str], kinds: Iterable[Kind]) -> tuple[Kind, int] 
         for span in RECOGNISERS[kind](folded):
             start, end = folded.original(span)
             first, last = bisect_right(edges, start) - 1, bisect_left(edges, end) - 1
-            if last > first and not _by_chance(edges[first : last + 2], start, end):
+            if last > first and not (kind in _BARE and _by_chance(edges[first : last + 2], start, end)):
                 return kind, first
     return None
 
