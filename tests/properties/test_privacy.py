@@ -1,6 +1,7 @@
 """What holds for every text and every array: nothing is left under a mask, nothing else is touched, and time is linear."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from modelward_runtime.privacy.pii import scan
 from modelward_runtime.privacy.pii.fold import fold
-from modelward_runtime.privacy.pii.replace import hasher, mask, replace
-from modelward_runtime.privacy.pii.scan import RECOGNISERS, Kind
+from modelward_runtime.privacy.pii.replace import Replacement, hasher, mask, replace
+from modelward_runtime.privacy.pii.scan import RECOGNISERS, Kind, Match
 from tests.privacy_policies import rules
 
 ALL: tuple[Kind, ...] = tuple(RECOGNISERS)
@@ -23,14 +24,19 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=14).map("".join) | st.text(max_size=40)
 
 
+def putting(replacement: Replacement) -> Callable[[Match, str], str]:
+    def put(match: Match, found: str) -> str:
+        return replacement(match.kind, found)
+
+    return put
+
+
 @given(st.lists(TEXTS, max_size=4))
 @settings(max_examples=600, deadline=None)
 @example(["jo@example.com@example.org", "4242424242424242 4242424242424242"])
 def test_what_is_masked_holds_nothing_that_can_be_found(elements: list[str]) -> None:
-    for put in (mask, hasher(b"k" * 32)):
-        replaced = replace(
-            elements, scan.find(elements, ALL), ALL, lambda match, found, put=put: put(match.kind, found)
-        )
+    for replacement in (mask, hasher(b"k" * 32)):
+        replaced = replace(elements, scan.find(elements, ALL), ALL, putting(replacement))
         assert [] == scan.find(replaced, ALL)
         assert len(elements) == len(replaced)
 
@@ -41,7 +47,7 @@ def test_what_is_found_lies_in_its_element_and_the_rest_stays(elements: list[str
     found = scan.find(elements, ALL)
     for match in found:
         assert 0 <= match.start < match.end <= len(elements[match.element])
-    replaced = replace(elements, found, ALL, lambda match, _: mask(match.kind, ""))
+    replaced = replace(elements, found, ALL, putting(mask))
     touched = {match.element for match in found}
     assert all(replaced[number] == text for number, text in enumerate(elements) if number not in touched)
 
@@ -103,9 +109,10 @@ def test_clear_never_changes_what_no_rule_names(data: st.DataObject) -> None:
 
 
 HOSTILE = [
-    "a", "@", "a@", "a@a.", "@a.a", "1", "1 ", "4-", ":", "1:", "1::", "1.", "1.1.1.", "eyJa", "eyJaaaaaaaa.", "-----BEGIN PRIVATE KEY-----",
-    "password", "password=", "://a", "://a:b", "bearer ", "basic a", "sk-", "sk-a", "xoxb-", "DE89", "DE89 ", "+1 ", "(1)", "0 1 ", "\u200b1",
-    "11010519491231002X", "-", "ghp_", "⑩", "\0", "\1", "x@y-", "api_key_", "token:", "4242424242424242 ", "jo@example.com ",
+    "a", "@", "a@", "a@a.", "@a.a", "1", "1 ", "4-", ":", "1:", "1::", "1.", "1.1.1.", "eyJa", "eyJaaaaaaaa.",
+    "-----BEGIN PRIVATE KEY-----", "password", "password=", "://a", "://a:b", "bearer ", "basic a", "sk-", "sk-a", "xoxb-",
+    "DE89", "DE89 ", "+1 ", "(1)", "0 1 ",
+    "\u200b1", "11010519491231002X", "-", "ghp_", "⑩", "\0", "\1", "x@y-", "api_key_", "token:", "4242424242424242 ", "jo@example.com ",
 ]  # fmt: skip
 
 

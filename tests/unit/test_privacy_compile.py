@@ -73,8 +73,10 @@ REFUSED: list[tuple[str, Double, dict[str, Any], str]] = [
     ("noise on what is not there", CLASSIFIER, noisy("y"), "perturbation[0].name: the model has no output 'y'"),
     ("noise on what is dropped", CLASSIFIER, noisy("embedding", tensors=[{"name": "embedding", "drop": True}]),
      "perturbation[0]: output 'embedding' is not returned at all"),
-    ("noise beside the label", CLASSIFIER, noisy("probabilities", tensors=[{"name": "label", "labelOnly": True}]), "is not returned at all"),
-    ("rounding beside the label", CLASSIFIER, {"output": {"tensors": [{"name": "label", "labelOnly": True}, {"name": "embedding", "decimals": 1}]}},
+    ("noise beside the label", CLASSIFIER, noisy("probabilities", tensors=[{"name": "label", "labelOnly": True}]),
+     "is not returned at all"),
+    ("rounding beside the label", CLASSIFIER, {"output": {"tensors": [{"name": "label", "labelOnly": True}, {"name": "embedding",
+     "decimals": 1}]}},
      "privacy.output.tensors[1]: output 'embedding' is not returned at all"),
 ]  # fmt: skip
 
@@ -113,9 +115,9 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("reason", "sections"), MALFORMED, ids=[row[0] for row in MALFORMED])
 def test_malformed(reason: str, sections: dict[str, Any]) -> None:
-    with pytest.raises(msgspec.ValidationError):
+    with pytest.raises(msgspec.ValidationError, match=r"\$") as caught:
         policy(**sections)
-        raise AssertionError(reason)
+    assert caught.value is not None, reason
 
 
 def test_a_key_must_be_there_and_long_enough() -> None:

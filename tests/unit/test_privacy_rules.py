@@ -54,18 +54,21 @@ REFUSED: list[tuple[str, Rules, dict[str, Array], str]] = [
     ("an integer under a fraction", rules(**tensor("n", minimum="0.5")), {"n": np.array([[0, 1]])}, "policy: out-of-range"),
     ("NaN", rules(**tensor("x", nonFinite="Reject")), {"x": f32([0, NAN, 0, 0])}, "policy: non-finite: input 'x' has NaN or an infinity"),
     ("an infinity in BF16", rules(ODD, **tensor("half", nonFinite="Reject")), {"half": half(1, INF)}, "policy: non-finite"),
-    ("too few columns of a dynamic axis", rules(ODD, **tensor("wide", columns=[{"indices": [3], "minimum": "0"}])), {"wide": f32([1, 2, 3])},
+    ("too few columns of a dynamic axis", rules(ODD, **tensor("wide", columns=[{"indices": [3], "minimum": "0"}])),
+     {"wide": f32([1, 2, 3])},
      "policy: columns-missing: input 'wide', column 3: the tensor has only 3 columns"),
     ("too few columns to zero", rules(ODD, **tensor("wide", columns=[{"indices": [3], "action": "Zero"}])), {"wide": f32([1, 2, 3])},
      "policy: columns-missing"),
     ("too many elements", rules(input={"maxElements": 5}), {"x": f32([1, 2, 3, 4]), "n": np.array([[1, 2]])},
      "policy: too-many-elements: 6 elements were sent, 5 may be"),
-    ("too much text, in bytes", rules(input={"maxTextBytes": 5}), {"text": texts("é", "éé")}, "policy: text-too-long: 6 bytes of text were sent, 5 may be"),
+    ("too much text, in bytes", rules(input={"maxTextBytes": 5}), {"text": texts("é", "éé")},
+     "policy: text-too-long: 6 bytes of text were sent, 5 may be"),
     ("personal data", rules(**pii("Reject", "Email", "PaymentCard")), {"text": texts("a", f"my {CARD}")},
      "policy: pii-rejected: input 'text' holds PaymentCard (element 1)"),
     ("personal data over rows", rules(**pii("Reject", "Email")), {"text": texts("mail jo@exam", "ple.com now")},
      "policy: pii-rejected: input 'text' holds Email (rows 0 and following, taken together)"),
-    ("a range is checked before zeroing", rules(**tensor("x", action="Zero", maximum="1")), {"x": f32([0, 0, 0, 2])}, "policy: out-of-range"),
+    ("a range is checked before zeroing", rules(**tensor("x", action="Zero", maximum="1")), {"x": f32([0, 0, 0, 2])},
+     "policy: out-of-range"),
 ]  # fmt: skip
 
 
@@ -142,9 +145,11 @@ def output(name: str, **said: Any) -> dict[str, Any]:
 
 RELEASED: list[tuple[str, Rules, str, Array, list[Any]]] = [
     ("decimals", rules(**output("probabilities", decimals=1)), "probabilities", f32([0.16, 0.25, -0.01]), [[0.2, 0.2, 0.0]]),
-    ("decimals of what is huge or not a number", rules(**output("probabilities", decimals=15)), "probabilities", f32([3e38, NAN, INF]), [[3e38, NAN, INF]]),
+    ("decimals of what is huge or not a number", rules(**output("probabilities", decimals=15)), "probabilities", f32([3e38, NAN,
+     INF]), [[3e38, NAN, INF]]),
     ("decimals of FP16", rules(**output("embedding", decimals=3)), "embedding", np.full((1, 8), 60000, np.float16), [[60000.0] * 8]),
-    ("the largest two", rules(**output("probabilities", topK=2)), "probabilities", f32([0.2, 0.5, 0.3], [0.6, 0.1, 0.3]), [[0, 0.5, 0.3], [0.6, 0, 0.3]]),
+    ("the largest two", rules(**output("probabilities", topK=2)), "probabilities", f32([0.2, 0.5, 0.3], [0.6, 0.1, 0.3]), [[0,
+     0.5, 0.3], [0.6, 0, 0.3]]),
     ("of equals the first", rules(**output("probabilities", topK=1)), "probabilities", f32([0.5, 0.5, 0]), [[0.5, 0, 0]]),
     ("equal once rounded", rules(**output("probabilities", topK=1, decimals=1)), "probabilities", f32([0.41, 0.44, 0.2]), [[0.4, 0, 0]]),
     ("more than there are", rules(**output("probabilities", topK=9)), "probabilities", f32([0.5, 0.5, 0]), [[0.5, 0.5, 0]]),
