@@ -62,6 +62,14 @@ def test_neighbours_change_nothing(text: str, others: list[str]) -> None:
     assert alone == within
 
 
+@given(TEXTS)
+@settings(max_examples=600, deadline=None)
+def test_what_short_texts_are_asked_first_hides_nothing(text: str) -> None:
+    folded = fold(text)
+    for kind, find in RECOGNISERS.items():
+        assert sorted(find(folded)) == sorted(scan._find_kind(kind, folded))
+
+
 @given(st.text(max_size=60))
 @settings(max_examples=500, deadline=None)
 def test_every_byte_of_the_folded_form_knows_its_character(text: str) -> None:
