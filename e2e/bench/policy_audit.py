@@ -17,10 +17,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from modelward_runtime.audit.auditor import Auditor
 from modelward_runtime.audit.config import Audit
@@ -64,6 +64,19 @@ def rows() -> list[Row]:
         measured = asyncio.run(_buffered(folder / "buffered", signing))
         measured += asyncio.run(_synchronous(folder / "synchronous", signing))
         return [*measured, _verified(folder / "buffered", public)]
+
+
+def section(folder: Path, durability: Literal["Buffered", "Synchronous"]) -> dict[str, Any]:
+    """The section `audit` of a policy.json whose key and log lie in this folder: for whole calls, side by side with a server without."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(pem)
+    return {
+        "sink": {"type": "File", "directory": str(folder / "log"), "maxFileBytes": 64 << 20},
+        "signingKeyFile": str(folder / "key.pem"),
+        "required": True,
+        "durability": durability,
+    }
 
 
 async def _buffered(folder: Path, key: SigningKey) -> list[Row]:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from modelward_runtime.errors import unsatisfiable
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.payloads.log import PayloadLog
-from modelward_runtime.report import Report
+from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.opening import linger, longest_piece, open_sink
@@ -28,7 +28,7 @@ class Payloads:
     """The payload log, or none. `hand_out` is told who logs calls from now on."""
 
     def __init__(
-        self, report: Report, registry: CollectorRegistry, hand_out: Callable[[PayloadLog | None], None]
+        self, report: Serving, registry: CollectorRegistry, hand_out: Callable[[PayloadLog | None], None]
     ) -> None:
         self._report = report
         self._hand_out = hand_out
