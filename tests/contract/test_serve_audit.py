@@ -255,7 +255,7 @@ def send_everything(process: Process) -> None:
 MODES: list[tuple[str, dict[str, Any] | None, Callable[[str], bool]]] = [
     ("none", None, lambda name: False),
     ("metadata", {"mode": "Metadata"}, lambda name: False),
-    ("redacted", {"mode": "Redacted"}, lambda name: "-payloads." in name),
+    ("redacted", {"mode": "Redacted"}, lambda name: "_payloads." in name),
 ]
 
 
@@ -286,6 +286,6 @@ def test_what_callers_send_is_in_no_log(
     files = {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()}
     assert {file for file, text in files.items() if MARKER in text} == {file for file in files if may_hold_it(file)}
     assert len(bodies()) + 2 == len(
-        predictions(*(tmp_path / "audit" / file for file in files if "-payloads." not in file))
+        predictions(*(tmp_path / "audit" / file for file in files if "_payloads." not in file))
     )
-    assert bool(logging) == any("-payloads." in file for file in files)
+    assert bool(logging) == any("_payloads." in file for file in files)

@@ -100,7 +100,7 @@ def test_what_cannot_be_tried(log: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_payload_logs_in_the_same_directory_are_another_matter(log: Path) -> None:
-    (log / "pod-payloads.b1.000001.jsonl").write_text('{"time":"2026-01-01T00:00:00Z"}\n')
+    (log / "pod_payloads.b1.000001.jsonl").write_text('{"time":"2026-01-01T00:00:00Z"}\n')
     assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
 
 

@@ -159,9 +159,11 @@ def keeper(folder: Path, now: float, *, least: int = 10, most: int = 20) -> Keep
     return Keeper(FileSink(folder, WRITER), Retention(min_days=least, max_days=most), always, clocks.made)
 
 
-def put(folder: Path, number: int, *, days: float, until: float | None = None, boot: str = "b0") -> Path:
+def put(
+    folder: Path, number: int, *, days: float, until: float | None = None, boot: str = "b0", pod: str = "pod"
+) -> Path:
     """A file whose records were made from so many days ago to so many days ago."""
-    path = folder / f"pod.{boot}.{number:06}.jsonl"
+    path = folder / f"{pod}.{boot}.{number:06}.jsonl"
     ends = days if until is None else until
     stamps = [NOW - days * DAY, NOW - ends * DAY]
     path.write_text("".join(json.dumps({"time": timestamp(stamp)}) + "\n" for stamp in stamps))
@@ -235,6 +237,18 @@ async def test_the_file_that_is_written_to_stays_and_a_full_disk_deletes_nothing
     clocks.pass_by(2 * HOUR)
     assert 0 == await Keeper(sink, Retention(min_days=10, max_days=20), always, clocks.made).look()
     assert (True, True) == (own.exists(), young.exists())
+
+
+async def test_a_payload_logs_retention_is_its_own(tmp_path: Path) -> None:
+    audit, payload = put(tmp_path, 1, days=30), put(tmp_path, 1, days=30, pod="pod_payloads")
+    clocks = Clocks()
+    clocks.pass_by(2 * HOUR)
+    sink = FileSink(tmp_path, Writer("pod_payloads", "b1"))
+    assert 1 == await Keeper(sink, Retention(min_days=0, max_days=1), always, clocks.made).look()
+    assert (True, False) == (audit.exists(), payload.exists())
+    payload = put(tmp_path, 1, days=30, pod="pod_payloads")
+    assert 1 == await keeper(tmp_path, NOW).look()
+    assert (False, True) == (audit.exists(), payload.exists())
 
 
 async def test_what_is_not_noted_is_not_deleted(tmp_path: Path) -> None:

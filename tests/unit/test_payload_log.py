@@ -24,7 +24,7 @@ from tests.audit_logs import BOOT, files, records
 from tests.runtime_models import echo
 
 FACE = face_of(echo(TensorSpec("n", "FP32", (-1,)), TensorSpec("t", "BYTES", (-1,))))
-WRITER = Writer("pod-payloads", "b1")
+WRITER = Writer("pod_payloads", "b1")
 
 
 def policy(mode: str = "Redacted", percent: int = 100) -> Logging:

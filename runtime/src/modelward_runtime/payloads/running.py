@@ -16,11 +16,10 @@ from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.opening import linger, longest_piece, open_sink
-from modelward_runtime.sinks.sink import Piece, Sink, SinkFailed, Store, Writer
+from modelward_runtime.sinks.sink import PAYLOADS, Piece, Sink, SinkFailed, Store, Writer
 
 CREDENTIALS: Final = "MODELWARD_LOGGING_"
 FLUSH_SECONDS: Final = 5.0  # that the last records may take
-SERIES: Final = "payloads"  # beside the audit's chain in the same directory, and never taken for one
 Commit = Callable[[], None]
 
 
@@ -92,7 +91,7 @@ class Payloads:
 def _writer() -> Writer:
     """Named apart, so that both logs may share a directory."""
     named = Writer()
-    return Writer(f"{named.pod}-{SERIES}", named.boot)
+    return Writer(named.pod + PAYLOADS, named.boot)
 
 
 async def _no_note(pieces: list[Piece], last: bytes) -> bool:

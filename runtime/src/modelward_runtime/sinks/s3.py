@@ -96,8 +96,9 @@ class S3Sink:
         return f"{self._root}{self._writer.pod}/{self._writer.boot}/"
 
     def _series(self) -> list[str]:
-        """The folder of every writer."""
-        return [boot for pod in self._folders(self._root) for boot in self._folders(pod)]
+        """The folder of every writer of our kind."""
+        pods = [pod for pod in self._folders(self._root) if self._writer.is_kin(pod.rstrip("/"))]
+        return [boot for pod in pods for boot in self._folders(pod)]
 
     def _folders(self, prefix: str) -> list[str]:
         listing = obstore.list_with_delimiter(self._store, prefix or None)
