@@ -167,6 +167,9 @@ VERIFY_FAILURES: Final = frozenset(
 )
 """Load failures that speak of ModelVerified."""
 
+POLICY_FAILURES: Final = frozenset({"PolicyUnsatisfiable"})
+"""Failures at start-up that speak of PrivacyEnforced."""
+
 DECRYPT_FAILURES: Final = frozenset(
     {
         "NotSealed",
