@@ -1,6 +1,7 @@
 """The command `modelward-operator`: `run` in the cluster, `plan` on anybody's machine.
 
-`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make. ModelPolicies,
+`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make, but for addresses
+that only the cluster knows, which it says. ModelPolicies,
 Namespaces and ConfigMaps in the same file count as what lies around the models.
 """
 
@@ -20,7 +21,9 @@ from modelward_operator.api.modelpolicy import POLICY_KIND
 from modelward_operator.api.parse import Invalid, parse, parse_policy
 from modelward_operator.facts import Given, Installation, Json, Key, Policy, Surroundings
 from modelward_operator.plan import names
+from modelward_operator.plan.certificate import is_managed
 from modelward_operator.plan.draw import draw
+from modelward_operator.plan.egress import egress
 from modelward_operator.policies.rooms import rule
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -93,6 +96,10 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
     ruling = rule(given, spec)
     for verdict in sorted(ruling.verdicts):
         print(f"# {verdict.reason}: {verdict.message}")
+    for words in egress(given, spec, ruling).words:
+        print(f"# egress: {words}")
+    if is_managed(spec):
+        print(f"# Secret {names.tls_name(given.key.name)}, and the ConfigMap of the CA: made by the operator")
     for planned in draw(given, spec, ruling).objects:
         print("---")
         print(yaml.safe_dump(planned, sort_keys=False), end="")

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given
+from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, ready
+from modelward_operator.status.endpoint import endpoint
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet
 from modelward_operator.status.protection import decrypted, verified
@@ -17,6 +19,7 @@ class Aspects:
 
     given: Given
     spec: ModelDeploymentSpec
+    ruling: Ruling
     fleet: Fleet
     wanted: int
     url: str
@@ -37,6 +40,7 @@ class Aspects:
             self._available(diagnosis),
             self._workload(diagnosis),
             self._rollout(diagnosis),
+            *endpoint(self.given, self.spec, self.ruling, self.fleet),
         ]
 
     def _available(self, diagnosis: Diagnosis | None) -> Finding:
