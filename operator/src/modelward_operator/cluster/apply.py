@@ -49,10 +49,10 @@ class Applier:
 
     async def apply(self, plan: Plan, given: Given, before: Applied = _NOTHING) -> Applied:
         """Apply the plan; `before` is what was done for it already. Raises Conflict when the ModelDeployment is gone or another one."""
-        first = [planned for planned in plan.objects if planned["kind"] != "Deployment"]
         confirmed = _Once(self._confirm_owner, given)
         done: list[int | Refusal] = [before.writes, *before.refusals]
-        done += await _all(self._settle(planned, given, confirmed) for planned in first)
+        for wave in _waves(plan):
+            done += await _all(self._settle(planned, given, confirmed) for planned in wave)
         blocked = [one for one in done if isinstance(one, Refusal) and one.kind in NEEDED_BY_PODS]
         workload = plan.find("Deployment")
         if workload and (
@@ -177,6 +177,12 @@ class Applier:
         self._store.feed(owner)
         if owner["metadata"]["uid"] != given.uid or "deletionTimestamp" in owner["metadata"]:
             raise Conflict(f"{given.key} was replaced")
+
+
+def _waves(plan: Plan) -> tuple[list[Json], list[Json]]:
+    """Return what is written before the Deployment, side by side in each wave: who may bind a Role, the API server asks the Role."""
+    first = [planned for planned in plan.objects if planned["kind"] == "Role"]
+    return first, [planned for planned in plan.objects if planned["kind"] not in {"Role", "Deployment"}]
 
 
 async def _all(writes: Iterable[Coroutine[Any, Any, int | Refusal]]) -> list[int | Refusal]:
