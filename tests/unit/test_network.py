@@ -9,17 +9,17 @@ import pytest
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import Resource
-from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, NetworkReader, Resolver
+from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, SOON, NetworkReader, Resolver
 from modelward_operator.cluster.recent import AGAIN
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Given, Json, Network, Service
 from tests.makers import make_given, parsed
 
-KUBERNETES = {
+KUBERNETES: dict[str, Json] = {
     "Service": {"spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 443, "targetPort": 6443}]}},
     "EndpointSlice": {"endpoints": [{"addresses": ["192.168.7.2"]}], "ports": [{"port": 6443}]},
 }
-MINIO = {
+MINIO: Json = {
     "spec": {
         "selector": {"app": "minio"},
         "ports": [{"port": 9000, "targetPort": "s3"}, {"port": 1, "protocol": "UDP"}],
@@ -120,8 +120,9 @@ async def test_a_lookup_that_fails_keeps_what_was_known(world: World) -> None:
 
 async def test_what_was_never_known_is_absent(world: World) -> None:
     world.fails = True
-    given = make_given({"model": {"uri": "s3://m/a/", "storage": {"endpoint": "https://minio.storage.svc"}}})
-    assert Network() == await world.read(given)
+    for endpoint in ("https://minio.storage.svc", "https://s3.example.com"):
+        given = make_given({"model": {"uri": "s3://m/a/", "storage": {"endpoint": endpoint}}})
+        assert Network(stale_after=SOON) == await world.read(given), "and asked for again soon"
 
 
 async def test_a_name_that_answers_with_ever_another_address_keeps_them_open_for_an_hour(world: World) -> None:

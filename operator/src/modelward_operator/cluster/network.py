@@ -10,7 +10,7 @@ Called by gather.py, once a pass. What cannot be read is an absent fact, or the 
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -30,6 +30,8 @@ from modelward_operator.rulings import Slot
 AGE: Final = 60.0
 LOOK_AGAIN: Final = 300.0
 """Seconds after which a model whose policy holds looked-up addresses is looked at again: no event tells that they changed."""
+SOON: Final = 30.0
+"""The same, while an address is not known: what the pods cannot reach, they wait for."""
 LOOKUP: Final = 2.0
 """Seconds for one lookup of a name."""
 LOOKUPS_AT_ONCE: Final = 4
@@ -64,22 +66,23 @@ class NetworkReader:
         if policy and policy.egress and policy.egress.mode is EgressMode.OPEN:
             return Network(enforced=enforced, stale_after=look)
         network = await self._ways(given, ruling.names(Slot.EGRESS))
-        looked_up = bool(network.api_server or network.services or network.hosts)
-        waits = [wait for wait in (look, LOOK_AGAIN if looked_up else None) if wait is not None]
+        waits = [wait for wait in (look, network.stale_after) if wait is not None]
         return replace(network, enforced=enforced, stale_after=min(waits, default=None))
 
-    async def _ways(self, given: Given, urls: Iterable[str]) -> Network:
-        hosts = {
-            host for host, _ in map(host_and_port, set(urls) - {names.API_SERVER}) if host and not is_address(host)
-        }
+    async def _ways(self, given: Given, urls: Collection[str]) -> Network:
+        named = (host for host, _ in map(host_and_port, set(urls) - {names.API_SERVER}))
+        hosts = {host for host in named if host and not is_address(host)}
         services = await _gather({host: self._service(host, given) for host in hosts})
         others = [host for host in hosts if services[host] is None and not is_written_in_full(host, given)]
         found = await _gather({host: self._addresses(host) for host in others})
-        api_server = await self._api_server.ask("", self._read_api_server) if names.API_SERVER in urls else ()
+        asks = names.API_SERVER in urls
+        api_server = await self._api_server.ask("", self._read_api_server) if asks else ()
+        known = all(found.values()) and bool(api_server or not asks)
         return Network(
             api_server=api_server,
             services={host: service for host, service in services.items() if service is not None},
             hosts={host: addresses for host, addresses in found.items() if addresses},
+            stale_after=(LOOK_AGAIN if known else SOON) if hosts or asks else None,
         )
 
     async def _service(self, host: str, given: Given) -> Service | None:
