@@ -100,7 +100,7 @@ class App:
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         try:
             path = scope["path"]
-            caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization)
+            caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization or b"")
             route = self._routes.get(path) or parse_path(path)
             _check_method(route, scope["method"])
             if route.action == "infer":
