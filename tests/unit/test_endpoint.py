@@ -10,7 +10,7 @@ import pytest
 from modelward_operator.facts import Given, Json, Network
 from modelward_operator.status.reported import Access, access_of
 from modelward_operator.status.summarise import look_again_after
-from tests.makers import NOW, READY_REPORT
+from tests.makers import NOW, READY_REPORT, failing
 from tests.unit.test_certificate_plan import AUTHORITY, record, stamp
 from tests.unit.test_summarise import NOTHING_WRITTEN, condition, says, status_of, with_pods
 
@@ -147,6 +147,14 @@ def test_pods_of_the_revision_before_say_nothing_about_this_spec() -> None:
     status = status_of(old)
     assert says(status, "EndpointSecured") == ("Unknown", "Starting")
     assert says(status, "Ready")[0] == "Unknown"
+
+
+def test_a_pod_without_a_certificate_that_it_can_use_says_so_where_it_belongs() -> None:
+    failure = failing("ServingCertificateUnusable", "tls.key does not fit tls.crt", permanent=False)
+    status = status_of(with_pods(OWN, ("current", {"report": {"state": "Loading", "failure": failure}})))
+    assert says(status, "EndpointSecured") == ("False", "ServingCertificateUnusable")
+    assert says(status, "Ready") == ("False", "ServingCertificateUnusable")
+    assert says(status, "ModelAvailable") == ("Unknown", "Starting")
 
 
 def test_a_moment_without_an_answer_unsays_nothing() -> None:

@@ -34,13 +34,15 @@ class Aspects:
                 ),
             ]
         diagnosis = self.fleet.diagnosis()
+        secured = endpoint(self.given, self.spec, self.ruling, self.fleet, diagnosis)
         return [
             *verified(self.given, self.spec, self.fleet, diagnosis),
             *decrypted(self.given, self.spec, self.fleet, diagnosis),
             self._available(diagnosis),
+            *(finding for finding in secured if finding.status == "False"),  # it says more than that no pod is ready
             self._workload(diagnosis),
             self._rollout(diagnosis),
-            *endpoint(self.given, self.spec, self.ruling, self.fleet),
+            *(finding for finding in secured if finding.status != "False"),
         ]
 
     def _available(self, diagnosis: Diagnosis | None) -> Finding:

@@ -190,6 +190,9 @@ VERIFY_FAILURES: Final = frozenset(
 )
 """Load failures that speak of ModelVerified."""
 
+ENDPOINT_FAILURES: Final = frozenset({"ServingCertificateUnusable"})
+"""Load failures that speak of EndpointSecured."""
+
 DECRYPT_FAILURES: Final = frozenset(
     {
         "NotSealed",
@@ -201,4 +204,4 @@ DECRYPT_FAILURES: Final = frozenset(
         "DecryptionFailed",
     }
 )
-"""Load failures that speak of ModelDecrypted; all that are in neither set speak of ModelAvailable."""
+"""Load failures that speak of ModelDecrypted; all that are in no set speak of ModelAvailable."""

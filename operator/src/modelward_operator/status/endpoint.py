@@ -17,7 +17,7 @@ from modelward_operator.plan.egress import NOT_OPENED, egress
 from modelward_operator.policies.access.rule import authentication_of, tls_of
 from modelward_operator.rulings import Ruling, Slot
 from modelward_operator.status.conditions import Reason, Type
-from modelward_operator.status.diagnose import ready
+from modelward_operator.status.diagnose import Diagnosis, ready
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet
 from modelward_operator.status.reported import Access, access_of
@@ -28,11 +28,15 @@ HAND_OVER: Final = timedelta(minutes=10)
 """For which pods may serve the certificate before: the kubelet swaps files within two minutes or so."""
 
 
-def endpoint(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, fleet: Fleet) -> list[Finding]:
+def endpoint(
+    given: Given, spec: ModelDeploymentSpec, ruling: Ruling, fleet: Fleet, diagnosis: Diagnosis | None
+) -> list[Finding]:
     """Return EndpointSecured, where anything is asked of the endpoint or an open network is to be told."""
     asked = authentication_of(spec).mode is not AuthenticationMode.NONE or tls_of(spec).mode is not TlsMode.OFF
     if not asked and given.network.enforced is not False and spec.security.network_policy is None:
         return []
+    if diagnosis and diagnosis.type is Type.ENDPOINT_SECURED and not fleet.serving_current:
+        return [Finding(Type.ENDPOINT_SECURED, "False", diagnosis.reason, diagnosis.message)]
     if not fleet.serving_current:
         return [_unknown(Reason.STARTING, "no pod of the current revision serves yet")]
     heard = [pod for pod in fleet.current if ready(pod) and pod.report]
