@@ -52,7 +52,7 @@ class Parts:
     lease: Lease
     models: tuple[Stream, ...]
     policies: tuple[Stream, ...]
-    """Of PrivacyPolicies; of ModelPolicies only where the operator serves every namespace: otherwise it may not read what is the cluster's."""
+    """Of PrivacyPolicies; of ModelPolicies only where the operator serves every namespace: else it may not read what is the cluster's."""
     streams: tuple[Stream, ...]
     """All that run from the start, those of the policies among them."""
     cluster: Cluster
