@@ -40,8 +40,8 @@ ImagePrefix = Annotated[
     StringConstraints(min_length=1, max_length=512),
     Matches(
         r"^[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9._-]+)*(/|/[A-Za-z0-9._-]+([:@]|(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]{64})?))$",
-        "an image must be HOST/PATH/ or HOST/PATH: or HOST/PATH@ for all that begins so, or a whole image reference with a / in it, so that "
-        "registry.example/model does not let registry.example/model-of-others in",
+        "an image must be HOST/PATH/ or HOST/PATH: or HOST/PATH@ for all that begins so, or a whole image reference with a / in it, so "
+        "that registry.example/model does not let registry.example/model-of-others in",
     ),
 ]
 

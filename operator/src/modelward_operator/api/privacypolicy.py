@@ -249,8 +249,8 @@ class OutputTensor(Struct):
     drop: StrictBool | None = Field(default=None, description="True: the output is not returned, whoever asks for it.")
     label_only: StrictBool | None = Field(
         default=None,
-        description="True: only a label is returned: the model's own, or of these scores 1 for the greatest and 0 for all others. Every other "
-        "output is dropped.",
+        description="True: only a label is returned: the model's own, or of these scores 1 for the greatest and 0 for all others. Every "
+        "other output is dropped.",
     )
     top_k: StrictInt | None = Field(
         default=None,
