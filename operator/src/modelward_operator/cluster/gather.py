@@ -3,7 +3,7 @@
     store ──▶ ModelDeployment, children, ReplicaSets, pods
     pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
     API ────▶ the newest Warning event of a pod that waits without a telling reason
-    voices.py ──▶ what a silent pod said before, and for how long it has been silent
+    voices.py ──▶ what a silent pod said before, to this process or, by the status, to one before it; and how long it has been silent
     surroundings.py ─▶ the namespace's labels, the policies over it, the privacy policy that it names, the public keys that it trusts
 
 Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
@@ -27,6 +27,8 @@ from modelward_operator.cluster.voices import Voices
 from modelward_operator.errors import Conflict, OperatorError, Unreadable
 from modelward_operator.facts import Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
+from modelward_operator.plan.pod import running_container
+from modelward_operator.status.heard import remembered
 
 REPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 REPORT_LIMIT: Final = 64 * 1024
@@ -77,7 +79,7 @@ class Gatherer:
         if not raw or "deletionTimestamp" in raw["metadata"]:
             return None
         now = self._now()
-        pods = await asyncio.gather(*(self._pod(pod, now) for pod in self._store.of_model(key, [POD.kind])))
+        pods = await asyncio.gather(*(self._pod(pod, raw, now) for pod in self._store.of_model(key, [POD.kind])))
         around = await self._surveyor.read(key, raw)
         # Only now the rest: while the reports were read, children may have changed.
         before, raw = raw, self._store.read(MODEL.kind, key.namespace, key.name) or raw
@@ -94,16 +96,16 @@ class Gatherer:
             around=around,
         )
 
-    async def _pod(self, raw: Json, now: datetime) -> Pod:
-        report, warning = await self._report(raw), await self._warning(raw, now)
+    async def _pod(self, raw: Json, model: Json, now: datetime) -> Pod:
+        report, warning, container = await self._report(raw), await self._warning(raw, now), running_container(raw)
         last_loaded, mute = self._voices.hear(
-            raw["metadata"]["uid"], _container_id(raw), report, is_ready=_is_ready(raw)
+            raw["metadata"]["uid"], container, report, is_ready=_is_ready(raw), before=remembered(model, container)
         )
         return Pod(raw, report, warning, last_loaded, mute)
 
     async def _report(self, pod: Json) -> Json:
         """Return what the pod's runtime says; for a moment without an answer, what the same container said last."""
-        report, container = await self._ask(pod), _container_id(pod)
+        report, container = await self._ask(pod), running_container(pod)
         if report and container:
             if len(self._reports) >= REMEMBERED:
                 self._reports.clear()
@@ -115,7 +117,7 @@ class Gatherer:
     async def _ask(self, pod: Json) -> Json:
         """Ask the pod's runtime what it has loaded; empty when it does not answer as it should."""
         address = pod.get("status", {}).get("podIP", "")
-        if not address or not _runs(pod):
+        if not address or not running_container(pod):
             return {}
         host = f"[{address}]" if ":" in address else address
         try:
@@ -171,19 +173,8 @@ def is_stuck(pod: Json, now: datetime) -> bool:
     return all(state.get("waiting", {}).get("reason", "") in SILENT_REASONS for state in states)
 
 
-def _runs(pod: Json) -> bool:
-    return bool(_container_id(pod))
-
-
 def _is_ready(pod: Json) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", ()))
-
-
-def _container_id(pod: Json) -> str:
-    """Return the ID of the runtime's running container, or an empty string."""
-    containers = pod.get("status", {}).get("containerStatuses", ())
-    running = (c for c in containers if c["name"] == names.CONTAINER and "running" in c.get("state", {}))
-    return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -21,6 +21,7 @@ from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import ending, ready
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
+from modelward_operator.status.heard import heard
 from modelward_operator.status.privacy import enforced
 from modelward_operator.status.reported import loaded_model
 
@@ -61,6 +62,8 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
         status["model"] = model
     if in_force:
         status["privacy"] = in_force
+    if said := heard(given):
+        status["heard"] = said
     return status
 
 
@@ -73,6 +76,7 @@ def summarise_invalid(given: Given, invalid: Invalid, ruling: Ruling, applied: A
     before = {**given.raw.get("status", {})}
     kept = [c for c in before.get("conditions", ()) if c["type"] != Type.READY]
     fresh = _conditions(given, [ready])
+    before |= {"heard": said} if (said := heard(given)) else {}
     return {**before, "observedGeneration": given.generation, "conditions": [*kept, *fresh]}
 
 
