@@ -49,7 +49,9 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
     CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
-    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json names what the model lacks: waited for, a usable one may come
+    POLICY_UNSATISFIABLE = (
+        "PolicyUnsatisfiable"  # policy.json names what the model lacks: waited for, a usable one may come
+    )
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
