@@ -8,7 +8,11 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
     ├── LoadError              reason, stage, permanent: the model cannot be served (admin report, termination log)
     └── ApiError               a request is answered with an error
         ├── BadRequest           400 INVALID_ARGUMENT    the bytes or a tensor are wrong
+        │   └── PolicyViolated     what was sent may not be received, by the privacy policy's rule `code`
+        ├── Unauthenticated      401 UNAUTHENTICATED     no token, or one that is not accepted: nobody learns why
         ├── Forbidden            403 PERMISSION_DENIED   a call that this server never allows
+        │   ├── PredictForbidden   this subject may not predict with this model
+        │   └── OutputWithheld     an output that the privacy policy returns to nobody
         ├── NotFound             404 NOT_FOUND           no such model, version or path
         ├── MethodNotAllowed     405 UNIMPLEMENTED       the path exists, the method does not
         ├── LengthRequired       411 INVALID_ARGUMENT    an extension needs a length that is not there
@@ -16,7 +20,8 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         ├── UnsupportedMedia     415 INVALID_ARGUMENT    a content type or encoding that is not understood
         ├── Busy                 429 RESOURCE_EXHAUSTED  come back after `retry_after` seconds
         │   ├── QueueFull          as many requests wait as may wait
-        │   └── BodiesFull         the bodies of other requests leave no room for this one
+        │   ├── BodiesFull         the bodies of other requests leave no room for this one
+        │   └── SubjectBusy        this subject asks too often, or for too much at once
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
         ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
@@ -49,9 +54,7 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
     CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
-    POLICY_UNSATISFIABLE = (
-        "PolicyUnsatisfiable"  # policy.json names what the model lacks: waited for, a usable one may come
-    )
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json asks for what is not there; another may be satisfied
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
@@ -67,6 +70,7 @@ class LoadReason(StrEnum):
     KEY_WRONG = "KeyWrong"  # the key at hand has the right id and does not open the model
     KEY_DENIED = "KeyDenied"  # the key service refuses: no right, revoked, disabled
     KEY_SERVICE_UNREACHABLE = "KeyServiceUnreachable"  # no name, no connection, a 5xx, sealed: transient, retried
+    SERVING_CERTIFICATE_UNUSABLE = "ServingCertificateUnusable"  # tls.crt and tls.key: transient, waited for
     DECRYPTION_FAILED = "DecryptionFailed"  # the authenticated encryption does not prove the bytes
 
 
@@ -85,11 +89,17 @@ class LoadError(RuntimeFault):
         self.permanent = permanent
 
 
+def unsatisfiable(message: str) -> LoadError:
+    """A policy asks for what is not there; another may be satisfied."""
+    return LoadError(LoadReason.POLICY_UNSATISFIABLE, message, "load", permanent=False)
+
+
 class ApiError(RuntimeFault):
     """A request is answered with `status` (HTTP) or `grpc_code` (gRPC) and `message`, word for word the same."""
 
     status: ClassVar[int] = 500
     grpc_code: ClassVar[str] = "INTERNAL"
+    code: str = ""  # a stable word for machines, where the message begins with one
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -103,11 +113,49 @@ class BadRequest(ApiError):
     grpc_code = "INVALID_ARGUMENT"
 
 
+class Unauthenticated(ApiError):
+    """No token, or one that is not accepted. Which of its properties was wrong is for the log, never for the caller."""
+
+    status = 401
+    grpc_code = "UNAUTHENTICATED"
+    code = "unauthenticated"
+
+    def __init__(self) -> None:
+        super().__init__("access: unauthenticated: send a valid bearer token")
+
+
 class Forbidden(ApiError):
     """A call that this server never allows."""
 
     status = 403
     grpc_code = "PERMISSION_DENIED"
+
+
+class PredictForbidden(Forbidden):
+    """Known, and without the right to predict. `subject` is for the audit, not for the caller."""
+
+    code = "forbidden"
+
+    def __init__(self, subject: str) -> None:
+        super().__init__("access: forbidden: this subject may not predict with this model")
+        self.subject = subject
+
+
+class PolicyViolated(BadRequest):
+    """The privacy policy does not let this in. `code` is for programs; nothing of what was sent is repeated."""
+
+    def __init__(self, code: str, told: str) -> None:
+        super().__init__(f"policy: {code}: {told}")
+        self.code = code
+
+
+class OutputWithheld(Forbidden):
+    """The privacy policy returns this output to nobody."""
+
+    code = "output-withheld"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"policy: {self.code}: output '{name}' is not returned")
 
 
 class NotFound(ApiError):
@@ -177,6 +225,15 @@ class BodiesFull(Busy):
         super().__init__(f"too much at once: requests of {held} bytes are being answered, {limit} bytes may be")
 
 
+class SubjectBusy(Busy):
+    """One subject asks too often (`rate-limited`), or for too much at once (`concurrency-limited`)."""
+
+    def __init__(self, code: str, words: str, subject: str, retry_after: int) -> None:
+        super().__init__(f"access: {code}: {words}", retry_after)
+        self.code = code
+        self.subject = subject
+
+
 class InferenceFailed(ApiError):
     """The model broke on this input."""
 
@@ -189,6 +246,15 @@ class Unavailable(ApiError):
 
     status = 503
     grpc_code = "UNAVAILABLE"
+
+
+class CallerUnknown(Unavailable):
+    """Nobody could be asked who calls, or what they may: the door stays shut."""
+
+    code = "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("access: unavailable: the caller cannot be checked now, try again")
 
 
 class DeadlineExceeded(ApiError):

@@ -5,6 +5,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 
     admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
          ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
+    a policy that does not fit the model: unready until a usable policy.json arrives
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
 """
 
@@ -15,11 +16,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelward_runtime import admin, hardware
-from modelward_runtime.config import Boot
+from modelward_runtime.access.config import Limits
+from modelward_runtime.config import Boot, Policy
 from modelward_runtime.errors import LoadError
 from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
 from modelward_runtime.guard import Guard
@@ -31,6 +34,7 @@ from modelward_runtime.store.cache import Cache
 from modelward_runtime.threads import in_thread, short_turns
 
 if TYPE_CHECKING:
+    from modelward_runtime.access.certificate import Certificates
     from modelward_runtime.engine import OnnxModel
     from modelward_runtime.ports import ModelPorts
 
@@ -84,12 +88,16 @@ class Service:
 
     def __init__(self, boot: Boot, report: Report, surroundings: Surroundings) -> None:
         from modelward_runtime.metrics import Metrics  # noqa: PLC0415  start-up: `modelward digest` needs none
+        from modelward_runtime.recording import Recording  # noqa: PLC0415  as above
 
         self._boot = boot
         self._report = report
         self._surroundings = surroundings
         self._hardware = hardware.measure()
         self._metrics = Metrics()
+        self._recording = Recording(report, self._metrics.registry)
+        self._policy: PolicyFile | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._admin = HttpListener(
             admin.App(report, self._metrics.exposition), surroundings.host, boot.server.admin_port
         )
@@ -97,28 +105,57 @@ class Service:
     async def live(self, stop: asyncio.Event) -> None:
         """From the admin port to the end of the drain. LoadError when there will be no model."""
         await self._admin.start()
-        watching = self._watch_policy()
+        policy = self._policy = self._read_policy()
+        watching = asyncio.ensure_future(policy.watch() if policy else asyncio.sleep(0))
+        recorded = asyncio.ensure_future(policy.enforce(self._recording.adopt) if policy else asyncio.sleep(0))
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
+        tasks: list[asyncio.Future[Any]] = [watching, recorded, loading, stopping]
         try:
+            await self._recording.opened(recorded)
             with short_turns():
-                ports = await self._open_model_ports()
-                await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not loading.done():
+                ports = await self._await_model_ports(loading, stopping)
+                if ports:
+                    governed = asyncio.ensure_future(self._govern(loading, recorded, ports))
+                    tasks.append(governed)
+                    await asyncio.wait({governed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if ports is None or not governed.done():
                 self._report.enter(State.DRAINING)
-                await ports.abandon()
+                if ports:
+                    await ports.abandon()
                 return
-            self._go_ready(loading.result(), ports)
+            self._go_ready(governed.result(), ports)
             await stopping
             await self._drain(ports)
         finally:
-            for task in (watching, loading, stopping):
-                task.cancel()
+            for task in (*tasks, self._renewing):
+                if task:
+                    task.cancel()
+            await self._recording.close()
             await self._admin.stop(1)
 
-    def _watch_policy(self) -> asyncio.Task[None]:
+    def _read_policy(self) -> PolicyFile | None:
         file = self._surroundings.policy_file
-        return asyncio.ensure_future(PolicyFile(file, self._report).watch() if file else asyncio.sleep(0))
+        return PolicyFile(file, self._report) if file else None
+
+    async def _govern(
+        self, loading: "asyncio.Task[OnnxModel]", recorded: "asyncio.Future[None]", ports: "ModelPorts"
+    ) -> "OnnxModel":
+        """The model, once it is loaded and a policy is in force, if there is to be one."""
+        await recorded
+        model = await loading
+        if self._policy:
+            await self._policy.enforce(lambda wanted: self._adopt(wanted, model, ports))
+        return model
+
+    def _adopt(self, wanted: Policy, model: "OnnxModel", ports: "ModelPorts") -> None:
+        """All of a policy holds from now on, or nothing of it: LoadError."""
+        record = self._recording.prepare(wanted)
+        ports.govern(wanted, model)
+        record()
+
+    def _limits(self) -> Limits | None:
+        return self._policy.policy.limits if self._policy else None
 
     def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
         cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
@@ -126,11 +163,41 @@ class Service:
             load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
         )
 
+    async def _await_model_ports(
+        self, loading: "asyncio.Task[OnnxModel]", stopping: "asyncio.Task[Literal[True]]"
+    ) -> "ModelPorts | None":
+        """The ports; None when a signal comes before their certificate does. LoadError when there will be no model for them."""
+        opening = asyncio.ensure_future(self._open_model_ports())
+        while not (opening.done() or stopping.done()):
+            pending = {task for task in (opening, stopping, loading) if not task.done()}
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done() and not opening.done() and loading.exception():
+                opening.cancel()
+                loading.result()
+        if not opening.done():
+            opening.cancel()
+            return None
+        return opening.result()
+
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
-        ports = (await in_thread(_import, "imports"))(self._boot, self._metrics, self._surroundings.host)
+        ports_of = await in_thread(partial(_import, self._boot), "imports")
+        certificates = await self._await_certificate()
+        ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
+        self._recording.attach(ports.exchange)
         await ports.start()
         return ports
+
+    async def _await_certificate(self) -> "Certificates | None":
+        """Without TLS at once; else when there is a usable pair, which is followed from then on."""
+        if self._boot.access is None or self._boot.access.tls is None:
+            return None
+        from modelward_runtime.access.certificate import Certificates  # noqa: PLC0415  start-up: only where there is TLS
+
+        certificates = Certificates(Path(self._boot.access.tls.directory), self._report.show_certificate)
+        await certificates.arrive(self._report.fail)
+        self._renewing = asyncio.ensure_future(certificates.watch())
+        return certificates
 
     def _go_ready(self, model: "OnnxModel", ports: "ModelPorts") -> None:
         ports.serve(model, self._hardware)
@@ -157,14 +224,16 @@ class Service:
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
 
 
-def _import() -> "type[ModelPorts]":
+def _import(boot: Boot) -> "type[ModelPorts]":
     """All that takes long to import, and ONNX Runtime first: the model may be waiting for it, and goes on without Python then."""
     from modelward_runtime.engine import onnxruntime  # noqa: PLC0415
 
     onnxruntime()
     from modelward_runtime import grpc_server, web  # noqa: F401, PLC0415  what ModelPorts will import itself
+    from modelward_runtime.access.opening import import_parts  # noqa: PLC0415  likewise
     from modelward_runtime.ports import ModelPorts  # noqa: PLC0415
 
+    import_parts(boot.access)
     return ModelPorts
 
 

@@ -173,6 +173,7 @@ LOAD_FAILURES: Final = {
     "DecryptionFailed": "The bytes are not those that were encrypted: they were changed, cut or swapped.",
     "PolicyUnsatisfiable": "The PrivacyPolicy does not fit the model, or names a key that is not there. Another one is waited for.",
     "ConfigInvalid": "The runtime cannot read its configuration.",
+    "ServingCertificateUnusable": "The certificate for the model's ports is missing, or its key does not fit. The pod waits for another.",
 }
 """What the runtime reports when a load fails, spelled as it spells them (the file contract `runtime/v1`)."""
 
