@@ -82,6 +82,7 @@ def make_pod(
     raw = {
         "metadata": {
             "name": name,
+            "uid": f"uid-{name}",
             "namespace": "risk",
             "annotations": {names.REVISION: revision},
             "creationTimestamp": (NOW - age).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -74,6 +74,38 @@ def test_labels_that_are_none_select_nothing(labels: str, tmp_path: Path, capsys
     assert "PolicyViolated" not in capsys.readouterr().out
 
 
+GOVERNED = GOOD.replace("spec: {", "spec: {privacy: {policyRef: {name: standard}}, ")
+STANDARD = """
+apiVersion: modelward.dev/v1alpha1
+kind: PrivacyPolicy
+metadata: {name: standard}
+spec: {input: {maxElements: 10}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "beside", "says"),
+    [
+        ("the policy that it names", f"---{STANDARD}", '"maxElements":10'),
+        ("none", "", "# PolicyNotFound: PrivacyPolicy standard does not exist in namespace risk"),
+        (
+            "one of another namespace",
+            f"---{STANDARD.replace('name: standard', 'name: standard, namespace: shop')}",
+            "# PolicyNotFound",
+        ),
+    ],
+)
+def test_a_privacy_policy_beside_the_model_counts(
+    reason: str, beside: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(GOVERNED + beside)
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0, reason
+    out = capsys.readouterr().out
+    assert says in out
+    assert ("PolicyNotFound" in says) == ("replicas: 0" in out)
+
+
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(GOOD))
     assert main(["plan", "-f", "-"]) == 0
@@ -101,6 +133,11 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
             "a policy beside it that is wrong",
             f"{GOOD}---{FLOOR.replace('true', 'maybe')}",
             "ModelPolicy floor: spec.requireVerification",
+        ),
+        (
+            "a privacy policy beside it that is wrong",
+            f"{GOOD}---{STANDARD.replace('10', 'many')}",
+            "PrivacyPolicy standard: spec.input.maxElements",
         ),
         ("no spec", GOOD.replace("spec:", "specs:"), "spec.model: is required"),
         ("a spec that is a word", GOOD.split("spec:", maxsplit=1)[0] + "spec: serve\n", "spec: "),

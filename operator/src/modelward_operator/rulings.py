@@ -29,9 +29,10 @@ class Slot(StrEnum):
     EGRESS = "egress"
     """NetworkPolicy: where the pods must be able to connect. Name and value: a URL, whose host and port count."""
     VOLUME = "volume"
-    """A read-only volume of the pods. Name: the volume; value: JSON with the volume's `source` and its `mountPath`."""
+    """A volume of the pods. Name: the volume; value: JSON with its `source` and `mountPath`, and `writable` true for one that is not
+    read-only."""
     CREDENTIALS = "credentials"
-    """Credentials in the pods' environment. Name: whose (`AWS`); value: the Secret."""
+    """Credentials in the pods' environment. Name: what the variables begin with (`AWS`); value: the Secret."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -71,6 +71,8 @@ class Report:
     policy_generation: str = ""
     policy_failure: str = ""
     certificate: Mapping[str, str] | None = None  # of the model's ports
+    obstacle: Callable[[], str] = lambda: ""  # why a loaded process must not be asked now
+    audit: Callable[[], dict[str, Any] | None] = lambda: None
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
     _entered: float = field(init=False)
@@ -136,6 +138,7 @@ class Report:
                 "startedAt": timestamp(self._started),
                 "stageSeconds": self.stage_seconds,
                 "failure": self.failure,
+                "audit": self.audit(),
             }
         )
 

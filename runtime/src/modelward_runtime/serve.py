@@ -5,6 +5,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 
     admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
          ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
+    a policy that does not fit the model: unready until a usable policy.json arrives
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
 """
 
@@ -17,11 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelward_runtime import admin, hardware
 from modelward_runtime.access.config import Limits
-from modelward_runtime.config import Boot
+from modelward_runtime.config import Boot, Policy
 from modelward_runtime.errors import LoadError
 from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
 from modelward_runtime.guard import Guard
@@ -87,12 +88,14 @@ class Service:
 
     def __init__(self, boot: Boot, report: Report, surroundings: Surroundings) -> None:
         from modelward_runtime.metrics import Metrics  # noqa: PLC0415  start-up: `modelward digest` needs none
+        from modelward_runtime.recording import Recording  # noqa: PLC0415  as above
 
         self._boot = boot
         self._report = report
         self._surroundings = surroundings
         self._hardware = hardware.measure()
         self._metrics = Metrics()
+        self._recording = Recording(report, self._metrics.registry)
         self._policy: PolicyFile | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._admin = HttpListener(
@@ -102,31 +105,54 @@ class Service:
     async def live(self, stop: asyncio.Event) -> None:
         """From the admin port to the end of the drain. LoadError when there will be no model."""
         await self._admin.start()
-        watching = self._watch_policy()
+        policy = self._policy = self._read_policy()
+        watching = asyncio.ensure_future(policy.watch() if policy else asyncio.sleep(0))
+        recorded = asyncio.ensure_future(policy.enforce(self._recording.adopt) if policy else asyncio.sleep(0))
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
+        tasks: list[asyncio.Future[Any]] = [watching, recorded, loading, stopping]
         try:
+            await self._recording.opened(recorded)
             with short_turns():
                 ports = await self._await_model_ports(loading, stopping)
-                await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if ports is None or not loading.done():
+                if ports:
+                    governed = asyncio.ensure_future(self._govern(loading, recorded, ports))
+                    tasks.append(governed)
+                    await asyncio.wait({governed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if ports is None or not governed.done():
                 self._report.enter(State.DRAINING)
                 if ports:
                     await ports.abandon()
                 return
-            self._go_ready(loading.result(), ports)
+            self._go_ready(governed.result(), ports)
             await stopping
             await self._drain(ports)
         finally:
-            for task in (watching, loading, stopping, self._renewing):
+            for task in (*tasks, self._renewing):
                 if task:
                     task.cancel()
+            await self._recording.close()
             await self._admin.stop(1)
 
-    def _watch_policy(self) -> asyncio.Task[None]:
+    def _read_policy(self) -> PolicyFile | None:
         file = self._surroundings.policy_file
-        self._policy = PolicyFile(file, self._report) if file else None
-        return asyncio.ensure_future(self._policy.watch() if self._policy else asyncio.sleep(0))
+        return PolicyFile(file, self._report) if file else None
+
+    async def _govern(
+        self, loading: "asyncio.Task[OnnxModel]", recorded: "asyncio.Future[None]", ports: "ModelPorts"
+    ) -> "OnnxModel":
+        """The model, once it is loaded and a policy is in force, if there is to be one."""
+        await recorded
+        model = await loading
+        if self._policy:
+            await self._policy.enforce(lambda wanted: self._adopt(wanted, model, ports))
+        return model
+
+    def _adopt(self, wanted: Policy, model: "OnnxModel", ports: "ModelPorts") -> None:
+        """All of a policy holds from now on, or nothing of it: LoadError."""
+        record = self._recording.prepare(wanted)
+        ports.govern(wanted, model)
+        record()
 
     def _limits(self) -> Limits | None:
         return self._policy.policy.limits if self._policy else None
@@ -158,6 +184,7 @@ class Service:
         ports_of = await in_thread(partial(_import, self._boot), "imports")
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
+        self._recording.attach(ports.exchange)
         await ports.start()
         return ports
 

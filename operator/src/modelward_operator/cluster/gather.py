@@ -3,8 +3,8 @@
     store ──▶ ModelDeployment, children, ReplicaSets, pods
     pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
     API ────▶ the newest Warning event of a pod that waits without a telling reason
-    voices.py ──▶ what a silent pod said before, and for how long it has been silent
-    surroundings.py ─▶ the namespace's labels, the policies over it, the public keys that the model trusts
+    voices.py ──▶ what a silent pod said before, to this process or, by the status, to one before it; and how long it has been silent
+    surroundings.py ─▶ the namespace's labels, the policies over it, the privacy policy that it names, the public keys that it trusts
     network.py ──────▶ the addresses that its NetworkPolicy opens, and whether that is enforced
     authority.py ────▶ for a managed certificate the public side of the operator's CA
 
@@ -29,12 +29,14 @@ from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
 from modelward_operator.cluster.network import NetworkReader
 from modelward_operator.cluster.store import Store
-from modelward_operator.cluster.surroundings import Surveyor
+from modelward_operator.cluster.surroundings import Surveyor, privacy_policy_of
 from modelward_operator.cluster.voices import Voices
-from modelward_operator.errors import OperatorError, Unreadable
+from modelward_operator.errors import Conflict, OperatorError, Unreadable
 from modelward_operator.facts import Authority, Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
 from modelward_operator.plan.certificate import is_managed
+from modelward_operator.plan.pod import running_container
+from modelward_operator.status.heard import remembered
 
 REPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 REPORT_LIMIT: Final = 64 * 1024
@@ -89,10 +91,12 @@ class Gatherer:
         if not raw or "deletionTimestamp" in raw["metadata"]:
             return None
         now = self._now()
-        pods = await asyncio.gather(*(self._pod(pod, now) for pod in self._store.of_model(key, [POD.kind])))
+        pods = await asyncio.gather(*(self._pod(pod, raw, now) for pod in self._store.of_model(key, [POD.kind])))
         around = await self._surveyor.read(key, raw)
         # Only now the rest: while the reports were read, children may have changed.
-        raw = self._store.read(MODEL.kind, key.namespace, key.name) or raw
+        before, raw = raw, self._store.read(MODEL.kind, key.namespace, key.name) or raw
+        if privacy_policy_of(raw) != privacy_policy_of(before):
+            raise Conflict("the model names another PrivacyPolicy than the one that was read")
         given = Given(
             key=key,
             raw=raw,
@@ -113,16 +117,16 @@ class Gatherer:
         authority = await self._authorities.public() if is_managed(spec) else Authority()
         return replace(given, network=await self._network.read(given, spec), authority=authority)
 
-    async def _pod(self, raw: Json, now: datetime) -> Pod:
-        report, warning = await self._report(raw), await self._warning(raw, now)
+    async def _pod(self, raw: Json, model: Json, now: datetime) -> Pod:
+        report, warning, container = await self._report(raw), await self._warning(raw, now), running_container(raw)
         last_loaded, mute = self._voices.hear(
-            raw["metadata"]["uid"], _container_id(raw), report, is_ready=_is_ready(raw)
+            raw["metadata"]["uid"], container, report, is_ready=_is_ready(raw), before=remembered(model, container)
         )
         return Pod(raw, report, warning, last_loaded, mute)
 
     async def _report(self, pod: Json) -> Json:
         """Return what the pod's runtime says; for a moment without an answer, what the same container said last."""
-        report, container = await self._ask(pod), _container_id(pod)
+        report, container = await self._ask(pod), running_container(pod)
         if report and container:
             if len(self._reports) >= REMEMBERED:
                 self._reports.clear()
@@ -134,7 +138,7 @@ class Gatherer:
     async def _ask(self, pod: Json) -> Json:
         """Ask the pod's runtime what it has loaded; empty when it does not answer as it should."""
         address = pod.get("status", {}).get("podIP", "")
-        if not address or not _runs(pod):
+        if not address or not running_container(pod):
             return {}
         host = f"[{address}]" if ":" in address else address
         try:
@@ -190,19 +194,8 @@ def is_stuck(pod: Json, now: datetime) -> bool:
     return all(state.get("waiting", {}).get("reason", "") in SILENT_REASONS for state in states)
 
 
-def _runs(pod: Json) -> bool:
-    return bool(_container_id(pod))
-
-
 def _is_ready(pod: Json) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", ()))
-
-
-def _container_id(pod: Json) -> str:
-    """Return the ID of the runtime's running container, or an empty string."""
-    containers = pod.get("status", {}).get("containerStatuses", ())
-    running = (c for c in containers if c["name"] == names.CONTAINER and "running" in c.get("state", {}))
-    return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

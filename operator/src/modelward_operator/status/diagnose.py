@@ -17,6 +17,7 @@ from modelward_operator.status.conditions import (
     DECRYPT_FAILURES,
     ENDPOINT_FAILURES,
     LOAD_FAILURES,
+    POLICY_FAILURES,
     VERIFY_FAILURES,
     Reason,
     Type,
@@ -37,6 +38,7 @@ _CONTAINER_CONFIG: Final = (
 _WARNINGS: Final = (
     (re.compile(r"configmap .* not found|references non-existent config key"), Reason.CONFIG_MAP_NOT_FOUND),
     (re.compile(r"secret .* not found"), Reason.SECRET_NOT_FOUND),
+    (re.compile(r"references non-existent secret key"), Reason.SECRET_KEY_NOT_FOUND),
     (re.compile(r"MountVolume|AttachVolume|[Vv]olume"), Reason.VOLUME_MOUNT_FAILED),
 )
 
@@ -178,6 +180,8 @@ def _load_failure(failure: object, name: str) -> Diagnosis | None:
         aspect = Type.MODEL_DECRYPTED
     elif reason in ENDPOINT_FAILURES:
         aspect = Type.ENDPOINT_SECURED
+    elif reason in POLICY_FAILURES:
+        aspect = Type.PRIVACY_ENFORCED
     retry = "" if failure.get("permanent") else " (retrying)"
     return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 

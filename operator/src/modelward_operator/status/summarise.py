@@ -14,6 +14,7 @@ from modelward_operator.api.parse import Invalid
 from modelward_operator.facts import Applied, Given, Json, Plan, Pod, Refusal
 from modelward_operator.plan import names
 from modelward_operator.plan.certificate import current_record, is_managed
+from modelward_operator.plan.config import policy_generation
 from modelward_operator.plan.deployment import image_of
 from modelward_operator.plan.egress import egress
 from modelward_operator.plan.rollout import strategy_in_use
@@ -24,6 +25,8 @@ from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import ending, ready, text
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
+from modelward_operator.status.heard import heard
+from modelward_operator.status.privacy import enforced
 from modelward_operator.status.reported import loaded_model
 
 MESSAGE_LIMIT: Final = 2048
@@ -31,6 +34,8 @@ WORDS_LIMIT: Final = 64
 HAND_OVER_LOOK: Final = 10.0
 """Seconds after which pods are asked again whether they serve the certificate that stands."""
 DAY: Final = 86400.0
+POLICY_LOOK: Final = 3.0
+"""Seconds after which pods are asked again whether they enforce the policy: no event tells."""
 TRUST_LOOK: Final = 300.0
 """Seconds after which the public keys under a policy are compared again: their ConfigMaps are the users', and are not watched."""
 
@@ -41,7 +46,11 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     fleet = fleet_of(given, workload)
     wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
     url = _url(given, spec)
-    findings = Aspects(given, spec, ruling, fleet, wanted, url).findings()
+    privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_generation(plan))
+    # A policy that a pod cannot enforce is why the pod is not ready; one that it does not enforce yet is the last thing to wait for.
+    findings = [finding for finding in privacy if finding.status == "False"]
+    findings += Aspects(given, spec, ruling, fleet, wanted, url).findings()
+    findings += [finding for finding in privacy if finding.status != "False"]
     findings.append(_ready(ruling, applied, fleet, wanted, url, findings))
     live = given.child("Deployment", given.key.name)
     status: dict[str, Any] = {
@@ -61,6 +70,10 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     }
     if model := _model(given, fleet, wanted):
         status["model"] = model
+    if in_force:
+        status["privacy"] = in_force
+    if said := heard(given):
+        status["heard"] = said
     return status
 
 
@@ -73,6 +86,7 @@ def summarise_invalid(given: Given, invalid: Invalid, ruling: Ruling, applied: A
     before = {**given.raw.get("status", {})}
     kept = [c for c in before.get("conditions", ()) if c["type"] != Type.READY]
     fresh = _conditions(given, [ready])
+    before |= {"heard": said} if (said := heard(given)) else {}
     return {**before, "observedGeneration": given.generation, "conditions": [*kept, *fresh]}
 
 
@@ -81,6 +95,7 @@ def look_again_after(given: Given, status: Json, applied: Applied) -> float | No
     governed = bool(given.around.policies)
     waits = [_wait(pod, given.now, governed) for pod in given.pods if not ending(pod) and not pod.over]
     waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
+    waits += [POLICY_LOOK for c in status["conditions"] if c["type"] == Type.PRIVACY_ENFORCED and c["status"] != "True"]
     waits += [TRUST_LOOK for policy in given.around.policies if policy.spec.trusted_signers]
     waits += [given.network.stale_after, *_certificate_looks(given, status)]
     return min((w for w in waits if w is not None), default=None)
