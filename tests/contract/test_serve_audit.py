@@ -37,7 +37,11 @@ def home(tmp_path: Path) -> Path:
 
 
 def policy(home: Path, generation: str = "1", *, folder: str = "audit", **changes: Any) -> str:
-    audit = {"sink": {"type": "File", "directory": str(home / folder)}, "signingKeyFile": str(home / "audit.pem"), **changes}
+    audit = {
+        "sink": {"type": "File", "directory": str(home / folder)},
+        "signingKeyFile": str(home / "audit.pem"),
+        **changes,
+    }
     return json.dumps({"apiVersion": "runtime/v1", "kind": "Policy", "generation": generation, "audit": audit})
 
 
@@ -96,7 +100,9 @@ def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(ho
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     """Whole records only: a kill may tear one."""
-    return [json.loads(line) for file in sorted(folder.iterdir()) for line in file.read_bytes().splitlines() if whole(line)]
+    return [
+        json.loads(line) for file in sorted(folder.iterdir()) for line in file.read_bytes().splitlines() if whole(line)
+    ]
 
 
 def limit_files(process: Process, size: int) -> None:
@@ -157,11 +163,23 @@ def test_another_policy_moves_the_log_without_a_gap(home: Path) -> None:
         assert 200 == process.infer("m", ROWS)[0]
         process.signal()
         assert process.exit_code() == 0
-    assert ["1", "2", "3", "4"] == sorted(data["policyGeneration"] for data in predictions(home / "audit", home / "second"))
+    assert ["1", "2", "3", "4"] == sorted(
+        data["policyGeneration"] for data in predictions(home / "audit", home / "second")
+    )
     trust = [f"--trust={home / name}" for name in ("audit.pub.pem", "next.pub.pem")]
-    told = subprocess.run([COMMAND, "audit", "verify", home / "audit", home / "second", *trust], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [COMMAND, "audit", "verify", home / "audit", home / "second", *trust],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (0, True) == (told.returncode, "in 1 chains, 4 files" in told.stdout), told.stdout
-    alone = subprocess.run([COMMAND, "audit", "verify", home / "audit", home / "second", trust[0]], capture_output=True, text=True, check=False)
+    alone = subprocess.run(
+        [COMMAND, "audit", "verify", home / "audit", home / "second", trust[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (1, True) == (alone.returncode, "which --trust does not name" in alone.stdout)
 
 
@@ -250,7 +268,12 @@ def test_what_callers_send_is_in_no_log(
     said = json.loads(policy(tmp_path, inputHashKeyFile=str(tmp_path / "hash"), durability="Synchronous"))
     if logging:
         said["logging"] = {**logging, "sink": {"type": "File", "directory": str(tmp_path / "audit")}}
-    with run(tmp_path / "p", {"directory": str(tmp_path / "m"), "name": "m"}, policy=json.dumps(said), environment={"LOG_LEVEL": "debug"}) as process:
+    with run(
+        tmp_path / "p",
+        {"directory": str(tmp_path / "m"), "name": "m"},
+        policy=json.dumps(said),
+        environment={"LOG_LEVEL": "debug"},
+    ) as process:
         process.until_ready()
         send_everything(process)
         told = process.get("/metrics")[1] + json.dumps(process.report())
@@ -261,5 +284,7 @@ def test_what_callers_send_is_in_no_log(
     assert MARKER not in told, name
     files = {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()}
     assert {file for file, text in files.items() if MARKER in text} == {file for file in files if may_hold_it(file)}
-    assert len(bodies()) + 2 == len(predictions(*(tmp_path / "audit" / file for file in files if "-payloads." not in file)))
+    assert len(bodies()) + 2 == len(
+        predictions(*(tmp_path / "audit" / file for file in files if "-payloads." not in file))
+    )
     assert bool(logging) == any("-payloads." in file for file in files)

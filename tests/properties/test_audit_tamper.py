@@ -152,7 +152,9 @@ async def test_every_tampering_is_found(tmp_path: Path) -> None:
     assert len(log) >= 9
     assert log.keys() == other.keys()
     verdict = check(tmp_path / "log", heads=[head])
-    assert (True, 3, True) == (verdict.is_whole, len(verdict.chains), all(chain.closed for chain in verdict.chains)), verdict.findings
+    assert (True, 3, True) == (verdict.is_whole, len(verdict.chains), all(chain.closed for chain in verdict.chains)), (
+        verdict.findings
+    )
     last = max(name.rpartition(".")[0].rpartition(".")[0] for name in log)
     cut_at_the_end = 0
     for seed in range(COUNT):

@@ -13,7 +13,17 @@ from modelward_runtime import grpc_server
 from modelward_runtime.access.config import Limits
 from modelward_runtime.audit.entry import input_hmac, outcome
 from modelward_runtime.audit.journal import Journal
-from modelward_runtime.errors import ApiError, BadRequest, BodiesFull, Forbidden, PolicyViolated, PredictForbidden, QueueFull, Unauthenticated, Unavailable
+from modelward_runtime.errors import (
+    ApiError,
+    BadRequest,
+    BodiesFull,
+    Forbidden,
+    PolicyViolated,
+    PredictForbidden,
+    QueueFull,
+    Unauthenticated,
+    Unavailable,
+)
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.exchange import Limits as Bounds
 from modelward_runtime.metrics import Metrics
@@ -81,7 +91,14 @@ REST = [
 
 @pytest.mark.parametrize(("reason", "path", "body", "headers", "expected"), REST, ids=[row[0] for row in REST])
 async def test_a_call_over_rest_leaves_a_record(
-    exchange: Exchange, journal: Journal, tmp_path: Path, reason: str, path: str, body: bytes, headers: dict[str, str], expected: Any
+    exchange: Exchange,
+    journal: Journal,
+    tmp_path: Path,
+    reason: str,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    expected: Any,
 ) -> None:
     status, _, answer = await Client(exchange).send("POST", path, body, headers)
     (call,) = calls(tmp_path)  # safe before the answer left
@@ -113,7 +130,12 @@ async def test_who_is_refused_at_the_door_is_recorded_over_rest(
     for authorization in ("Bearer good", "Bearer good", "Bearer bad", ""):
         await client.send("POST", INFER, REQUEST, {"authorization": authorization})
     await journal.close(5)
-    expected = [(200, "", "alice"), (429, "rate-limited", "alice"), (403, "forbidden", "mallory"), (401, "unauthenticated", "")]
+    expected = [
+        (200, "", "alice"),
+        (429, "rate-limited", "alice"),
+        (403, "forbidden", "mallory"),
+        (401, "unauthenticated", ""),
+    ]
     assert expected == [(call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)]
     assert "Bearer" not in json.dumps(records(tmp_path))
 

@@ -40,7 +40,12 @@ def test_the_same_as_json(log: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = json.loads(capsys.readouterr().out)
     assert (True, 4, 43, []) == (told["valid"], told["files"], told["records"], told["findings"])
     first, second = told["chains"]
-    assert (True, 0, 36, key().fingerprint) == (first["closed"], first["unsigned"], first["lastCheckpoint"], first["key"])
+    assert (True, 0, 36, key().fingerprint) == (
+        first["closed"],
+        first["unsigned"],
+        first["lastCheckpoint"],
+        first["key"],
+    )
     assert (False, 1, 4, 0) == (second["closed"], second["unsigned"], second["lastCheckpoint"], second["tornBytes"])
     assert records(log)[-1]["hash"] == second["head"]
 

@@ -66,7 +66,9 @@ async def test_a_chain_begins_is_signed_and_ends(tmp_path: Path) -> None:
     assert [str(number) for number in range(len(found))] == [record["id"] for record in found]
     assert {"/pods/pod/boots/b1"} == {record["source"] for record in found}
     assert [first["hash"] for first in found[:-1]] == [second["previous"] for second in found[1:]]
-    assert {"format": "modelward.audit/v1", "pod": "pod", "boot": "b1", "key": key().fingerprint, "found": []} == found[0]["data"]
+    assert {"format": "modelward.audit/v1", "pod": "pod", "boot": "b1", "key": key().fingerprint, "found": []} == found[
+        0
+    ]["data"]
     (chain,) = check(tmp_path).chains
     assert (len(found), len(found) - 1, 0, True) == (chain.records, chain.last_checkpoint, chain.unsigned, chain.closed)
 
@@ -251,7 +253,9 @@ async def test_a_day_old_piece_is_followed_by_the_next_and_an_idle_log_gives_a_s
     journal.beat()
     await journal.close(5)
     first, second = sorted(tmp_path.iterdir())
-    assert ["Start", "Hour", "Rotation"] == [r["data"]["cause"] for r in records(first) if r["type"].endswith("checkpoint")]
+    assert ["Start", "Hour", "Rotation"] == [
+        r["data"]["cause"] for r in records(first) if r["type"].endswith("checkpoint")
+    ]
     assert ["continues", "checkpoint"] == kinds(records(second))
 
 

@@ -86,7 +86,9 @@ def test_standard_output_goes_on_where_it_broke_off(tmp_path: Path) -> None:
     assert b"a\nb\n" == (tmp_path / "out").read_bytes()
 
 
-@pytest.mark.parametrize(("host", "expected"), [("fraud-7d4.ns", "fraud-7d4-ns"), ("", "unknown"), ("x" * 300, "x" * 128), ("a/b", "a-b")])
+@pytest.mark.parametrize(
+    ("host", "expected"), [("fraud-7d4.ns", "fraud-7d4-ns"), ("", "unknown"), ("x" * 300, "x" * 128), ("a/b", "a-b")]
+)
 def test_a_pods_name_is_part_of_a_files_name(host: str, expected: str) -> None:
     assert expected == pod_name(host)
 
@@ -191,7 +193,12 @@ async def test_what_is_older_than_max_goes_and_what_is_younger_than_min_stays(
 
 
 async def test_pieces_go_in_their_order_so_that_no_hole_is_left(tmp_path: Path) -> None:
-    files = [put(tmp_path, 1, days=30), put(tmp_path, 2, days=21, until=5), put(tmp_path, 3, days=30), put(tmp_path, 4, days=1)]
+    files = [
+        put(tmp_path, 1, days=30),
+        put(tmp_path, 2, days=21, until=5),
+        put(tmp_path, 3, days=30),
+        put(tmp_path, 4, days=1),
+    ]
     assert 1 == await keeper(tmp_path, NOW).look()
     assert [False, True, True, True] == [file.exists() for file in files]
 

@@ -72,13 +72,17 @@ async def test_a_record_is_bounded_and_says_that_it_was_cut(tmp_path: Path) -> N
     assert 4096 >= len(first["data"]["inputs"][0]["data"]) > 0
     assert first["data"]["inputs"][0]["truncated"]
     assert first["data"]["inputs"][0]["shape"] == [1_000_000]
-    assert logs.MOST_BYTES + 4096 > max(len(line) for file in tmp_path.iterdir() for line in file.read_bytes().splitlines())
+    assert logs.MOST_BYTES + 4096 > max(
+        len(line) for file in tmp_path.iterdir() for line in file.read_bytes().splitlines()
+    )
     assert (["y" * 1024], True) == (second["data"]["inputs"][1]["data"], second["data"]["inputs"][1]["truncated"])
     assert [None, None, 1.0] == third["data"]["inputs"][0]["data"]
     assert "truncated" not in third["data"]["inputs"][0]
 
 
-@pytest.mark.parametrize(("percent", "chance", "expected"), [(100, 0.999, 1), (0, 0.0, 0), (25, 0.249, 1), (25, 0.25, 0)])
+@pytest.mark.parametrize(
+    ("percent", "chance", "expected"), [(100, 0.999, 1), (0, 0.0, 0), (25, 0.249, 1), (25, 0.25, 0)]
+)
 async def test_a_sample_is_chance(tmp_path: Path, percent: int, chance: float, expected: int) -> None:
     log = log_in(tmp_path, policy(percent=percent), chance=lambda: chance)
     put(log)
@@ -116,7 +120,13 @@ async def test_files_are_followed_by_the_next(tmp_path: Path) -> None:
 
 POLICY = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "g"}
 FILE = {"type": "File", "directory": "/audit", "maxFileBytes": 1048576}
-S3 = {"type": "S3", "uri": "s3://audit/models/", "endpoint": "https://store:9000", "region": "eu", "caBundleFile": "/ca"}
+S3 = {
+    "type": "S3",
+    "uri": "s3://audit/models/",
+    "endpoint": "https://store:9000",
+    "region": "eu",
+    "caBundleFile": "/ca",
+}
 KEY = {"signingKeyFile": "/etc/modelward/audit/key.pem"}
 GOOD: list[dict[str, Any]] = [
     {"audit": {"sink": {"type": "Stdout"}, **KEY}},
