@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from modelward_operator.api.modelpolicy import ModelPolicySpec
+from modelward_operator.api.privacypolicy import PrivacyPolicySpec
 
 Json = Mapping[str, Any]
 """A Kubernetes object, or a part of one, as JSON. Read only."""
@@ -34,6 +35,8 @@ class Installation:
 
     namespace: str
     runtime_image: str
+    cluster_domain: str = "cluster.local"
+    """Behind `.svc` in the full names of Services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacyPolicy:
+    """The PrivacyPolicy that the model names, as it is now."""
+
+    name: str
+    generation: int
+    spec: PrivacyPolicySpec
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What lies around a ModelDeployment and bears on it."""
 
@@ -78,8 +90,48 @@ class Surroundings:
     policies: Sequence[Policy] = ()
     trust: Mapping[str, Json] = field(default_factory=dict)
     """The ConfigMaps that spec.security.verification.trust names, those that exist, by name; read only where a policy names signers."""
+    privacy: Mapping[str, PrivacyPolicy] = field(default_factory=dict)
+    """The PrivacyPolicy that spec.privacy names, by name; empty when it is not there."""
     tenant_claimed_by: str = ""
     """Another Namespace whose label says that its tenant is the name of this one, while this one has no such label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a NetworkPolicy needs to know of a Service: its pods, and which of their ports stands behind which of its own."""
+
+    selector: Mapping[str, str] = field(default_factory=dict)
+    """Empty where no selector says which pods: then the whole namespace is meant."""
+    ports: Mapping[int, int | str] = field(default_factory=dict)
+    """The pods' port, by number or name, behind each TCP port of the Service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is known of the ways to and from the pods."""
+
+    api_server: Sequence[tuple[str, int]] = ()
+    """Addresses and ports of the API server, those behind its Service among them; empty where they could not be read."""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """Services by the host name that a URL gives them."""
+    hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Addresses by host name, of those that could be looked up."""
+    enforced: bool | None = None
+    """False: a connection that the NetworkPolicy forbids went through. True: it did not. None: not known."""
+    stale_after: float | None = None
+    """Seconds after which these facts may be others, without an event that tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The public side of the operator's CA, read for models with a managed certificate."""
+
+    bundle: str = ""
+    """PEM of every CA certificate that clients shall trust; empty where none was read."""
+    signer: str = ""
+    """Fingerprint of the CA that signs now."""
+    known: frozenset[str] = frozenset()
+    """Fingerprints of all in the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +149,8 @@ class Given:
     now: datetime
     """Aware, UTC."""
     around: Surroundings = field(default_factory=Surroundings)
+    network: Network = field(default_factory=Network)
+    authority: Authority = field(default_factory=Authority)
 
     @property
     def uid(self) -> str:
@@ -114,12 +168,21 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """A certificate to be issued: the Secret is made beside the plan, because its content is nobody's to plan."""
+
+    dns_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The children that shall exist, each complete but for what others own. What is ours and not here is pruned, but for a partial plan."""
 
     objects: Sequence[Json]
     handover_replicas: int | None = None
     """Set when the Deployment leaves `spec.replicas` to somebody else: the value that stands while ownership changes hands."""
+    certificate: Order | None = None
+    """Set when a certificate must be issued before the pods can start."""
     partial: bool = False
     """True when the plan is not all that shall exist: nothing is pruned."""
 

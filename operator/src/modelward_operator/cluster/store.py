@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelward_operator.cluster.kinds import MODEL, NAMESPACE, POLICY, SURROUNDINGS
+from modelward_operator.cluster.kinds import MODEL, NAMED, NAMESPACE, POLICY, SURROUNDINGS
 from modelward_operator.facts import Json, Key
 from modelward_operator.plan.names import MODEL_LABEL
 
 REMEMBERED: Final = 600.0
 """Seconds for which a deletion is remembered: longer than any answer or event can be under way."""
 
-OF_THE_CLUSTER: Final = frozenset(resource.kind for resource in SURROUNDINGS)
+OF_NO_MODEL: Final = frozenset(resource.kind for resource in (*SURROUNDINGS, *NAMED))
 """Kinds that belong to no model: their key is their own."""
 
 INDEXED: Final = frozenset({MODEL.kind, POLICY.kind, NAMESPACE.kind})
@@ -161,10 +161,10 @@ class Store:
     def keys_of(self, obj: Json) -> set[Key]:
         """Return whom to ring for when this object changes: whose it is, and whose it was, should its label have changed.
 
-        A kind of the cluster is no model's: its own key.
+        What is no model's rings by its own key.
         """
         ref = ref_of(obj)
-        if ref[0] in OF_THE_CLUSTER:
+        if ref[0] in OF_NO_MODEL:
             return {_key(ref, "")}
         known = self._records.get(ref)
         models = {_model(obj), known.model if known else ""} - {""}
@@ -242,7 +242,7 @@ def key_of(obj: Json) -> Key:
 
 
 def _key(ref: Ref, model: str) -> Key:
-    return Key("", ref[2], ref[0]) if ref[0] in OF_THE_CLUSTER else Key(ref[1], model)
+    return Key(ref[1], ref[2], ref[0]) if ref[0] in OF_NO_MODEL else Key(ref[1], model)
 
 
 def _model(obj: Json) -> str:
@@ -258,7 +258,7 @@ def _compact(obj: Json) -> bytes:
     """Leave out what no pass reads.
 
     That is managedFields; of a Namespace all but the labels; of the spec of pods and ReplicaSets all but what keeps a ConfigMap alive,
-    a pod's node and its containers' resources.
+    a pod's node and its containers' images and resources.
     """
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     trimmed: dict[str, Any] = {**obj, "metadata": meta}
@@ -267,7 +267,10 @@ def _compact(obj: Json) -> bytes:
         trimmed = {"kind": NAMESPACE.kind, "metadata": meta}
     elif obj["kind"] == "Pod":
         spec = obj.get("spec", {})
-        containers = [{"name": c["name"], "resources": c.get("resources", {})} for c in spec.get("containers", ())]
+        containers = [
+            {"name": c["name"], "image": c.get("image", ""), "resources": c.get("resources", {})}
+            for c in spec.get("containers", ())
+        ]
         trimmed["spec"] = {**_pod_spec(spec), "containers": containers}
     elif obj["kind"] == "ReplicaSet":
         spec = obj.get("spec", {})

@@ -3,7 +3,7 @@
 Everything here rolls the pods when it changes; an operator upgrade must not change it (tests/golden).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelward_operator.api.modeldeployment import EnvVar, Model, ModelDeploymentSpec
@@ -30,6 +30,13 @@ def revision(template: Json) -> str:
     return str(template.get("metadata", {}).get("annotations", {}).get(names.REVISION, ""))
 
 
+def running_container(pod: Json) -> str:
+    """Return the ID of the runtime's running container in a live pod, or an empty string."""
+    containers = pod.get("status", {}).get("containerStatuses", ())
+    running = (c for c in containers if c["name"] == names.CONTAINER and "running" in c.get("state", {}))
+    return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
+
+
 def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, boot_config_name: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "serviceAccountName": given.key.name,
@@ -40,18 +47,13 @@ def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, bo
             "runAsNonRoot": True,
             "runAsUser": names.USER_ID,
             "runAsGroup": names.USER_ID,
+            **_group(spec.model, ruling),
             "seccompProfile": {"type": "RuntimeDefault"},
-            **_group(spec.model),
         },
         "containers": [_container(spec, ruling, image)],
         "volumes": [*_volumes(given, spec, boot_config_name), *_added_volumes(ruling)],
     }
     return pod | _scheduling(spec)
-
-
-def _group(model: Model) -> Json:
-    """A volume comes owned by root; with the group, pods may write to the cache that they share."""
-    return {"fsGroup": names.USER_ID, "fsGroupChangePolicy": "OnRootMismatch"} if model.cache else {}
 
 
 def _scheduling(spec: ModelDeploymentSpec) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _environment(spec: ModelDeploymentSpec, ruling: Ruling) -> list[Json]:
         _from_field("POD_NAME", "metadata.name"),
         _from_field("POD_NAMESPACE", "metadata.namespace"),
         {"name": "MODELWARD_CACHE_DIR", "value": names.CACHE_DIR},
-        *_credentials(spec.model, ruling),
+        *_credentials(spec.model, ruling.values(Slot.CREDENTIALS)),
         *map(_user_variable, spec.runtime.env),
     ]
 
@@ -112,14 +114,14 @@ def _from_field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
-def _credentials(model: Model, ruling: Ruling) -> list[Json]:
+def _credentials(model: Model, added: Mapping[str, str]) -> Iterator[Json]:
     """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
-    of_store = "" if is_oci(model.uri) else _secret_of(model)
-    secret = of_store or ruling.values(Slot.CREDENTIALS).get("AWS", "")
-    if not secret:
-        return []
-    required = [_from_secret(key, secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-    return [*required, _from_secret("AWS_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)]
+    secret = "" if is_oci(model.uri) else _secret_of(model)
+    of_store = {"AWS": secret} if secret else {}
+    for whose, secret in sorted({**added, **of_store}.items()):
+        for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            yield _from_secret(f"{whose}_{key}", secret, f"AWS_{key}")
+        yield _from_secret(f"{whose}_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)
 
 
 def _secret_of(model: Model) -> str:
@@ -197,6 +199,14 @@ def _added_volumes(ruling: Ruling) -> list[Json]:
 
 def _added_mounts(ruling: Ruling) -> list[Json]:
     return [
-        {"name": name, "mountPath": part["mountPath"], "readOnly": True}
+        {"name": name, "mountPath": part["mountPath"], **({} if part.get("writable") else {"readOnly": True})}
         for name, part in ruling.parts(Slot.VOLUME).items()
     ]
+
+
+def _group(model: Model, ruling: Ruling) -> Json:
+    """A claim that pods write to belongs to root until the kubelet gives it to their group; an emptyDir is everybody's."""
+    written = [part["source"] for part in ruling.parts(Slot.VOLUME).values() if part.get("writable")]
+    if model.cache is None and not any("persistentVolumeClaim" in source for source in written):
+        return {}
+    return {"fsGroup": names.USER_ID, "fsGroupChangePolicy": "OnRootMismatch"}

@@ -16,6 +16,8 @@ class Type(StrEnum):
     MODEL_AVAILABLE = "ModelAvailable"
     WORKLOAD_AVAILABLE = "WorkloadAvailable"
     ROLLOUT_COMPLETE = "RolloutComplete"
+    PRIVACY_ENFORCED = "PrivacyEnforced"
+    ENDPOINT_SECURED = "EndpointSecured"
     READY = "Ready"
 
 
@@ -25,7 +27,12 @@ TYPES: Final = {
     Type.MODEL_VERIFIED: "The stored model has the declared digest, and a signature that counts. Absent without model.digest and "
     "security.verification.",
     Type.MODEL_DECRYPTED: "The model was sealed and a key opened it. Absent without security.encryption.mode Required.",
+    Type.PRIVACY_ENFORCED: "Every pod that serves holds requests to the PrivacyPolicy that spec.privacy names; the message says which "
+    "generation of it, and which pods. Unknown: not every pod has said so yet. Absent without spec.privacy and at zero replicas.",
     Type.WORKLOAD_AVAILABLE: "Pods run and are ready.",
+    Type.ENDPOINT_SECURED: "The pods ask who calls and serve TLS as the spec says, and the network policy holds where it is declared. True "
+    "as well where the spec leaves something open: the message says what. Absent with authentication None, TLS off and no "
+    "security.networkPolicy, unless the network is found to be open.",
     Type.ROLLOUT_COMPLETE: "All pods are of the current revision. False: the new revision cannot start; an old one serves on.",
 }
 
@@ -41,7 +48,10 @@ class Reason(StrEnum):
     SIGNATURE_VALID = "SignatureValid"
     DECRYPTED = "Decrypted"
     PODS_READY = "PodsReady"
+    SECURED = "Secured"
+    NETWORK_OPEN = "NetworkOpen"
     COMPLETE = "Complete"
+    POLICY_ENFORCED = "PolicyEnforced"
     # In progress
     STARTING = "Starting"
     FETCHING = "Fetching"
@@ -51,14 +61,23 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp"
     DRAINING = "Draining"
     ROLLING_OUT = "RollingOut"
+    CERTIFICATE_PENDING = "CertificatePending"
     CHILD_UNWRITTEN = "ChildUnwritten"
+    POLICY_PENDING = "PolicyPending"
     # Not healthy
     SUSPENDED = "Suspended"
     POLICY_VIOLATED = "PolicyViolated"
     TENANT_AMBIGUOUS = "TenantAmbiguous"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"
     SIGNATURE_WARNING = "SignatureWarning"
     SIGNATURE_UNREPORTED = "SignatureUnreported"
     ENCRYPTION_UNREPORTED = "EncryptionUnreported"
+    AUTHENTICATION_UNREPORTED = "AuthenticationUnreported"
+    TLS_UNREPORTED = "TlsUnreported"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_MISMATCH = "CertificateMismatch"
+    NETWORK_POLICY_NOT_ENFORCED = "NetworkPolicyNotEnforced"
     INVALID_SPEC = "InvalidSpec"
     CHILD_NOT_OWNED = "ChildNotOwned"
     CHILD_REJECTED = "ChildRejected"
@@ -87,7 +106,11 @@ REASONS: Final = {
     Reason.SIGNATURE_VALID: "The model is signed by a signer of security.verification.trust; the message names the signer.",
     Reason.DECRYPTED: "The model was sealed, and a key of security.encryption.keyRef opened it; the message names the key.",
     Reason.PODS_READY: "At least one pod is ready.",
+    Reason.SECURED: "The endpoint is as the spec wants it. The message says authentication, TLS, ingress and egress, and what is open.",
+    Reason.NETWORK_OPEN: "As Secured, but a connection that the network policy forbids went through: the network plug-in enforces none. "
+    "Nobody declared security.networkPolicy, so the model is Ready all the same.",
     Reason.COMPLETE: "All pods are of the current revision.",
+    Reason.POLICY_ENFORCED: "Every ready pod reports that it enforces the present generation of the PrivacyPolicy.",
     Reason.STARTING: "The pods exist or are about to, and have not reported yet.",
     Reason.FETCHING: "The model is being read from its store.",
     Reason.VERIFYING: "The signature and the digest are being checked.",
@@ -96,14 +119,30 @@ REASONS: Final = {
     Reason.WARMING_UP: "The first inference is under way.",
     Reason.DRAINING: "The pod ends; requests in flight are being answered.",
     Reason.ROLLING_OUT: "Pods of the new revision replace those of the old one, which serves until then.",
+    Reason.CERTIFICATE_PENDING: "A certificate is being issued, or was and the kubelet has not handed it to every pod yet. Ready stands "
+    "while the pods serve one that counts.",
     Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
+    Reason.POLICY_PENDING: "Not every ready pod has said yet that it enforces the present generation of the PrivacyPolicy; the kubelet "
+    "brings a change to running pods within about a minute.",
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
     Reason.POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each violation.",
     Reason.TENANT_AMBIGUOUS: "A sealed model in a namespace without the label modelward.dev/tenant, whose name another namespace's label "
     "gives as its tenant: it is scaled to zero. An administrator labels this namespace.",
+    Reason.POLICY_NOT_FOUND: "The PrivacyPolicy that spec.privacy names does not exist in this namespace: the model is scaled to zero "
+    "until it does.",
+    Reason.POLICY_UNSATISFIABLE: "A pod cannot enforce the PrivacyPolicy as it is (it names a tensor that the model lacks, a key that is "
+    "not there, a field that an older image does not know) and holds on to the one before, or does not become ready. The message is the "
+    "pod's.",
     Reason.SIGNATURE_WARNING: "No signature holds, and security.verification.mode is Warn: the model serves. The message says why.",
     Reason.SIGNATURE_UNREPORTED: "A pod serves and does not report who signed its model.",
     Reason.ENCRYPTION_UNREPORTED: "A pod serves and does not report that its model was sealed.",
+    Reason.AUTHENTICATION_UNREPORTED: "A pod serves and does not report the authentication that the spec asks for.",
+    Reason.TLS_UNREPORTED: "A pod serves and does not report a certificate.",
+    Reason.CERTIFICATE_EXPIRED: "A pod serves a certificate that has expired. With security.tls.mode Secret, renew it in the Secret.",
+    Reason.CERTIFICATE_MISMATCH: "A pod serves another certificate than the one that the operator issued: somebody replaced the Secret, or "
+    "the kubelet cannot refresh it.",
+    Reason.NETWORK_POLICY_NOT_ENFORCED: "security.networkPolicy is declared, and a connection that it forbids went through: the network "
+    "plug-in does not enforce it. Install one that does, or leave security.networkPolicy out.",
     Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running, unless a "
     "ModelPolicy forbids it.",
     Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",
@@ -157,6 +196,7 @@ LOAD_FAILURES: Final = {
     "KeyDenied": "The key service refuses: no right, or the key is revoked or disabled.",
     "KeyServiceUnreachable": "The key service does not answer. It is tried again with back-off; pods that serve go on.",
     "DecryptionFailed": "The bytes are not those that were encrypted: they were changed, cut or swapped.",
+    "PolicyUnsatisfiable": "The PrivacyPolicy does not fit the model, or names a key that is not there. Another one is waited for.",
     "ConfigInvalid": "The runtime cannot read its configuration.",
     "ServingCertificateUnusable": "The certificate for the model's ports is missing, or its key does not fit. The pod waits for another.",
 }
@@ -166,6 +206,9 @@ VERIFY_FAILURES: Final = frozenset(
     {"DigestMismatch", "SignatureMissing", "SignatureInvalid", "SignerUntrusted", "SealInvalid", "SealMismatch"}
 )
 """Load failures that speak of ModelVerified."""
+
+ENDPOINT_FAILURES: Final = frozenset({"ServingCertificateUnusable"})
+"""Load failures that speak of EndpointSecured."""
 
 POLICY_FAILURES: Final = frozenset({"PolicyUnsatisfiable"})
 """Failures at start-up that speak of PrivacyEnforced."""
@@ -181,4 +224,4 @@ DECRYPT_FAILURES: Final = frozenset(
         "DecryptionFailed",
     }
 )
-"""Load failures that speak of ModelDecrypted; all that are in neither set speak of ModelAvailable."""
+"""Load failures that speak of ModelDecrypted; all that are in no set speak of ModelAvailable."""

@@ -13,7 +13,15 @@ from typing import Final
 
 from modelward_operator.facts import Json, Pod
 from modelward_operator.plan import names
-from modelward_operator.status.conditions import DECRYPT_FAILURES, LOAD_FAILURES, VERIFY_FAILURES, Reason, Type
+from modelward_operator.status.conditions import (
+    DECRYPT_FAILURES,
+    ENDPOINT_FAILURES,
+    LOAD_FAILURES,
+    POLICY_FAILURES,
+    VERIFY_FAILURES,
+    Reason,
+    Type,
+)
 
 _IN_PROGRESS: Final = {
     "Fetching": (Type.MODEL_AVAILABLE, Reason.FETCHING),
@@ -170,6 +178,10 @@ def _load_failure(failure: object, name: str) -> Diagnosis | None:
         aspect = Type.MODEL_VERIFIED
     elif reason in DECRYPT_FAILURES:
         aspect = Type.MODEL_DECRYPTED
+    elif reason in ENDPOINT_FAILURES:
+        aspect = Type.ENDPOINT_SECURED
+    elif reason in POLICY_FAILURES:
+        aspect = Type.PRIVACY_ENFORCED
     retry = "" if failure.get("permanent") else " (retrying)"
     return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 

@@ -64,7 +64,7 @@ def parse_uri(uri: str) -> Location:
     """Where a model is to be fetched; LoadError UnsupportedScheme for anything else than s3:// and oci://."""
     scheme, separator, rest = uri.partition("://")
     if separator and scheme == "s3":
-        return parse_s3(uri, rest)
+        return parse_s3(uri)
     if separator and scheme == "oci":
         return _parse_oci(uri, rest)
     wrong = f"the scheme {scheme!r} is not supported" if separator else "this is no URI"
@@ -81,8 +81,9 @@ def _parse_oci(uri: str, rest: str) -> OciLocation:
     return OciLocation(found["registry"], found["repository"], found["tag"] or "", found["digest"] or "")
 
 
-def parse_s3(uri: str, rest: str) -> S3Location:
-    bucket, _, key = rest.partition("/")
+def parse_s3(uri: str) -> S3Location:
+    """Where an s3:// address lies; LoadError BucketNotFound when it names no bucket."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{uri}: the URI names no bucket")
     return S3Location(bucket, key.strip("/"), single=key.endswith(".onnx"))
