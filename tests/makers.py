@@ -117,6 +117,7 @@ READY_REPORT: Json = {
     "state": "Ready",
     "model": {"name": "fraud", "version": "7", "uri": URI, "digest": "sha256:" + "ab" * 32, "sizeBytes": 1048576},
     "executionProvider": "CPUExecutionProvider",
+    "access": {"authentication": "TokenReview", "tls": None},
     "failure": None,
 }
 

@@ -225,6 +225,11 @@ def test_who_is_refused_is_refused_before_a_body_comes(house: House) -> None:
         connection.sendall(b"POST /v2/models/m/infer HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n"
                            b"expect: 100-continue\r\n\r\n")  # fmt: skip
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 "), "and not 100 Continue"
+    rest = house.call("rest")
+    assert isinstance(rest, Rest)
+    assert UNAUTHENTICATED == said(rest.send("POST", "/v2/models/m/infer", "Bearer x", b" " * 5_000_000))
+    assert ("OK", "") == said(rest.infer(fresh(house))), "what nobody read does not disturb the next request"
+    rest.close()
     caller = house.call("grpc")
     assert isinstance(caller, Grpc)
     silent = caller.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")

@@ -53,6 +53,19 @@ def test_what_lies_around_a_model_in_the_same_file_counts(tmp_path: Path, capsys
     assert '"tenant":"risk-eu"' in out
 
 
+def test_what_only_a_cluster_knows_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(GOOD.replace("spec: {", "spec: {security: {tls: {mode: Managed}}, "))
+    assert main(["plan", "-f", str(file)]) == 0
+    comments = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
+    assert comments == [
+        "# egress: DNS: pods k8s-app=kube-dns of namespace kube-system and 169.254.20.10, port 53",
+        "# egress: https://kubernetes.default.svc: not opened: its address is not known",
+        "# egress: https://s3.us-east-1.amazonaws.com: every public address, port 443",
+        "# Secret fraud-tls, and the ConfigMap of the CA: made by the operator",
+    ]
+
+
 @pytest.mark.parametrize("labels", ["[a]", "7", "word"])
 def test_labels_that_are_none_select_nothing(labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "all.yaml"

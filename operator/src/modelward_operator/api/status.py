@@ -93,6 +93,11 @@ class Address(Struct):
 
     http: ShortText | None = Field(default=None, description="OIP v2 over REST.")
     grpc: ShortText | None = Field(default=None, description="OIP v2 over gRPC, HOST:PORT.")
+    ca_bundle: ShortText | None = Field(
+        default=None,
+        description="With tls.mode Managed: the ConfigMap whose key ca.crt holds the PEM certificates that clients trust. It may hold two, "
+        "for a while before and after the CA changes: mount it, or read it again now and then.",
+    )
 
 
 class Effective(Struct):
@@ -103,6 +108,10 @@ class Effective(Struct):
         default=None,
         ge=0,
         description="Replicas that the operator asks for; absent when an external autoscaler owns them.",
+    )
+    egress: Annotated[list[ShortText], Field(max_length=64)] = Field(
+        default=[],
+        description="Where the pods may connect: what each destination was opened as, and what could not be opened.",
     )
     strategy: ShortText | None = Field(default=None, description="Rollout strategy in use: Surge, InPlace or Recreate.")
 

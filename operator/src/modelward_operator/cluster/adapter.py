@@ -3,6 +3,7 @@
 from modelward_operator.cluster.apply import Applier
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.facts import Applied, Given, Json, Key, Plan
 from modelward_operator.status.news import News
@@ -11,16 +12,20 @@ from modelward_operator.status.news import News
 class KubernetesCluster:
     """Implements `reconcile.Cluster`."""
 
-    def __init__(self, gatherer: Gatherer, applier: Applier, writer: StatusWriter, teller: Teller) -> None:
-        self._gatherer, self._applier, self._writer, self._teller = gatherer, applier, writer, teller
+    def __init__(
+        self, gatherer: Gatherer, issuer: Issuer, applier: Applier, writer: StatusWriter, teller: Teller
+    ) -> None:
+        self._gatherer, self._issuer, self._applier = gatherer, issuer, applier
+        self._writer, self._teller = writer, teller
 
     async def gather(self, key: Key) -> Given | None:
         """Return all facts about `key`, or None when the object is gone."""
         return await self._gatherer.gather(key)
 
     async def apply(self, plan: Plan, given: Given) -> Applied:
-        """Make the children what the plan says."""
-        return await self._applier.apply(plan, given)
+        """Issue the certificate that the plan orders, then make the children what it says."""
+        issued = await self._issuer.issue(plan.certificate, given) if plan.certificate else Applied()
+        return await self._applier.apply(plan, given, issued)
 
     async def write_status(self, given: Given, status: Json) -> bool:
         """Write the status when it differs; say whether it was written."""

@@ -5,6 +5,8 @@
     API ────▶ the newest Warning event of a pod that waits without a telling reason
     voices.py ──▶ what a silent pod said before, to this process or, by the status, to one before it; and how long it has been silent
     surroundings.py ─▶ the namespace's labels, the policies over it, the privacy policy that it names, the public keys that it trusts
+    network.py ──────▶ the addresses that its NetworkPolicy opens, and whether that is enforced
+    authority.py ────▶ for a managed certificate the public side of the operator's CA
 
 Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
 Unreadable, so that nothing is made or pruned on half the facts.
@@ -14,19 +16,25 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
 
+from modelward_operator.api.parse import Invalid, parse
+from modelward_operator.cluster.authority import Authorities
 from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
+from modelward_operator.cluster.network import NetworkReader
 from modelward_operator.cluster.store import Store
 from modelward_operator.cluster.surroundings import Surveyor, privacy_policy_of
 from modelward_operator.cluster.voices import Voices
 from modelward_operator.errors import Conflict, OperatorError, Unreadable
-from modelward_operator.facts import Given, Installation, Json, Key, Pod
+from modelward_operator.facts import Authority, Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
+from modelward_operator.plan.certificate import is_managed
 from modelward_operator.plan.pod import running_container
 from modelward_operator.status.heard import remembered
 
@@ -62,10 +70,14 @@ class Gatherer:
         clock: Callable[[], float] = time.monotonic,
         admin_port: int = names.ADMIN_PORT,
         clusterwide: bool = False,
+        authorities: Authorities | None = None,
+        network: NetworkReader | None = None,
     ) -> None:
         self._client, self._store, self._installation, self._session = client, store, installation, session
         self._now, self._clock, self._admin_port = now, clock, admin_port
         self._surveyor = Surveyor(client, store, clusterwide=clusterwide, clock=clock)
+        self._authorities = authorities or Authorities(client, installation.namespace, now=now, clock=clock)
+        self._network = network or NetworkReader(client, EnforcementProbe(clock), clock=clock)
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
         self._reports: dict[str, tuple[float, Json]] = {}  # by container ID
@@ -85,7 +97,7 @@ class Gatherer:
         before, raw = raw, self._store.read(MODEL.kind, key.namespace, key.name) or raw
         if privacy_policy_of(raw) != privacy_policy_of(before):
             raise Conflict("the model names another PrivacyPolicy than the one that was read")
-        return Given(
+        given = Given(
             key=key,
             raw=raw,
             children=tuple(self._store.of_model(key, [resource.kind for resource in CHILDREN])),
@@ -95,6 +107,15 @@ class Gatherer:
             now=now,
             around=around,
         )
+        return await self._beyond(given)
+
+    async def _beyond(self, given: Given) -> Given:
+        """Add what only a spec that can be read asks for."""
+        spec = parse(given.raw)
+        if isinstance(spec, Invalid):
+            return given
+        authority = await self._authorities.public() if is_managed(spec) else Authority()
+        return replace(given, network=await self._network.read(given, spec), authority=authority)
 
     async def _pod(self, raw: Json, model: Json, now: datetime) -> Pod:
         report, warning, container = await self._report(raw), await self._warning(raw, now), running_container(raw)
