@@ -24,7 +24,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
+from functools import cache
 from typing import Protocol, TypeVar
 
 from modelward_runtime.batch import Batcher, Batching
@@ -35,13 +35,20 @@ from modelward_runtime.model import Model
 from modelward_runtime.states import Caller, Decoded, Released, clear, release
 
 SERVER_NAME = "modelward"
-SERVER_VERSION = installed_version("modelward-runtime")
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "onnxruntime_onnx"
 OFF_LOOP_BYTES = 1 << 18  # larger bodies and answers are coded on a thread: the event loop goes on answering probes
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 AnswerT = TypeVar("AnswerT")
+
+
+@cache
+def server_version() -> str:
+    """Looked up when somebody asks: no start has to wait for it."""
+    from importlib.metadata import version  # noqa: PLC0415  see above
+
+    return version("modelward-runtime")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ late: a plain model without security needs no cryptography.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
 
 from modelward_runtime.config import AwsKmsKeys, ModelSource, SecretKeys, Security, VaultKeys, Verification
 from modelward_runtime.errors import LoadError, LoadReason
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 _SHOWN: Final = 3  # fingerprints of a list in a message
 
 
-@dataclass(frozen=True)
-class Guard:
+class Guard(msgspec.Struct, frozen=True):
     """What is demanded. Without `kek` the model must be plain; without `verification` nobody has to have signed a plain one."""
 
     tenant: str = ""
@@ -43,8 +43,7 @@ class Guard:
     signers: frozenset[str] | None = None  # fingerprints that policies of the cluster permit; None: any that is trusted
 
 
-@dataclass(frozen=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """A model whose bytes may be loaded, or decrypted when `sealed`; and what /report tells about it."""
 
     digest: str

@@ -15,10 +15,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from modelward_runtime.config import Boot
 from modelward_runtime.errors import LoadError, LoadReason
@@ -38,8 +39,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """Seconds, and how often; `jitter` gives a factor in [0, 1)."""
 
     stall: float = 60.0

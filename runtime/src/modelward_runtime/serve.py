@@ -9,6 +9,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -128,7 +129,10 @@ class Service:
 
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
-        ports = (await in_thread(_import, "imports"))(self._boot, self._metrics, self._surroundings.host)
+        make = await in_thread(_import, "imports")
+        gc.freeze()  # of modules nothing becomes garbage
+        gc.enable()  # cli.py has disabled it
+        ports = make(self._boot, self._metrics, self._surroundings.host)
         await ports.start()
         return ports
 

@@ -16,7 +16,6 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -104,8 +103,7 @@ class _Statement(_Strict, frozen=True):
     predicate: _Predicate
 
 
-@dataclass(frozen=True)
-class Signer:
+class Signer(msgspec.Struct, frozen=True):
     """Who signed: the name under which the key is trusted, and `sha256:<hex>` of its DER SubjectPublicKeyInfo."""
 
     name: str
