@@ -69,6 +69,7 @@ class Report:
     policy_failure: str = ""
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    on_enter: Callable[[State], None] = lambda _: None
     _entered: float = field(init=False)
     _started: float = field(init=False)
 
@@ -90,6 +91,7 @@ class Report:
         self.state, self._entered = state, now
         if state is State.READY:
             self.failure = None
+        self.on_enter(state)
 
     def fail(self, error: LoadError) -> None:
         """Remember the last load failure; a permanent one ends the process."""

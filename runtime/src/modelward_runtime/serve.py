@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 ECHO = 0.5
 """Seconds within which a second signal is the first one's echo."""
+_HEAD_START = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Service:
         stopping = asyncio.ensure_future(stop.wait())
         try:
             with short_turns():
+                await self._let_verify(loading)
                 ports = await self._open_model_ports()
                 await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not loading.done():
@@ -126,6 +128,19 @@ class Service:
         return asyncio.ensure_future(
             load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
         )
+
+    async def _let_verify(self, loading: "asyncio.Task[OnnxModel]") -> None:
+        """A sealed model that is here already is verified before the imports begin.
+
+        That is Python's work, file by file: beside an import it would wait for its turn after each file, and slow the import down.
+        """
+        if not (self._boot.model.directory and self._surroundings.guard.kek):
+            return
+        verified = asyncio.Event()
+        self._report.on_enter = lambda state: None if state is State.VERIFYING else verified.set()
+        waiting = asyncio.ensure_future(verified.wait())
+        await asyncio.wait({loading, waiting}, timeout=_HEAD_START, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
 
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""

@@ -103,6 +103,23 @@ class _Statement(_Strict, frozen=True):
     predicate: _Predicate
 
 
+class _Verification(ec.ECDSA):
+    """ECDSA with SHA-256, to verify. The constructor of `ECDSA` imports much to learn whether signing can be deterministic."""
+
+    def __init__(self) -> None:
+        """Nothing to ask."""
+
+    @property
+    def algorithm(self) -> hashes.SHA256:
+        """The hash."""
+        return hashes.SHA256()
+
+    @property
+    def deterministic_signing(self) -> bool:
+        """Of no use to a verifier."""
+        return False
+
+
 class Signer(msgspec.Struct, frozen=True):
     """Who signed: the name under which the key is trusted, and `sha256:<hex>` of its DER SubjectPublicKeyInfo."""
 
@@ -135,7 +152,7 @@ def verify(content: bytes, trust: Trust, name: str, *, low_s: bool) -> tuple[Sig
         raise refuse(LoadReason.SIGNER_UNTRUSTED, _untrusted(name, hint, trust))
     _check_form(signature, name, low_s=low_s)
     try:
-        trust[signer].verify(signature, _pae(payload), ec.ECDSA(hashes.SHA256()))
+        trust[signer].verify(signature, _pae(payload), _Verification())
     except InvalidSignature:
         raise signature_invalid(f"{name} is not a signature of {signer}'s key: it was changed after signing") from None
     return Signer(signer, fingerprint(trust[signer])), _files(payload, name)
