@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.kek.secret import SecretDirectory, SecretFile
@@ -54,7 +55,7 @@ def test_no_plaintext_lies_in_the_folder(sealed: Sealed) -> None:
     ],
 )
 def test_it_opens_for_no_other(sealed: Sealed, reason: LoadReason, field: str, value: object) -> None:
-    expected = opening.Expected(**{**sealed.expected.__dict__, field: value})
+    expected = structs.replace(sealed.expected, **{field: value})
     with pytest.raises(LoadError) as caught:
         opening.check(sealed.folder, expected)
     assert (reason, "verify", True) == (caught.value.reason, caught.value.stage, caught.value.permanent)
