@@ -18,7 +18,7 @@ from modelward_runtime import cli
 from modelward_runtime.errors import LoadError
 from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.sealed import opening, writing
-from modelward_runtime.store.sealed.trust import load_public_key
+from modelward_runtime.store.sealed.trust import read_trusted
 from tests import onnx_models
 
 PROGRAM = [sys.executable, "-c", "import sys; from modelward_runtime import cli; cli.main(sys.argv[1:])"]
@@ -56,7 +56,7 @@ class Shell:
 
     def opened(self, kek: str = "kek", name: str = "sealed") -> dict[str, bytes]:
         """The plaintext, as the load path gets it."""
-        trust = {"ci": load_public_key(self.home / "ci.pub.pem")}
+        trust = {"ci": read_trusted(self.home / "ci.pub.pem")}
         checked = opening.check(self.home / name, opening.Expected("risk", "fraud", "7", trust))
         data_key = opening.unwrap(checked, SecretFile(self.home / kek)).data_key
         return {path: bytes(buffer) for path, buffer in opening.decrypt(checked, data_key, 2).items()}

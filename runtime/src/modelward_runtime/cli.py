@@ -88,7 +88,8 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="append",
         default=[],
         metavar="PUB.pem",
-        help="a trusted signer's public key, or a directory of them; a plain model must be signed then, too",
+        help="a trusted signer's public key, or the certificate of a signer or a CA, or a directory of them; "
+        "a plain model must be signed then, too",
     )
     sealed.add_argument("--tenant", metavar="T", help="the tenant that it was sealed for")
 

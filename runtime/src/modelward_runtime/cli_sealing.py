@@ -79,7 +79,11 @@ def _add_verify(commands: "Commands") -> None:
         help="is a sealed or signed folder whole, and signed by someone trusted? Needs no key; exit code 0 yes, 1 no",
     )
     verify.add_argument("folder", type=Path, metavar="DIR")
-    _add_trust(verify, "a trusted signer's public key, or a directory of them; may be repeated", is_required=True)
+    _add_trust(
+        verify,
+        "a trusted signer's public key, or the certificate of a signer or a CA, or a directory of them; may be repeated",
+        is_required=True,
+    )
     verify.add_argument("--tenant", metavar="T", help="it must be sealed for this tenant")
     verify.add_argument("--name", metavar="N", help="it must be this model")
     verify.add_argument("--model-version", metavar="V", help="it must be this version")
@@ -119,6 +123,20 @@ def _add_trust(command: argparse.ArgumentParser, told: str, *, is_required: bool
 def _add_sign_key(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sign-key", type=Path, required=True, metavar="KEY.pem", help="the private key to sign with (P-256)"
+    )
+    command.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="LEAF.pem",
+        help="its certificate for code signing, so that those who trust the CA trust the signature",
+    )
+    command.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CAS.pem",
+        help="the CAs between that certificate and the one that others trust, in this order; may be repeated",
     )
 
 

@@ -25,10 +25,9 @@ from modelward_runtime.store.fetch import Fetched
 from modelward_runtime.store.locate import choose_model_file
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
     from modelward_runtime.store.kek import KeyEncryptionKey
     from modelward_runtime.store.sealed.opening import Checked, Unwrapped
+    from modelward_runtime.store.sealed.signature import Trust
 
 _SHOWN: Final = 3  # fingerprints of a list in a message
 
@@ -39,7 +38,7 @@ class Guard(msgspec.Struct, frozen=True):
     tenant: str = ""
     kek: "Callable[[], KeyEncryptionKey] | None" = None
     verification: Literal["Required", "Warn"] | None = None
-    trust: "Callable[[], Mapping[str, EllipticCurvePublicKey]]" = dict
+    trust: "Callable[[], Trust]" = dict
     signers: frozenset[str] | None = None  # fingerprints that policies of the cluster permit; None: any that is trusted
 
 
@@ -48,7 +47,7 @@ class Verified(msgspec.Struct, frozen=True):
 
     digest: str
     digest_declared: bool
-    signer: Mapping[str, str] | None = None  # name, fingerprint
+    signer: Mapping[str, str] | None = None  # name, fingerprint, authority
     time: float = 0.0  # seconds since the epoch, 0 when no signature was verified
     warning: str = ""
     sealed: "Checked | None" = None
@@ -123,8 +122,7 @@ def _verify_sealed(source: ModelSource, fetched: Fetched, guard: Guard, clock: C
         expected = opening.Expected(guard.tenant, source.name, source.version, guard.trust())
         checked = opening.check(fetched.file.parent, expected)
     _compare(source, checked.digest)  # again: of the very bytes that the signature was verified over
-    signer = {"name": checked.signer.name, "fingerprint": checked.signer.fingerprint}
-    return Verified(checked.digest, source.digest is not None, signer, clock(), sealed=checked)
+    return Verified(checked.digest, source.digest is not None, checked.signer.told(), clock(), sealed=checked)
 
 
 def _verify_plain(source: ModelSource, fetched: Fetched, guard: Guard, clock: Callable[[], float]) -> Verified:
@@ -143,8 +141,7 @@ def _verify_plain(source: ModelSource, fetched: Fetched, guard: Guard, clock: Ca
         if guard.verification == "Required" or error.reason is LoadReason.CONFIG_INVALID:
             raise
         return Verified(known.digest, known.digest_declared, warning=f"{error.reason}: {error.message}")
-    told = {"name": signer.name, "fingerprint": signer.fingerprint}
-    return Verified(known.digest, known.digest_declared, told, clock())
+    return Verified(known.digest, known.digest_declared, signer.told(), clock())
 
 
 @contextlib.contextmanager
@@ -176,7 +173,7 @@ def _connect(keys: SecretKeys | VaultKeys | AwsKmsKeys) -> "KeyEncryptionKey":
     return connect(keys)
 
 
-def _load_trust(verification: Verification) -> "Mapping[str, EllipticCurvePublicKey]":
+def _load_trust(verification: Verification) -> "Trust":
     from modelward_runtime.store.sealed.trust import load_trust, permit  # noqa: PLC0415
 
     trust = load_trust(Path(verification.trust_directory))

@@ -58,7 +58,7 @@ class Report:
     size: int = 0
     verified: bool = False
     cached: bool = False
-    signer: Mapping[str, str] | None = None  # name and fingerprint
+    signer: Mapping[str, str] | None = None  # name, fingerprint, authority
     verified_time: float = 0.0  # of the signature, seconds since the epoch
     verification_warning: str = ""
     key_id: str = ""  # of the key-encryption key, once it has opened the model

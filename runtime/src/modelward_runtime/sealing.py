@@ -36,7 +36,8 @@ def seal(arguments: argparse.Namespace) -> int:
     identity = Identity(arguments.tenant, arguments.name, arguments.model_version)
     try:
         kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
-        sealer = Sealer(kek, kek.kek_id, keyfiles.load_signing_key(arguments.sign_key))
+        sign_key, certificates = keyfiles.load_identity(arguments)
+        sealer = Sealer(kek, kek.kek_id, sign_key, certificates=certificates)
         sources, size = _sources(source)
         with _Bar(size) as bar, _target(destination, arguments) as target:
             digest = writing.seal_into(target, sources, identity, sealer, bar.add)
@@ -62,7 +63,7 @@ def rewrap(arguments: argparse.Namespace) -> int:
     """Wrap the data key of a sealed folder for another key-encryption key; only keys.json and keys.sig change."""
     folder = arguments.folder
     try:
-        sign_key = keyfiles.load_signing_key(arguments.sign_key)
+        sign_key, certificates = keyfiles.load_identity(arguments)
         trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
         writing.finish_replacing(folder)
         checked = opening.check_signed(folder, trust)
@@ -71,7 +72,8 @@ def rewrap(arguments: argparse.Namespace) -> int:
         sealer = Sealer(kek, kek.kek_id, sign_key)
         new = writing.wrap(checked.manifest_sha256, checked.manifest.tenant, unwrapped.data_key, sealer)
         kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
-        writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))
+        files = writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key, certificates)
+        writing.replace_keys(folder, files)
     except (LoadError, OSError) as error:
         return complain(arguments, error, FAILED)
     told = [{"provider": key.provider, "kekId": key.kek_id, "kekVersion": key.kek_version} for key in (*kept, new)]
