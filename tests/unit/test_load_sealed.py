@@ -31,7 +31,7 @@ from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
 from modelward_runtime.store.verify import digest_of
 from tests import sealed_mutations
-from tests.certificates import certificate, days_ago
+from tests.certificates import ca, certificate, days_ago, issue, leaf, pem
 from tests.recorded_vault import JWT, running
 from tests.sealed_folders import IDENTITY, Bytes, make_sealed, random_like, signing_key, write_kek
 from tests.sealed_models import MARKER, SIDE, make_model, model_files, put_plain, sealed_boot
@@ -130,6 +130,23 @@ def test_a_signer_whose_certificate_has_expired(tmp_path: Path) -> None:
     error = refusal(boot, tmp_path / "c")
     assert (LoadReason.SIGNER_UNTRUSTED, "verify", True) == (error.reason, error.stage, error.permanent)
     assert "the certificate of the trusted signer ci expired on" in error.message
+
+
+def test_a_signer_whom_a_trusted_ca_has_certified(tmp_path: Path) -> None:
+    now: dict[str, Any] = {"first": days_ago(30), "last": days_ago(-30)}
+    root = ca("root", **now)
+    sealed = make_sealed(tmp_path, model_files(split=False), certificates=(issue(leaf(**now), root),))
+    boot = sealed_boot(tmp_path, sealed)
+    report = Report(boot, "b")
+    (tmp_path / "trust" / "ci.pem").unlink()
+    (tmp_path / "trust" / "corp.pem").write_bytes(pem(issue(root)))
+    attempt(permitting(boot, "root"), tmp_path / "c", report)
+    signer = msgspec.json.decode(report.to_json())["model"]["signer"]
+    assert {"name": "corp", "fingerprint": key_of("ci"), "authority": key_of("root")} == signer
+    error = refusal(permitting(boot, "ci"), tmp_path / "c")
+    assert LoadReason.SIGNER_UNTRUSTED is error.reason, "policies name the key that is in the trust, the CA's"
+    (tmp_path / "trust" / "corp.pem").write_bytes(pem(issue(ca("another", **now))))
+    assert "was issued by CN=root, which is no CA that is trusted here" in refusal(boot, tmp_path / "c").message
 
 
 def key_of(signer: str) -> str:

@@ -99,7 +99,7 @@ def load_identity(arguments: argparse.Namespace) -> tuple[ec.EllipticCurvePrivat
 
 def _certificates(file: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(file.read_bytes())
+        return chain.whole(lambda: x509.load_pem_x509_certificates(file.read_bytes()))
     except ValueError:
         raise refuse(LoadReason.CONFIG_INVALID, f"{file} is no certificate in PEM form") from None
 

@@ -11,7 +11,7 @@ The checks are those of RFC 5280, section 6, of what such chains use. What is no
 constraints, is refused. Revocation lists are not read (SECURITY.md): let certificates be short-lived.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -53,9 +53,23 @@ def read(encoded: Sequence[bytes], name: str) -> list["Certificate"]:
     from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415  see above
 
     try:
-        return [load_der_x509_certificate(one) for one in encoded]
+        return whole(lambda: map(load_der_x509_certificate, encoded))
     except ValueError:
         raise signature_invalid(f"{name} holds something that is no X.509 certificate in DER form") from None
+
+
+def whole(load: Callable[[], Iterable["Certificate"]]) -> list["Certificate"]:
+    """The certificates that `load` gives; ValueError when a part of one cannot be read, which would else come up when it is asked for."""
+    from cryptography import x509  # noqa: PLC0415  see above
+
+    try:
+        found = list(load())
+        for one in found:
+            _ = one.subject, one.issuer, one.extensions, one.signature_algorithm_oid
+            _ = one.not_valid_before_utc, one.not_valid_after_utc
+    except (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from None
+    return found
 
 
 def leaf_key(certificates: Sequence["Certificate"], name: str) -> ec.EllipticCurvePublicKey:
@@ -90,7 +104,7 @@ def check(certificates: Sequence["Certificate"], now: datetime, name: str) -> No
 
 
 def is_authority(certificate: "Certificate") -> bool:
-    """Is it a CA's? ValueError when its extensions cannot be read."""
+    """Is it a CA's?"""
     return _extensions(certificate).is_ca
 
 
@@ -107,9 +121,9 @@ def _first_that_holds(
     for known, authority in sorted(above.items()):
         path, rest = [*certificates[:length], authority.certificate], certificates[length:]
         try:
+            _check_path(path, authority.clock(), name)
             if list(rest) not in ([], [authority.certificate]):
                 raise _untrusted(name, rest[-1], f"is not needed to reach the trusted CA {known}: leave it out")
-            _check_path(path, authority.clock(), name)
         except LoadError as error:
             refused.append(error)
         else:
@@ -120,10 +134,7 @@ def _first_that_holds(
 def _check_path(path: list["Certificate"], now: datetime, name: str) -> None:
     """Of a leaf and its issuers, in this order."""
     for below, certificate in enumerate(path):
-        try:
-            found = _extensions(certificate)
-        except ValueError as error:
-            raise _untrusted(name, certificate, f"has extensions that cannot be read: {error}") from None
+        found = _extensions(certificate)
         wrong = [
             *_not_now(certificate, now),
             *(() if _key(certificate) else ("has no key of the curve P-256",)),

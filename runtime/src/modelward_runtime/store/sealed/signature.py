@@ -58,7 +58,7 @@ class _Serialization(Strict, frozen=True, rename=None):
     method: Literal["files"]
     hash_type: Literal["sha256"]
     allow_symlinks: Literal[False]
-    ignore_paths: list[str] = []
+    ignore_paths: list[str] = msgspec.field(default_factory=list)
 
 
 class _Resource(Strict, frozen=True):

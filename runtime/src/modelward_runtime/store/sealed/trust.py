@@ -34,7 +34,8 @@ def _now() -> datetime:
 def load_trust(directory: Path, clock: Clock = _now) -> Trust:
     """The key or CA of every NAME.pem by name, but of certificates that are not valid now.
 
-    LoadError ConfigInvalid when one is no P-256 public key or certificate or there is none, SignerUntrusted when every certificate has expired.
+    LoadError ConfigInvalid when one is no P-256 public key or certificate or there is none, SignerUntrusted when every certificate has
+    expired.
     """
     try:
         files = sorted(file for file in directory.iterdir() if file.suffix == ".pem" and not file.name.startswith("."))
@@ -73,8 +74,10 @@ def permit(trust: Trust, signers: Collection[str]) -> Trust:
 
 
 def read_trusted(file: Path, clock: Clock = _now) -> Key | Authority:
-    """Whom a PEM file trusts: a P-256 public key, bare or in a certificate, or a CA. LoadError ConfigInvalid, SignerUntrusted outside
-    a certificate's dates."""
+    """Whom a PEM file trusts: a P-256 public key, bare or in a certificate, or a CA.
+
+    LoadError ConfigInvalid when it is neither, SignerUntrusted outside a certificate's dates.
+    """
     try:
         with file.open("rb") as source:
             content = source.read(_MOST_BYTES)
@@ -98,7 +101,7 @@ def _of_certificate(file: Path, content: bytes, clock: Clock) -> Key | Authority
     from cryptography import x509  # noqa: PLC0415  slow to import, and rarely needed
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415  as above
 
-    certificates = x509.load_pem_x509_certificates(content)
+    certificates = chain.whole(lambda: x509.load_pem_x509_certificates(content))
     if len(certificates) != 1 or b"-----BEGIN PUBLIC KEY-----" in content:
         raise _invalid(f"{file} holds more than one certificate or key: trust one signer a file")
     certificate, now = certificates[0], clock()
