@@ -42,6 +42,7 @@ from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.sealed import stream, writing
 from modelward_runtime.store.sealed.writing import Identity, Sealer
 from modelward_runtime.store.verify import digest_of
+from tests.ports import free_ports
 
 MEGABYTE = 1_000_000
 SIZES = (1, 100, 1000)  # MB
@@ -199,7 +200,7 @@ def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
 
 def _boot(home: Path, variant: str) -> Any:
     folder = home / variant
-    ports = {"httpPort": 18080, "grpcPort": 18081, "adminPort": 18082, "drainSeconds": 0}
+    ports = {**dict(zip(("httpPort", "grpcPort", "adminPort"), free_ports(3), strict=True)), "drainSeconds": 0}
     model = {"name": IDENTITY.model, "version": IDENTITY.version, "uri": "pvc://bench/m", "directory": str(folder)}
     boot = {
         "apiVersion": "runtime/v1",

@@ -142,6 +142,18 @@ PODS: list[tuple[str, Json, Pod, str]] = [
         loaded(signer={"fingerprint": fingerprint(BOB)}),
         "of the signer sha256:",
     ),
+    (
+        "a stranger's CA certified whoever signed it, and calls it a trusted name",
+        SIGNERS,
+        loaded(signer={"fingerprint": fingerprint(ALICE), "authority": fingerprint(BOB)}),
+        f"of the signer {fingerprint(BOB)}, not one of trustedSigners",
+    ),
+    (
+        "a CA in nobody's form",
+        SIGNERS,
+        loaded(signer={"fingerprint": fingerprint(ALICE), "authority": ""}),
+        "was not verified",
+    ),
     ("nobody signed it", SIGNERS, loaded(), "pod fraud-a has loaded a model whose signature was not verified"),
     ("a signer in nobody's form", SIGNERS, loaded(signer={"fingerprint": "\ud800"}), "was not verified"),
     ("a signer that is a list", SIGNERS, loaded(signer=["ci"]), "was not verified"),
@@ -199,6 +211,12 @@ UNREAD: list[tuple[str, Json, tuple[Pod, ...], str]] = [
         "pod fraud-a has loaded a model of the signer",
     ),
     ("what is loaded was not sealed", {"requireEncryption": True}, (loaded(),), "was not sealed"),
+    (
+        "whoever signed it was certified by a CA of the list",
+        SIGNERS,
+        (loaded(signer={"fingerprint": fingerprint(BOB), "authority": fingerprint(ALICE)}),),
+        "",
+    ),
     ("it is silent", SIGNERS, (silent(70),), "has not said"),
     (
         "it came from elsewhere",

@@ -85,7 +85,7 @@ class ModelPolicySpec(Struct):
     trusted_signers: Annotated[list[SignerFingerprint], Field(max_length=64)] = Field(
         default=[],
         description="Fingerprints (SHA-256 of the public key as DER) of the signers that may be trusted. Every key in "
-        "security.verification.trust must be one of them. Empty: any.",
+        "security.verification.trust, or of a CA in it, must be one of them. Empty: any.",
     )
     allowed_uri_prefixes: Annotated[list[UriPrefix], Field(max_length=64)] = Field(
         default=[],

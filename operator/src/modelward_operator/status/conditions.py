@@ -148,7 +148,8 @@ LOAD_FAILURES: Final = {
     "SealedWithoutKey": "The stored model is sealed and the spec names no key: set security.encryption.",
     "SignatureMissing": "A signature is required and the stored model has none.",
     "SignatureInvalid": "The stored bytes are not those that were signed, or the signature has not the one form that counts.",
-    "SignerUntrusted": "The model is signed by a key that is not in security.verification.trust.",
+    "SignerUntrusted": "The model is signed by a key that is not in security.verification.trust, or by a certificate that does not "
+    "hold: expired, of another CA, or not for code signing.",
     "SealInvalid": "The folder is not a sealed model of the format: its manifest, its keys or its set of files is wrong.",
     "SealMismatch": "The model is sealed for another tenant, another model.name or another model.version.",
     "KeyNotFound": "None of the keys that the model was sealed for is at hand.",
