@@ -109,7 +109,7 @@ def issue(draft: Draft, issuer: Draft | None = None) -> x509.Certificate:
     if draft.critical:
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), draft.critical)
         made = made.add_extension(unknown, critical=True)
-    return made.sign(by.key, hashes.SHA256())
+    return made.sign(by.key, hashes.SHA256(), ecdsa_deterministic=True)
 
 
 def pem(*certificates: x509.Certificate) -> bytes:
