@@ -24,9 +24,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol, TypeVar
 
+from modelward_runtime import __version__
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
 from modelward_runtime.errors import NotFound, Unavailable
@@ -35,20 +35,13 @@ from modelward_runtime.model import Model
 from modelward_runtime.states import Caller, Decoded, Released, clear, release
 
 SERVER_NAME = "modelward"
+SERVER_VERSION = __version__
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "onnxruntime_onnx"
 OFF_LOOP_BYTES = 1 << 18  # larger bodies and answers are coded on a thread: the event loop goes on answering probes
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 AnswerT = TypeVar("AnswerT")
-
-
-@cache
-def server_version() -> str:
-    """Looked up when somebody asks: no start has to wait for it."""
-    from importlib.metadata import version  # noqa: PLC0415  see above
-
-    return version("modelward-runtime")
 
 
 @dataclass(frozen=True, slots=True)

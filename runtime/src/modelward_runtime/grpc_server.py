@@ -19,7 +19,7 @@ import grpc
 
 from modelward_runtime import accesslog
 from modelward_runtime.errors import ApiError, Busy, Forbidden
-from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, Exchange, server_version
+from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from modelward_runtime.protobuf import GrpcCall
@@ -95,7 +95,7 @@ class Service:
             "ServerMetadata",
             request,
             context,
-            lambda: pb.ServerMetadataResponse(name=SERVER_NAME, version=server_version(), extensions=EXTENSIONS),
+            lambda: pb.ServerMetadataResponse(name=SERVER_NAME, version=SERVER_VERSION, extensions=EXTENSIONS),
         )
 
     async def ModelMetadata(self, request: Message, context: Context) -> Message:  # noqa: N802
