@@ -313,7 +313,7 @@ def _measure_hostile(bars: dict[str, bool]) -> dict[str, Any]:
     """Time for each byte of text made to be slow, at two lengths: linear means the same."""
     short, long = 128 << 10, 1 << 20
     rows: list[tuple[str, ...]] = [("hostile text, MB/s", "128 KiB", "1 MiB", "time a byte, long / short")]
-    told = {}
+    told: dict[str, Any] = {}
     for name, unit in HOSTILE.items():
         small, large = (_rate(unit * (size // len(unit.encode()))) for size in (short, long))
         told[name] = {"unit": unit, "megabytesPerSecond": {"128KiB": small, "1MiB": large}, "ratio": small / large}
