@@ -192,7 +192,7 @@ class Service:
         """Without TLS at once; else when there is a usable pair, which is followed from then on."""
         if self._boot.access is None or self._boot.access.tls is None:
             return None
-        from modelward_runtime.access.certificate import Certificates  # noqa: PLC0415  start-up: only where there is TLS
+        from modelward_runtime.access.certificate import Certificates  # noqa: PLC0415  `_import` has done it, on a thread
 
         certificates = Certificates(Path(self._boot.access.tls.directory), self._report.show_certificate)
         await certificates.arrive(self._report.fail)
