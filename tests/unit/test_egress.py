@@ -55,6 +55,10 @@ CASES: list[tuple[str, str, Network, list[Json]]] = [
     # why, endpoint, what is known, the rules
     ("an address", "http://10.0.0.7:9000/", Network(), [{"to": [block("10.0.0.7/32")], "ports": [tcp(9000)]}]),
     ("an address of six", "http://[fd00::7]", Network(), [{"to": [block("fd00::7/128")], "ports": [tcp(80)]}]),
+    ("four in six", "http://[::ffff:192.0.2.7]", Network(), [{"to": [block("192.0.2.7/32")], "ports": [tcp(80)]}]),
+    ("a path in a name's clothes", "http://a%2fb.storage.svc", Network(), []),
+    ("a name that no Service has", "http://-minio-:9000", Network(), []),
+    ("an address of one link", "http://[fe80::1%25eth0]", Network(), []),
     (
         "a Service: its pods at their own port",
         "https://minio.storage.svc:9000",
