@@ -167,6 +167,7 @@ def test_run_reports_what_it_serves(model: Path, tmp_path: Path) -> None:
             "executionProvider": "CPUExecutionProvider",
             "policyGeneration": POLICY["generation"],
             "policyFailure": None,
+            "access": {"authentication": "None", "tls": None},
             "failure": None,
         }
         assert expected == report
