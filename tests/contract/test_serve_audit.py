@@ -73,9 +73,10 @@ def ask_until_it_dies(process: Process, answered: list[int], number: int) -> Non
 @pytest.mark.parametrize("durability", ["Buffered", "Synchronous"])
 def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(home: Path, durability: str) -> None:
     chance = random.Random(7)
-    said = policy(home, durability=durability, required=True, checkpointRecords=20, sink={"type": "File", "directory": str(home / "audit"), "maxFileBytes": 16384})  # fmt: skip
+    sink = {"type": "File", "directory": str(home / "audit"), "maxFileBytes": 16384}
+    said = policy(home, durability=durability, required=True, checkpointRecords=20, sink=sink)
     answered: list[int] = []
-    for number in range(4):
+    for number in range(3):
         with start(home, said, f"p{number}") as process:
             process.until_ready()
             threads = [threading.Thread(target=ask_until_it_dies, args=(process, answered, n)) for n in range(4)]
@@ -91,9 +92,9 @@ def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(ho
         assert number + 1 == len(told.chains)
         assert all(chain.unsigned < 40 for chain in told.chains), "the tail since the last checkpoint"
     geneses = [record for record in lines(home / "audit") if record["type"].endswith("genesis")]
-    assert [0, 1, 2, 3] == [len(genesis["data"]["found"]) for genesis in geneses]
+    assert [0, 1, 2] == [len(genesis["data"]["found"]) for genesis in geneses]
     kept = sum(record["type"].endswith("prediction") for record in lines(home / "audit"))
-    assert len(answered) > 100
+    assert len(answered) > 50
     if durability == "Synchronous":
         assert kept >= len(answered), "no answer left before its record was on the disk"
 
@@ -254,7 +255,7 @@ def send_everything(process: Process) -> None:
 MODES: list[tuple[str, dict[str, Any] | None, Callable[[str], bool]]] = [
     ("none", None, lambda name: False),
     ("metadata", {"mode": "Metadata"}, lambda name: False),
-    ("redacted", {"mode": "Redacted"}, lambda name: "-payloads." in name),
+    ("redacted", {"mode": "Redacted"}, lambda name: "_payloads." in name),
 ]
 
 
@@ -285,6 +286,6 @@ def test_what_callers_send_is_in_no_log(
     files = {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()}
     assert {file for file, text in files.items() if MARKER in text} == {file for file in files if may_hold_it(file)}
     assert len(bodies()) + 2 == len(
-        predictions(*(tmp_path / "audit" / file for file in files if "-payloads." not in file))
+        predictions(*(tmp_path / "audit" / file for file in files if "_payloads." not in file))
     )
-    assert bool(logging) == any("-payloads." in file for file in files)
+    assert bool(logging) == any("_payloads." in file for file in files)

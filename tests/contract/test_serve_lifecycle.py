@@ -169,6 +169,7 @@ def test_run_reports_what_it_serves(model: Path, tmp_path: Path) -> None:
             "policyFailure": None,
             "access": {"authentication": "None", "tls": None},
             "failure": None,
+            "audit": None,
         }
         assert expected == report
         assert process.infer("m", ROWS)[0] == 200

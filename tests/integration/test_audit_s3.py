@@ -1,8 +1,9 @@
-"""Audit and payload logs in a real S3 server: every batch an object, a store that is away, a restart, and retention by the store's clock."""
+"""Audit and payload logs in a real S3 server: every batch an object, a store that is away, a restart, retention by the store's clock."""
 
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def test_a_restart_goes_on_where_the_log_ended(tmp_path: Path, store: ObjectStor
             for _ in range(5):
                 assert 200 == process.infer("m", ROWS)[0]
             if durability == "Synchronous":
-                assert 7 + 5 * 0 <= process.report()["audit"]["records"], "in the store before the answers left"
+                assert 7 <= process.report()["audit"]["records"], "in the store before the answers left"
             process.signal()
             assert process.exit_code() == 0
     files = files_of(store, prefix)
@@ -172,8 +173,6 @@ async def test_retention_deletes_by_the_stores_clock(store: ObjectStore) -> None
             self.ahead, self.steady = 100 * DAY, 0.0
 
         def clock(self) -> SteadyClock:
-            import time
-
             return SteadyClock(lambda: time.time() + self.ahead, lambda: self.steady)
 
     wall = Wall()
@@ -209,7 +208,7 @@ async def test_a_private_ca_is_trusted_by_its_bundle(tmp_path: Path) -> None:
         trusted = S3Sink(settings(secure, "a", ca_bundle_file=str(made.ca)), Writer("pod", "b1"), PREFIX)
         await asyncio.to_thread(trusted.write, [b"x\n"], fresh=False)
         stranger = S3Sink(settings(secure, "a"), Writer("pod", "b2"), PREFIX)
-        with pytest.raises(SinkFailed, match="certificate") as caught:
+        with pytest.raises(SinkFailed, match="UnknownIssuer") as caught:
             await asyncio.to_thread(stranger.write, [b"x\n"], fresh=False)
         assert "caBundleRef" not in str(caught.value)
         shutil.rmtree(secure.data / "audit")

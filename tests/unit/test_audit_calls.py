@@ -267,12 +267,13 @@ def test_an_error_has_a_stable_reason(reason: str, error: Exception, expected: t
     assert expected == (code, decision, name), reason
 
 
+TEXT = TensorSpec("a", "BYTES", (2,))
 HMACS: list[tuple[str, TensorSpec, Any, TensorSpec, Any]] = [
-    ("value", TensorSpec("a", "FP32", (2,)), np.float32([1, 2]), TensorSpec("a", "FP32", (2,)), np.float32([1, 3])),
+    ("value", TensorSpec("a", "FP32", (2,)), np.array([1, 2], np.float32), TensorSpec("a", "FP32", (2,)), np.array([1, 3], np.float32)),
     ("shape", TensorSpec("a", "INT8", (4,)), np.zeros(4, np.int8), TensorSpec("a", "INT8", (2, 2)), np.zeros((2, 2), np.int8)),
     ("name", TensorSpec("a", "INT8", (1,)), np.zeros(1, np.int8), TensorSpec("b", "INT8", (1,)), np.zeros(1, np.int8)),
     ("type", TensorSpec("a", "INT8", (1,)), np.zeros(1, np.int8), TensorSpec("a", "UINT8", (1,)), np.zeros(1, np.uint8)),
-    ("split of text", TensorSpec("a", "BYTES", (2,)), np.array(["ab", "c"], object), TensorSpec("a", "BYTES", (2,)), np.array(["a", "bc"], object)),
+    ("split of text", TEXT, np.array(["ab", "c"], object), TEXT, np.array(["a", "bc"], object)),
 ]  # fmt: skip
 
 

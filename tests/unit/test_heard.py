@@ -9,7 +9,9 @@ import pytest
 from modelward_operator.api.status import ModelDeploymentStatus
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.kinds import NAMESPACE, Resource
 from modelward_operator.cluster.store import Store
+from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Given, Json, Key, Pod
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.rule import governance
@@ -100,9 +102,11 @@ class Clock:
 
 
 class Namespaces:
-    """A client that knows every namespace, and no pod."""
+    """A client that knows every namespace, and nothing else."""
 
-    async def get(self, *_: object) -> Json:
+    async def get(self, resource: Resource, *_: object) -> Json:
+        if resource != NAMESPACE:
+            raise Unreadable(f"{resource.kind} is nobody's here")
         return {"metadata": {}}
 
 
