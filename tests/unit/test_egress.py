@@ -101,6 +101,17 @@ def test_a_store(reason: str, endpoint: str, network: Network, expected: list[Js
     assert expected == rules(with_network(store(endpoint), network)), reason
 
 
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [({}, "https://registry.example.com:5000"), ({"endpoint": "http://10.0.0.7:5000"}, "http://10.0.0.7:5000")],
+    ids=["its own host", "what stands in for it"],
+)
+def test_a_registry_is_on_the_way_out(storage: Json, expected: str) -> None:
+    model = {"uri": "oci://registry.example.com:5000/risk/fraud:7", "storage": storage}
+    words = way_out(make_given({"model": model, "security": OPEN})).words
+    assert [expected] == [line.partition(": ")[0] for line in words if not line.startswith("DNS")]
+
+
 def test_aws_is_every_public_address_and_the_private_ones_of_its_name() -> None:
     given = make_given({"security": OPEN})
     public = rules(given)
