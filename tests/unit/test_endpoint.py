@@ -122,6 +122,14 @@ def test_tls_counts_when_the_pod_reports_a_certificate_that_counts(
     assert says(status_of(managed([report(tls=tls)])), "Ready") == ("False", expected), reason
 
 
+def test_a_pod_that_asks_nobody_need_not_say_so() -> None:
+    silent = {key: value for key, value in READY_REPORT.items() if key != "access"}
+    spec = {"security": {**OPEN["security"], **DECLARED}}
+    assert says(status_of(serving(spec, silent)), "EndpointSecured") == ("True", "Secured")
+    other = status_of(serving(spec, report("TokenReview")))
+    assert says(other, "EndpointSecured") == ("False", "AuthenticationUnreported")
+
+
 def test_a_managed_certificate_counts_once_every_pod_serves_the_one_that_stands() -> None:
     assert says(status_of(managed([report(tls=served())])), "EndpointSecured") == ("True", "Secured")
     other = report(tls=served("cd" * 32))

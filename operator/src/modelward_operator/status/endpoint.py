@@ -56,9 +56,9 @@ def _known_before(given: Given) -> Finding:
 
 
 def _authenticated(spec: ModelDeploymentSpec, said: Sequence[Said]) -> Finding | None:
-    mode = authentication_of(spec).mode.value
+    mode = authentication_of(spec).mode
     for name, access in said:
-        if access.authentication != mode:
+        if (access.authentication or AuthenticationMode.NONE) != mode:  # who does not speak of it asks nobody
             words = access.authentication or "nothing"
             message = f"pod {name} reports authentication {words}, not {mode}; is its image older than the operator?"
             return Finding(Type.ENDPOINT_SECURED, "False", Reason.AUTHENTICATION_UNREPORTED, message)
