@@ -103,6 +103,11 @@ def records(*paths: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
+def files(folder: Path) -> list[Path]:
+    """What lies in a directory, in order."""
+    return sorted(folder.iterdir())
+
+
 def kinds(found: Sequence[dict[str, Any]]) -> list[str]:
     """The last part of each record's type."""
     return [record["type"].rpartition(".")[2] for record in found]

@@ -44,6 +44,7 @@ CONTAINER: Final = "runtime"
 BOOT_DIR: Final = "/etc/modelward/boot"
 POLICY_DIR: Final = "/etc/modelward/policy"
 CA_DIR: Final = "/etc/modelward/ca"
+REGISTRY_DIR: Final = "/etc/modelward/registry"
 KEK_DIR: Final = "/etc/modelward/kek"
 TRUST_DIR: Final = "/etc/modelward/trust"
 VAULT_CA_DIR: Final = "/etc/modelward/vault-ca"
@@ -66,6 +67,7 @@ VAULT_TOKEN_SECONDS: Final = 600
 """The shortest life that the API server gives a token; the kubelet renews it in time."""
 MODEL_DIR: Final = "/mnt/model"
 CACHE_DIR: Final = "/var/lib/modelward"
+SHARED_CACHE_DIR: Final = "/var/cache/modelward"
 USER_ID: Final = 65532
 
 DRAIN_SECONDS: Final = 5
