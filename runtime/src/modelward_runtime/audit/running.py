@@ -168,6 +168,8 @@ class AuditLog:
 
     def _end(self) -> None:
         self._stop()
+        if self.auditor:
+            self.auditor.catch_up()
         journal, self.auditor, self._plan = self._journal, None, None
         self._hand_out(None)
         if journal:
