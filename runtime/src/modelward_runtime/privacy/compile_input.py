@@ -151,8 +151,11 @@ def _resolve(columns: Columns, spec: TensorSpec, model: Model, place: Problems) 
         if features.count(name) == 1:
             found.append(features.index(name))
         else:
+            # which names there are is not said: they are from the inside of a model that may be sealed
             why = "is not one of" if name not in features else "stands more than once among"
-            place.at(f"names[{number}]").add(f"'{name}' {why} the model's feature_names: {listed(features)}")
+            place.at(f"names[{number}]").add(
+                f"'{name}' {why} the {len(features)} feature_names of the model's metadata"
+            )
     return found
 
 
@@ -201,8 +204,7 @@ def _bound(text: str | None, datatype: str, *, up: bool) -> Bound | None:
     if datatype in INTEGERS:
         return math.ceil(Decimal(text)) if up else math.floor(Decimal(text))
     with np.errstate(over="ignore"):
-        bound: np.floating = NUMPY_TYPES[datatype].type(text)
-    return bound
+        return float(NUMPY_TYPES[datatype].type(text))
 
 
 def _personal(policy: Input, model: Model, problems: Problems, key: bytes | None) -> dict[str, Personal]:
