@@ -4,7 +4,7 @@
 `running.py`; used on the event loop's thread by `entry.py`.
 
     begin ─▶ room for a record is set aside ─▶ the call ─▶ end: the record ─▶ settle: Synchronous waits until it is safe
-                                                                └─ Buffered: made when the answer has left
+                                                                └─ Buffered: made with others, when their answers have left
       └─ required and no room, or a sink that fails: 503, before the model has seen anything
 """
 
@@ -20,6 +20,10 @@ from modelward_runtime.errors import Unavailable
 from modelward_runtime.serving import Serving
 
 SAFE_SECONDS: Final = 10.0  # that a call waits for its record
+TOGETHER: Final = (
+    32  # records of a Buffered log that are made one after the other: each by itself costs three times as much,
+)
+TOGETHER_SECONDS: Final = 0.05  # for nothing of the code is in the processor's caches then
 
 
 class Auditor:
@@ -30,6 +34,7 @@ class Auditor:
         self._required = self._synchronous = False
         self._failure = ""
         self._ended: list[tuple[Entry, Prediction]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._unopened = 0  # calls answered before there was a chain
         self.journal: Journal | None = None
         self.input_key = b""
@@ -99,11 +104,15 @@ class Auditor:
             return self._record(entry, made)
         self._ended.append((entry, made))
         if len(self._ended) == 1:
+            self._timer = asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self.catch_up)
+        elif len(self._ended) == TOGETHER:
             asyncio.get_running_loop().call_soon(self.catch_up)
         return None
 
     def catch_up(self) -> None:
-        """Record the calls that have ended: of a Buffered log in the loop's next turn, when their answers have left."""
+        """Record the calls that have ended: of a Buffered log some together, when their answers have left."""
+        if self._timer:
+            self._timer.cancel()
         ended, self._ended = self._ended, []
         for entry, made in ended:
             self._record(entry, made)
