@@ -151,7 +151,8 @@ async def test_the_key_itself_is_compared_with_the_list_of_signers(wide: Rig) ->
         f"ModelPolicy {policy}: trust ci: the key public.pem of ConfigMap ci-pub has the fingerprint"
     )
     assert fingerprint(ALICE) in message
-    assert again == 300.0
+    assert again is not None
+    assert again <= 300.0, "sooner where an address is to be looked up again"
     await publish(wide, BOB, "bob-pub")
     await wide.change({"security": {"verification": {"trust": [{"name": "ci", "keyRef": {"name": "bob-pub"}}]}}})
     await wide.reconcile()

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from modelward_operator.api.modelpolicy import ModelPolicySpec
-from modelward_operator.facts import Given, Json, Pod, Policy, Surroundings
+from modelward_operator.facts import Applied, Given, Json, Pod, Policy, Surroundings
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.rule import governance
 from modelward_operator.policies.rooms import rule, rule_unread
+from modelward_operator.status.summarise import look_again_after
 from modelward_runtime.config import parse_boot
 from tests.makers import drawn, make_given, make_pod, parsed
 from tests.public_keys import ALICE, BOB, OF_P384
@@ -318,3 +319,9 @@ BROKEN_PEM = [
 @pytest.mark.parametrize(("reason", "pem"), BROKEN_PEM, ids=[case[0] for case in BROKEN_PEM])
 def test_what_is_not_exactly_one_key_has_no_fingerprint(reason: str, pem: str) -> None:
     assert fingerprint(pem) == "", reason
+
+
+def test_keys_under_a_policy_are_compared_again_though_no_event_tells() -> None:
+    given = governed(SIGNED, policy(**SIGNERS), trust=holding(ALICE))
+    assert look_again_after(given, {"conditions": []}, Applied()) == 300.0
+    assert look_again_after(governed(SIGNED), {"conditions": []}, Applied()) is None
