@@ -9,6 +9,7 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
     └── ApiError               a request is answered with an error
         ├── BadRequest           400 INVALID_ARGUMENT    the bytes or a tensor are wrong
         ├── Forbidden            403 PERMISSION_DENIED   a call that this server never allows
+        │   └── EpsilonRefused     the privacy budget is spent; it may begin anew after `retry_after` seconds
         ├── NotFound             404 NOT_FOUND           no such model, version or path
         ├── MethodNotAllowed     405 UNIMPLEMENTED       the path exists, the method does not
         ├── LengthRequired       411 INVALID_ARGUMENT    an extension needs a length that is not there
@@ -19,6 +20,7 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         │   └── BodiesFull         the bodies of other requests leave no room for this one
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
         ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
+        │   └── EpsilonUnavailable the ledger of the privacy budget cannot be asked
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
 """
 
@@ -107,6 +109,14 @@ class Forbidden(ApiError):
     grpc_code = "PERMISSION_DENIED"
 
 
+class EpsilonRefused(Forbidden):
+    """The privacy budget does not allow an answer. `retry_after` is in seconds, 0 where waiting does not help."""
+
+    def __init__(self, code: str, message: str, retry_after: int = 0) -> None:
+        super().__init__(f"policy: {code}: {message}")
+        self.retry_after = retry_after
+
+
 class NotFound(ApiError):
     """No such model, version or path."""
 
@@ -186,6 +196,14 @@ class Unavailable(ApiError):
 
     status = 503
     grpc_code = "UNAVAILABLE"
+
+
+class EpsilonUnavailable(Unavailable):
+    """The ledger of the privacy budget cannot be asked; why is for the log and the report, not for callers."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("policy: epsilon-ledger-unavailable: the privacy budget cannot be asked for, try again later")
+        self.why = why
 
 
 class DeadlineExceeded(ApiError):
