@@ -16,7 +16,7 @@ import yaml
 
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.configuration import load_configuration
-from modelward_operator.cluster.kinds import BY_KIND, MODEL, Resource
+from modelward_operator.cluster.kinds import BY_KIND, MODEL, PRIVACY, Resource
 from modelward_operator.errors import OperatorError
 from tests.integration.apiserver import TOKEN, ApiServer, api_server
 from tests.integration.rig import Rig, make_rig
@@ -81,12 +81,12 @@ async def namespace(client: Client) -> str:
 
 @pytest.fixture(scope="session")
 def dry_run(server: ApiServer) -> Callable[[dict[str, Any]], str]:
-    """Creates a ModelDeployment or ModelPolicy with dry-run=server and strict field validation: the refusal, or an empty string."""
+    """Creates an object of ours with dry-run=server and strict field validation: the refusal, or an empty string."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
     def attempt(body: dict[str, Any]) -> str:
-        namespace = "default" if body["kind"] == MODEL.kind else ""
+        namespace = "default" if body["kind"] in {MODEL.kind, PRIVACY.kind} else ""
         path = BY_KIND[body["kind"]].path(body["metadata"].get("namespace", namespace))
         request = urllib.request.Request(
             f"{server.url}{path}?dryRun=All&fieldValidation=Strict",

@@ -15,7 +15,7 @@ from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.gather import Gatherer
-from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, OBSERVED, SURROUNDINGS
+from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, NAMED, OBSERVED, SURROUNDINGS
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.cluster.store import Store
 from modelward_operator.cluster.watch import Stream
@@ -153,6 +153,7 @@ async def make_rig(admin: Client, namespace: str, *, clusterwide: bool = False) 
         return Stream(client, store, resource, bells.ring, namespace=where, labels=labels)
 
     streams = [follow(MODEL, ""), *(follow(r, f"{MANAGED_BY}={MANAGER}") for r in (*CHILDREN, *OBSERVED))]
+    streams += [follow(resource, "") for resource in NAMED]
     streams += [follow(resource, "", "") for resource in SURROUNDINGS if clusterwide]
     async with aiohttp.ClientSession() as session:
         cluster = KubernetesCluster(

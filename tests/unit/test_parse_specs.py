@@ -62,4 +62,4 @@ def test_a_key_of_a_map_keeps_its_spelling() -> None:
 
 
 def test_a_field_of_a_newer_version_is_left_alone() -> None:
-    assert isinstance(parse(model("{model: {uri: s3://a, format: onnx}, privacy: {}}")), ModelDeploymentSpec)
+    assert isinstance(parse(model("{model: {uri: s3://a, format: onnx}, evaluation: {}}")), ModelDeploymentSpec)

@@ -1,7 +1,7 @@
 """The command `modelward-operator`: `run` in the cluster, `plan` on anybody's machine.
 
 `plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make. ModelPolicies,
-Namespaces and ConfigMaps in the same file count as what lies around the models.
+PrivacyPolicies, Namespaces and ConfigMaps in the same file count as what lies around the models.
 """
 
 import argparse
@@ -10,20 +10,22 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from modelward_operator.api.crd import NAME_RULE
 from modelward_operator.api.modeldeployment import KIND, NAME_MAX_LENGTH
 from modelward_operator.api.modelpolicy import POLICY_KIND
-from modelward_operator.api.parse import Invalid, parse, parse_policy
-from modelward_operator.facts import Given, Installation, Json, Key, Policy, Surroundings
+from modelward_operator.api.parse import Invalid, parse, parse_policy, parse_privacy
+from modelward_operator.api.privacypolicy import PRIVACY_KIND
+from modelward_operator.facts import Given, Installation, Json, Key, Policy, PrivacyPolicy, Surroundings
 from modelward_operator.plan import names
 from modelward_operator.plan.draw import draw
 from modelward_operator.policies.rooms import rule
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+S = TypeVar("S")
 OFFLINE_UID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -102,7 +104,7 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
 def offline(manifest: Json, namespace: str, installation: Installation, documents: Iterable[Json] = ()) -> Given:
     """Return the facts about a manifest that was never applied: nothing is live, and `documents` lie around it.
 
-    Raises ValueError when a ModelPolicy among them is wrong.
+    Raises ValueError when a policy among them is wrong.
     """
     metadata = {"namespace": namespace, "uid": OFFLINE_UID, "generation": 1, **manifest.get("metadata", {})}
     return Given(
@@ -119,7 +121,7 @@ def offline(manifest: Json, namespace: str, installation: Installation, document
 
 def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
     labels: dict[str, str] = {names.NAMESPACE_NAME: namespace}
-    policies, trust, claimants = [], {}, set[str]()
+    policies, trust, privacy, claimants = [], {}, dict[str, PrivacyPolicy](), set[str]()
     for document in documents:
         kind, metadata = document.get("kind"), document.get("metadata")
         if not isinstance(metadata, dict):
@@ -131,12 +133,19 @@ def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
         elif kind == "ConfigMap" and metadata.get("namespace", namespace) == namespace:
             trust[str(metadata.get("name"))] = {"data": _map(document.get("data"))}
         elif kind == POLICY_KIND:
-            spec = parse_policy(document)
-            if isinstance(spec, Invalid):
-                raise ValueError(f"{POLICY_KIND} {metadata.get('name')}: {spec}")
-            policies.append(Policy(str(metadata.get("name")), spec))
+            policies.append(Policy(str(metadata.get("name")), _valid(parse_policy(document), document)))
+        elif kind == PRIVACY_KIND and metadata.get("namespace", namespace) == namespace:
+            name = str(metadata.get("name"))
+            privacy[name] = PrivacyPolicy(name, 1, _valid(parse_privacy(document), document))
     claimant = "" if labels.get(names.TENANT_LABEL) else min(claimants, default="")
-    return Surroundings(labels, tuple(policy for policy in policies if policy.spec.selects(labels)), trust, claimant)
+    over = tuple(policy for policy in policies if policy.spec.selects(labels))
+    return Surroundings(labels, over, trust, privacy, claimant)
+
+
+def _valid(spec: S | Invalid, document: Json) -> S:
+    if isinstance(spec, Invalid):
+        raise ValueError(f"{document['kind']} {document['metadata'].get('name')}: {spec}")  # noqa: TRY004  the manifest is wrong
+    return spec
 
 
 def _map(value: object) -> dict[str, Any]:

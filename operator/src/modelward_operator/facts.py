@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from modelward_operator.api.modelpolicy import ModelPolicySpec
+from modelward_operator.api.privacypolicy import PrivacyPolicySpec
 
 Json = Mapping[str, Any]
 """A Kubernetes object, or a part of one, as JSON. Read only."""
@@ -70,6 +71,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacyPolicy:
+    """The PrivacyPolicy that the model names, as it is now."""
+
+    name: str
+    generation: int
+    spec: PrivacyPolicySpec
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What lies around a ModelDeployment and bears on it."""
 
@@ -78,6 +88,8 @@ class Surroundings:
     policies: Sequence[Policy] = ()
     trust: Mapping[str, Json] = field(default_factory=dict)
     """The ConfigMaps that spec.security.verification.trust names, those that exist, by name; read only where a policy names signers."""
+    privacy: Mapping[str, PrivacyPolicy] = field(default_factory=dict)
+    """The PrivacyPolicy that spec.privacy names, by name; empty when it is not there."""
     tenant_claimed_by: str = ""
     """Another Namespace whose label says that its tenant is the name of this one, while this one has no such label."""
 

@@ -19,7 +19,7 @@ from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.gather import Gatherer
-from modelward_operator.cluster.kinds import CHILDREN, MODEL, NAMESPACE, OBSERVED, POLICY, Resource
+from modelward_operator.cluster.kinds import CHILDREN, MODEL, NAMED, NAMESPACE, OBSERVED, POLICY, Resource
 from modelward_operator.cluster.lease import Lease
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.cluster.store import Store, key_of
@@ -52,7 +52,7 @@ class Parts:
     lease: Lease
     models: tuple[Stream, ...]
     policies: tuple[Stream, ...]
-    """Of ModelPolicies; empty where the operator serves some namespaces only: it may not read what is the cluster's."""
+    """Of PrivacyPolicies; of ModelPolicies only where the operator serves every namespace: else it may not read what is the cluster's."""
     streams: tuple[Stream, ...]
     """All that run from the start, those of the policies among them."""
     cluster: Cluster
@@ -106,7 +106,7 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
         follow = functools.partial(_follow, client=client, store=store, queue=queue, metrics=metrics, settings=settings)
         around = follow([NAMESPACE]) if settings.clusterwide else ()
-        policies = follow([POLICY]) if settings.clusterwide else ()
+        policies = follow([POLICY, *NAMED] if settings.clusterwide else NAMED)
         parts = Parts(
             settings=settings,
             metrics=metrics,

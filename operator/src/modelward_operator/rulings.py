@@ -24,10 +24,15 @@ class Slot(StrEnum):
     """NetworkPolicy: a namespace whose pods may connect to the endpoint. Name and value: the namespace."""
     BOOT = "boot.json"
     """A section of boot.json. Name: the section; value: its JSON."""
+    POLICY = "policy.json"
+    """A section of policy.json. Name: the section; value: its JSON."""
+    EGRESS = "egress"
+    """NetworkPolicy: where the pods must be able to connect. Name and value: a URL, whose host and port count."""
     VOLUME = "volume"
-    """A read-only volume of the pods. Name: the volume; value: JSON with the volume's `source` and its `mountPath`."""
+    """A volume of the pods. Name: the volume; value: JSON with its `source` and `mountPath`, and `writable` true for one that is not
+    read-only."""
     CREDENTIALS = "credentials"
-    """Credentials in the pods' environment. Name: whose (`AWS`); value: the Secret."""
+    """Credentials in the pods' environment. Name: what the variables begin with (`AWS`); value: the Secret."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,6 +20,7 @@ from modelward_operator.api.modeldeployment import (
     ModelDeploymentSpec,
 )
 from modelward_operator.api.modelpolicy import POLICY_KIND, POLICY_PLURAL, ModelPolicySpec
+from modelward_operator.api.privacypolicy import PRIVACY_KIND, PRIVACY_PLURAL, PrivacyPolicySpec
 from modelward_operator.api.status import ModelDeploymentStatus
 from modelward_operator.api.types import Struct
 
@@ -27,6 +28,7 @@ Schema = dict[str, Any]
 
 SHORT_NAME: Final = "mdep"
 POLICY_SHORT_NAME: Final = "mpol"
+PRIVACY_SHORT_NAME: Final = "ppol"
 
 NAME_RULE: Final = {
     "rule": f"self.metadata.name.size() <= {NAME_MAX_LENGTH} && self.metadata.name.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$')",
@@ -64,6 +66,15 @@ POLICY_COLUMNS: Final = (
 )
 
 
+PRIVACY_COLUMNS: Final = (
+    {"name": "Audit", "type": "string", "jsonPath": ".spec.audit.durability"},
+    {"name": "Logging", "type": "string", "jsonPath": ".spec.logging.mode"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Sink", "type": "string", "jsonPath": ".spec.audit.sink.type", "priority": 1},
+    {"name": "Generation", "type": "integer", "jsonPath": ".metadata.generation", "priority": 1},
+)
+
+
 def modeldeployment_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition of ModelDeployment, a fresh value."""
     schema = {
@@ -94,6 +105,17 @@ def modelpolicy_crd() -> dict[str, Any]:
         "properties": {"spec": structural_schema(ModelPolicySpec)},
     }
     return _crd(_names(POLICY_KIND, POLICY_PLURAL, POLICY_SHORT_NAME), "Cluster", POLICY_COLUMNS, schema, {})
+
+
+def privacypolicy_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of PrivacyPolicy, a fresh value. It has no status: the ModelDeployments tell."""
+    schema = {
+        "type": "object",
+        "description": "What the models that name this policy may receive, return, log and keep.",
+        "required": ["spec"],
+        "properties": {"spec": structural_schema(PrivacyPolicySpec)},
+    }
+    return _crd(_names(PRIVACY_KIND, PRIVACY_PLURAL, PRIVACY_SHORT_NAME), "Namespaced", PRIVACY_COLUMNS, schema, {})
 
 
 def _names(kind: str, plural: str, short: str) -> dict[str, Any]:

@@ -392,6 +392,15 @@ class Rollout(Struct):
     )
 
 
+class Privacy(Struct):
+    """What the model may receive, return, log and keep."""
+
+    policy_ref: LocalObjectRef = Field(
+        description="PrivacyPolicy of the same namespace. Without it the model does not serve; to change or remove a reference takes the "
+        "verb `relax` on modeldeployments."
+    )
+
+
 class ModelDeploymentSpec(Struct):
     """The desired state of one served model."""
 
@@ -420,6 +429,10 @@ class ModelDeploymentSpec(Struct):
     scaling: Scaling = Field(default=Scaling(), description="How many replicas.")
     rollout: Rollout = Field(default=Rollout(), description="How a new revision replaces the old one.")
     security: Security = Field(default=Security(), description="What protects the model and its endpoint.")
+    privacy: Privacy | None = Field(
+        default=None,
+        description="What the model may receive, return, log and keep. Absent: no rules, no log, no audit.",
+    )
 
 
 def _aws_secrets(spec: ModelDeploymentSpec) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parse a raw ModelDeployment or ModelPolicy: a typed value, or every field error at once with its path.
+"""Parse a raw ModelDeployment, ModelPolicy or PrivacyPolicy: a typed value, or every field error at once with its path.
 
 Called by `reconcile.py` and `cluster/` for live objects and by `cli.py` for manifests. The API server has usually refused what is wrong
 already; objects stored under an older schema come here unchecked, so this never trusts the server's word.
@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.modelpolicy import ModelPolicySpec, NamespaceSelector
+from modelward_operator.api.privacypolicy import PrivacyPolicySpec
 from modelward_operator.api.types import Struct
 
 S = TypeVar("S", bound=Struct)
@@ -47,6 +48,11 @@ def parse(raw: Mapping[str, Any]) -> ModelDeploymentSpec | Invalid:
 def parse_policy(raw: Mapping[str, Any]) -> ModelPolicySpec | Invalid:
     """Return the spec of a raw ModelPolicy, or all of its field errors, ordered by path."""
     return _parse(ModelPolicySpec, raw)
+
+
+def parse_privacy(raw: Mapping[str, Any]) -> PrivacyPolicySpec | Invalid:
+    """Return the spec of a raw PrivacyPolicy, or all of its field errors, ordered by path."""
+    return _parse(PrivacyPolicySpec, raw)
 
 
 def may_select(raw: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -66,6 +66,13 @@ class ModelStatus(Struct):
     )
 
 
+class PrivacyStatus(Struct):
+    """The privacy policy that every serving pod has said to enforce, the last time that all of them did."""
+
+    policy: ShortText | None = Field(default=None, description="Name of the PrivacyPolicy.")
+    generation: int | None = Field(default=None, ge=0, description="Its metadata.generation.")
+
+
 class Address(Struct):
     """Where clients inside the cluster connect."""
 
@@ -97,6 +104,9 @@ class ModelDeploymentStatus(Struct):
     url: ShortText | None = Field(default=None, description="Where clients inside the cluster connect over REST.")
     address: Address | None = Field(default=None, description="Addresses by protocol.")
     model: ModelStatus | None = Field(default=None, description="What the ready pods have loaded.")
+    privacy: PrivacyStatus | None = Field(
+        default=None, description="The privacy policy in force. Absent without spec.privacy and while nothing serves."
+    )
     effective: Effective | None = Field(default=None, description="Values that the operator derived.")
     conditions: Annotated[list[Condition], Field(max_length=16), ListedBy("type")] = Field(
         default=[], description="Health by aspect."

@@ -111,6 +111,22 @@ class ListedBy:
         return {**handler(schema), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
 
 
+@dataclass(frozen=True)
+class Distinct:
+    """A list that is a set of plain values: duplicates refused."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(items: list[Any]) -> list[Any]:
+            if twice := sorted({str(item) for item in items if items.count(item) > 1}):
+                raise PydanticCustomError("duplicate", "duplicate: {twice}", {"twice": ", ".join(twice)})
+            return items
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "x-kubernetes-list-type": "set"}
+
+
 def _number_as_text(value: object) -> object:
     """YAML writes `cpu: 2`; the API server keeps the integer."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -131,6 +147,16 @@ Quantity = Annotated[
     ),
 ]
 """A Kubernetes quantity such as `500m`, `2` or `4Gi`."""
+
+Decimal = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=32),
+    Matches(
+        r"^-?[0-9]{1,15}([.][0-9]{1,15})?$",
+        'must be a decimal number in quotes, without an exponent, for example "0.5"',
+    ),
+]
+"""A number that is no float on the wire, as the API conventions ask."""
 
 ObjectName = Annotated[
     str,

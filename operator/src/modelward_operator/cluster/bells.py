@@ -1,4 +1,5 @@
-"""Whose pass a change is worth: the model's own, all of a namespace's, or those of every namespace that a policy selects.
+"""Whose pass a change is worth: the model's own, all of a namespace's, those that name a privacy policy, or those of every namespace
+that a ModelPolicy selects.
 
 Rung by the streams of watch.py with the key of what changed. It puts keys of ModelDeployments on the queue and does nothing else.
 A namespace's label names a tenant, which bears on the models of the namespace of that name as well.
@@ -9,8 +10,9 @@ from collections.abc import Callable
 
 from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.api.parse import Invalid, parse_policy
-from modelward_operator.cluster.kinds import NAMESPACE, POLICY
+from modelward_operator.cluster.kinds import MODEL, NAMESPACE, POLICY, PRIVACY
 from modelward_operator.cluster.store import Store
+from modelward_operator.cluster.surroundings import privacy_policy_of
 from modelward_operator.facts import Key
 from modelward_operator.plan.names import TENANT_LABEL
 
@@ -30,6 +32,8 @@ class Bells:
         """Ring for every model that the object `key` bears on."""
         if key.kind == POLICY.kind:
             self._ring_policy(key.name)
+        elif key.kind == PRIVACY.kind:
+            self._ring_privacy(key, live)
         elif key.kind == NAMESPACE.kind:
             self._ring_namespace(key.name)
             self._ring_claimed(key.name)
@@ -39,6 +43,12 @@ class Bells:
     def _ring_namespace(self, namespace: str) -> None:
         for model in self._store.models_in(namespace):
             self._add(model, False)
+
+    def _ring_privacy(self, policy: Key, live: bool) -> None:
+        """Ring for the models that name this policy."""
+        for model in self._store.models_in(policy.namespace):
+            if privacy_policy_of(self._store.read(MODEL.kind, model.namespace, model.name)) == policy.name:
+                self._add(model, live)
 
     def _ring_claimed(self, namespace: str) -> None:
         """Ring for the namespace whose name this one's label claims as tenant, or claimed until now."""

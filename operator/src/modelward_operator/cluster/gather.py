@@ -4,7 +4,7 @@
     pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
     API ────▶ the newest Warning event of a pod that waits without a telling reason
     voices.py ──▶ what a silent pod said before, and for how long it has been silent
-    surroundings.py ─▶ the namespace's labels, the policies over it, the public keys that the model trusts
+    surroundings.py ─▶ the namespace's labels, the policies over it, the privacy policy that it names, the public keys that it trusts
 
 Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
 Unreadable, so that nothing is made or pruned on half the facts.
@@ -22,9 +22,9 @@ import aiohttp
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
 from modelward_operator.cluster.store import Store
-from modelward_operator.cluster.surroundings import Surveyor
+from modelward_operator.cluster.surroundings import Surveyor, privacy_policy_of
 from modelward_operator.cluster.voices import Voices
-from modelward_operator.errors import OperatorError, Unreadable
+from modelward_operator.errors import Conflict, OperatorError, Unreadable
 from modelward_operator.facts import Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
 
@@ -80,7 +80,9 @@ class Gatherer:
         pods = await asyncio.gather(*(self._pod(pod, now) for pod in self._store.of_model(key, [POD.kind])))
         around = await self._surveyor.read(key, raw)
         # Only now the rest: while the reports were read, children may have changed.
-        raw = self._store.read(MODEL.kind, key.namespace, key.name) or raw
+        before, raw = raw, self._store.read(MODEL.kind, key.namespace, key.name) or raw
+        if privacy_policy_of(raw) != privacy_policy_of(before):
+            raise Conflict("the model names another PrivacyPolicy than the one that was read")
         return Given(
             key=key,
             raw=raw,

@@ -31,6 +31,7 @@ class Resource:
 
 MODEL: Final = Resource("ModelDeployment", "modelward.dev", "v1alpha1", "modeldeployments")
 POLICY: Final = Resource("ModelPolicy", "modelward.dev", "v1alpha1", "modelpolicies")
+PRIVACY: Final = Resource("PrivacyPolicy", "modelward.dev", "v1alpha1", "privacypolicies")
 NAMESPACE: Final = Resource("Namespace", "", "v1", "namespaces")
 POD: Final = Resource("Pod", "", "v1", "pods")
 REPLICA_SET: Final = Resource("ReplicaSet", "apps", "v1", "replicasets")
@@ -54,7 +55,10 @@ OBSERVED: Final = (REPLICA_SET, POD)
 SURROUNDINGS: Final = (NAMESPACE, POLICY)
 """What lies around a model and bears on it. Of the cluster, so watched only where the operator serves every namespace."""
 
+NAMED: Final = (PRIVACY,)
+"""What users write and models of the same namespace name: watched wherever the operator serves."""
+
 CONFIG_MAP: Final = CHILDREN[1]
 """Also what a trusted signer's public key is read from."""
 
-BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, EVENT, LEASE)}
+BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, *NAMED, EVENT, LEASE)}

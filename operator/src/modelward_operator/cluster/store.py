@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelward_operator.cluster.kinds import MODEL, NAMESPACE, POLICY, SURROUNDINGS
+from modelward_operator.cluster.kinds import MODEL, NAMED, NAMESPACE, POLICY, SURROUNDINGS
 from modelward_operator.facts import Json, Key
 from modelward_operator.plan.names import MODEL_LABEL
 
 REMEMBERED: Final = 600.0
 """Seconds for which a deletion is remembered: longer than any answer or event can be under way."""
 
-OF_THE_CLUSTER: Final = frozenset(resource.kind for resource in SURROUNDINGS)
+OF_NO_MODEL: Final = frozenset(resource.kind for resource in (*SURROUNDINGS, *NAMED))
 """Kinds that belong to no model: their key is their own."""
 
 INDEXED: Final = frozenset({MODEL.kind, POLICY.kind, NAMESPACE.kind})
@@ -161,10 +161,10 @@ class Store:
     def keys_of(self, obj: Json) -> set[Key]:
         """Return whom to ring for when this object changes: whose it is, and whose it was, should its label have changed.
 
-        A kind of the cluster is no model's: its own key.
+        What is no model's rings by its own key.
         """
         ref = ref_of(obj)
-        if ref[0] in OF_THE_CLUSTER:
+        if ref[0] in OF_NO_MODEL:
             return {_key(ref, "")}
         known = self._records.get(ref)
         models = {_model(obj), known.model if known else ""} - {""}
@@ -242,7 +242,7 @@ def key_of(obj: Json) -> Key:
 
 
 def _key(ref: Ref, model: str) -> Key:
-    return Key("", ref[2], ref[0]) if ref[0] in OF_THE_CLUSTER else Key(ref[1], model)
+    return Key(ref[1], ref[2], ref[0]) if ref[0] in OF_NO_MODEL else Key(ref[1], model)
 
 
 def _model(obj: Json) -> str:

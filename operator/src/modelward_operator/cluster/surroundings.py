@@ -1,8 +1,10 @@
-"""Read what lies around a ModelDeployment and bears on it: its namespace's labels, the policies over it, the public keys it trusts.
+"""Read what lies around a ModelDeployment and bears on it: its namespace's labels, the policies over it, the privacy policy that it names,
+the public keys it trusts.
 
     operator serves every namespace   store ──▶ Namespaces, ModelPolicies         watched once for all models, no request
     operator serves some namespaces   API ────▶ the Namespace, only for a model that is sealed or verified   (kept 30 s)
                                                 ModelPolicies are the cluster's: not read, admission alone enforces them
+    the model names a PrivacyPolicy   store ──▶ it; before it counts as missing, the API is asked
     a policy names trusted signers    API ────▶ the trust ConfigMaps of the model                            (kept 10 s)
 
 Called by gather.py, once a pass. What cannot be read is Unreadable, so that the last ruling holds; a ConfigMap that is not there is an
@@ -12,12 +14,12 @@ absent fact.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from modelward_operator.api.parse import Invalid, may_select, parse, parse_policy
+from modelward_operator.api.parse import Invalid, may_select, parse, parse_policy, parse_privacy
 from modelward_operator.cluster.client import Client, NotFound
-from modelward_operator.cluster.kinds import CONFIG_MAP, NAMESPACE, Resource
+from modelward_operator.cluster.kinds import CONFIG_MAP, NAMESPACE, PRIVACY, Resource
 from modelward_operator.cluster.store import Store
 from modelward_operator.errors import Unreadable
-from modelward_operator.facts import Json, Key, Policy, Surroundings
+from modelward_operator.facts import Json, Key, Policy, PrivacyPolicy, Surroundings
 from modelward_operator.plan.names import TENANT_LABEL
 
 NAMESPACE_AGE: Final = 30.0
@@ -38,7 +40,8 @@ class Surveyor:
         labels = await self._labels(key.namespace, raw)
         policies = self._policies(labels) if self._clusterwide else ()
         trust = await self._trust(key.namespace, raw, policies)
-        return Surroundings(labels, policies, trust, self._claimant(key.namespace, raw, labels))
+        privacy = await self._privacy(key.namespace, privacy_policy_of(raw))
+        return Surroundings(labels, policies, trust, privacy, self._claimant(key.namespace, raw, labels))
 
     async def _labels(self, namespace: str, raw: Json) -> Mapping[str, str]:
         found: Json
@@ -70,6 +73,21 @@ class Surveyor:
                 found.append(Policy(name, spec))
         return tuple(found)
 
+    async def _privacy(self, namespace: str, name: str) -> Mapping[str, PrivacyPolicy]:
+        """Return the policy that the model names. Without it the model loses its pods: an event under way must not look like absence."""
+        if not name:
+            return {}
+        raw: Json = self._store.read(PRIVACY.kind, namespace, name)
+        if not raw:
+            try:
+                raw = await self._client.get(PRIVACY, namespace, name)
+            except NotFound:
+                return {}
+        spec = parse_privacy(raw)
+        if isinstance(spec, Invalid):
+            raise Unreadable(f"PrivacyPolicy {name} cannot be read: {spec}")
+        return {name: PrivacyPolicy(name, int(raw["metadata"].get("generation", 0)), spec)}
+
     async def _trust(self, namespace: str, raw: Json, policies: Sequence[Policy]) -> Mapping[str, Json]:
         if not any(policy.spec.trusted_signers for policy in policies):
             return {}
@@ -94,6 +112,16 @@ class Surveyor:
             self._answers.clear()
         self._answers[ref] = (self._clock(), answer)
         return answer
+
+
+def privacy_policy_of(raw: Json) -> str:
+    """Return the PrivacyPolicy that a raw ModelDeployment names, or an empty string; its spec may be one that cannot be parsed."""
+    reference = _map(_map(_map(raw.get("spec")).get("privacy")).get("policyRef"))
+    return str(reference.get("name") or "")
+
+
+def _map(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_bound_to_tenant(raw: Json) -> bool:

@@ -4,10 +4,11 @@ The format is the file contract `runtime/v1`; the runtime parses it strictly, an
 runtime's own parser.
 """
 
+import json
 from typing import Any
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
-from modelward_operator.facts import Given, Json
+from modelward_operator.facts import Given, Json, Plan
 from modelward_operator.plan import names
 from modelward_operator.plan.uri import split_pvc
 from modelward_operator.rulings import Ruling, Slot
@@ -22,12 +23,18 @@ def boot_config(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Json
     return names.child(given, "v1", "ConfigMap", name, immutable=True, data={"boot.json": boot})
 
 
-def policy_config(given: Given) -> Json:
+def policy_config(given: Given, ruling: Ruling) -> Json:
     """Return the ConfigMap with policy.json, whose `generation` the pods report once they enforce it."""
-    policy: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Policy"}
+    policy: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Policy"} | ruling.parts(Slot.POLICY)
     policy["generation"] = names.fingerprint(policy)[:12]
     name = names.policy_config_name(given.key.name)
     return names.child(given, "v1", "ConfigMap", name, data={"policy.json": names.canonical_json(policy)})
+
+
+def policy_generation(plan: Plan) -> str:
+    """Return the generation that pods report once they enforce the planned policy.json."""
+    planned = next(o for o in plan.objects if "policy.json" in o.get("data", {}))
+    return str(json.loads(planned["data"]["policy.json"])["generation"])
 
 
 def _boot(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:

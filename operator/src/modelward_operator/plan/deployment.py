@@ -42,6 +42,8 @@ def _template_inputs(spec: ModelDeploymentSpec) -> str:
     inputs = spec.model_dump(mode="json", include=parts, exclude_defaults=True)
     # A runtime that was chosen before a model was sealed may not know how to open one.
     inputs |= spec.security.model_dump(mode="json", include={"encryption", "verification"}, exclude_defaults=True)
+    # Nor how to enforce a privacy policy.
+    inputs |= spec.model_dump(mode="json", include={"privacy"}, exclude_defaults=True)
     return names.fingerprint(inputs)[:16]
 
 

@@ -23,7 +23,7 @@ def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     objects: list[Json] = [
         service_account(given),  # the pods' identity
         boot,  # what to load and how to serve: a change rolls the pods
-        policy_config(given),  # what is enforced live
+        policy_config(given, ruling),  # what is enforced live
         network_policy(given, ruling),  # closed before the first pod runs
         service(given),  # the address
         deployment(given, spec, ruling, replicas, boot["metadata"]["name"]),  # the pods

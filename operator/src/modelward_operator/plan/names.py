@@ -42,6 +42,12 @@ CA_DIR: Final = "/etc/modelward/ca"
 KEK_DIR: Final = "/etc/modelward/kek"
 TRUST_DIR: Final = "/etc/modelward/trust"
 VAULT_CA_DIR: Final = "/etc/modelward/vault-ca"
+PRIVACY_DIR: Final = "/etc/modelward/privacy"
+AUDIT_KEY_DIR: Final = "/etc/modelward/audit"
+AUDIT_HASH_DIR: Final = "/etc/modelward/audit-hash"
+SINK_CA_DIRS: Final = {"audit": "/etc/modelward/audit-ca", "logging": "/etc/modelward/logging-ca"}
+SINK_DIRS: Final = {"audit": "/var/log/modelward/audit", "logging": "/var/log/modelward/requests"}
+"""Where a sink of type File writes, by the section of policy.json."""
 VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
 VAULT_TOKEN_SECONDS: Final = 600
 """The shortest life that the API server gives a token; the kubelet renews it in time."""

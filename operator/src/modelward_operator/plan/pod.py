@@ -3,7 +3,7 @@
 Everything here rolls the pods when it changes; an operator upgrade must not change it (tests/golden).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelward_operator.api.modeldeployment import EnvVar, ModelDeploymentSpec, Storage
@@ -39,6 +39,7 @@ def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, bo
             "runAsNonRoot": True,
             "runAsUser": names.USER_ID,
             "runAsGroup": names.USER_ID,
+            **_owner_of_claims(ruling),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(spec, ruling, image)],
@@ -96,7 +97,7 @@ def _environment(spec: ModelDeploymentSpec, ruling: Ruling) -> list[Json]:
         _from_field("POD_NAME", "metadata.name"),
         _from_field("POD_NAMESPACE", "metadata.namespace"),
         {"name": "MODELWARD_CACHE_DIR", "value": names.CACHE_DIR},
-        *_credentials(spec.model.storage, ruling),
+        *_credentials(spec.model.storage, ruling.values(Slot.CREDENTIALS)),
         *map(_user_variable, spec.runtime.env),
     ]
 
@@ -105,14 +106,13 @@ def _from_field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
-def _credentials(storage: Storage | None, ruling: Ruling) -> list[Json]:
+def _credentials(storage: Storage | None, added: Mapping[str, str]) -> Iterator[Json]:
     """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
-    of_store = storage.secret_ref.name if storage and storage.secret_ref else ""
-    secret = of_store or ruling.values(Slot.CREDENTIALS).get("AWS", "")
-    if not secret:
-        return []
-    required = [_from_secret(key, secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-    return [*required, _from_secret("AWS_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)]
+    of_store = {"AWS": storage.secret_ref.name} if storage and storage.secret_ref else {}
+    for whose, secret in sorted({**added, **of_store}.items()):
+        for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            yield _from_secret(f"{whose}_{key}", secret, f"AWS_{key}")
+        yield _from_secret(f"{whose}_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)
 
 
 def _from_secret(variable: str, secret: str, key: str, *, optional: bool = False) -> Json:
@@ -176,6 +176,14 @@ def _added_volumes(ruling: Ruling) -> list[Json]:
 
 def _added_mounts(ruling: Ruling) -> list[Json]:
     return [
-        {"name": name, "mountPath": part["mountPath"], "readOnly": True}
+        {"name": name, "mountPath": part["mountPath"], **({} if part.get("writable") else {"readOnly": True})}
         for name, part in ruling.parts(Slot.VOLUME).items()
     ]
+
+
+def _owner_of_claims(ruling: Ruling) -> Json:
+    """A claim that pods write belongs to root until the kubelet gives it to their group; an emptyDir is everybody's."""
+    written = [part["source"] for part in ruling.parts(Slot.VOLUME).values() if part.get("writable")]
+    if not any("persistentVolumeClaim" in source for source in written):
+        return {}
+    return {"fsGroup": names.USER_ID, "fsGroupChangePolicy": "OnRootMismatch"}

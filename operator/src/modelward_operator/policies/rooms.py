@@ -13,6 +13,7 @@ from modelward_operator.policies.access.rule import access
 from modelward_operator.policies.autoscaling.rule import autoscaling
 from modelward_operator.policies.encryption.rule import encryption
 from modelward_operator.policies.governance.rule import governance, governance_unread
+from modelward_operator.policies.privacy.rule import privacy
 from modelward_operator.policies.suspension.rule import suspension
 from modelward_operator.rulings import Ruling, settle
 
@@ -22,6 +23,7 @@ ROOMS: Final[tuple[Room, ...]] = (
     suspension,  # spec.suspend: no pods while it is true
     governance,  # ModelPolicies: what administrators demand of the models of this namespace
     encryption,  # spec.security.encryption and .verification: whose key opens the model, whose signature counts
+    privacy,  # spec.privacy: what may be received, returned, logged and kept
     access,  # spec.security.networkPolicy: which namespaces may connect
     autoscaling,  # spec.scaling: a fixed number, or somebody else's
 )

@@ -16,6 +16,7 @@ class Type(StrEnum):
     MODEL_AVAILABLE = "ModelAvailable"
     WORKLOAD_AVAILABLE = "WorkloadAvailable"
     ROLLOUT_COMPLETE = "RolloutComplete"
+    PRIVACY_ENFORCED = "PrivacyEnforced"
     READY = "Ready"
 
 
@@ -25,6 +26,8 @@ TYPES: Final = {
     Type.MODEL_VERIFIED: "The stored model has the declared digest, and a signature that counts. Absent without model.digest and "
     "security.verification.",
     Type.MODEL_DECRYPTED: "The model was sealed and a key opened it. Absent without security.encryption.mode Required.",
+    Type.PRIVACY_ENFORCED: "Every pod that serves holds requests to the PrivacyPolicy that spec.privacy names; the message says which "
+    "generation of it, and which pods. Unknown: not every pod has said so yet. Absent without spec.privacy and at zero replicas.",
     Type.WORKLOAD_AVAILABLE: "Pods run and are ready.",
     Type.ROLLOUT_COMPLETE: "All pods are of the current revision. False: the new revision cannot start; an old one serves on.",
 }
@@ -42,6 +45,7 @@ class Reason(StrEnum):
     DECRYPTED = "Decrypted"
     PODS_READY = "PodsReady"
     COMPLETE = "Complete"
+    POLICY_ENFORCED = "PolicyEnforced"
     # In progress
     STARTING = "Starting"
     FETCHING = "Fetching"
@@ -52,10 +56,13 @@ class Reason(StrEnum):
     DRAINING = "Draining"
     ROLLING_OUT = "RollingOut"
     CHILD_UNWRITTEN = "ChildUnwritten"
+    POLICY_PENDING = "PolicyPending"
     # Not healthy
     SUSPENDED = "Suspended"
     POLICY_VIOLATED = "PolicyViolated"
     TENANT_AMBIGUOUS = "TenantAmbiguous"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"
     SIGNATURE_WARNING = "SignatureWarning"
     SIGNATURE_UNREPORTED = "SignatureUnreported"
     ENCRYPTION_UNREPORTED = "EncryptionUnreported"
@@ -88,6 +95,7 @@ REASONS: Final = {
     Reason.DECRYPTED: "The model was sealed, and a key of security.encryption.keyRef opened it; the message names the key.",
     Reason.PODS_READY: "At least one pod is ready.",
     Reason.COMPLETE: "All pods are of the current revision.",
+    Reason.POLICY_ENFORCED: "Every ready pod reports that it enforces the present generation of the PrivacyPolicy.",
     Reason.STARTING: "The pods exist or are about to, and have not reported yet.",
     Reason.FETCHING: "The model is being read from its store.",
     Reason.VERIFYING: "The signature and the digest are being checked.",
@@ -97,10 +105,17 @@ REASONS: Final = {
     Reason.DRAINING: "The pod ends; requests in flight are being answered.",
     Reason.ROLLING_OUT: "Pods of the new revision replace those of the old one, which serves until then.",
     Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
+    Reason.POLICY_PENDING: "Not every ready pod has said yet that it enforces the present generation of the PrivacyPolicy; the kubelet "
+    "brings a change to running pods within about a minute.",
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
     Reason.POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each violation.",
     Reason.TENANT_AMBIGUOUS: "A sealed model in a namespace without the label modelward.dev/tenant, whose name another namespace's label "
     "gives as its tenant: it is scaled to zero. An administrator labels this namespace.",
+    Reason.POLICY_NOT_FOUND: "The PrivacyPolicy that spec.privacy names does not exist in this namespace: the model is scaled to zero "
+    "until it does.",
+    Reason.POLICY_UNSATISFIABLE: "A pod cannot enforce the PrivacyPolicy as it is (it names a tensor that the model lacks, a key that is "
+    "not there, a field that an older image does not know) and holds on to the one before, or does not become ready. The message is the "
+    "pod's.",
     Reason.SIGNATURE_WARNING: "No signature holds, and security.verification.mode is Warn: the model serves. The message says why.",
     Reason.SIGNATURE_UNREPORTED: "A pod serves and does not report who signed its model.",
     Reason.ENCRYPTION_UNREPORTED: "A pod serves and does not report that its model was sealed.",
@@ -165,6 +180,9 @@ VERIFY_FAILURES: Final = frozenset(
 )
 """Load failures that speak of ModelVerified."""
 
+POLICY_FAILURES: Final = frozenset({"PolicyUnsatisfiable"})
+"""Failures at start-up that speak of PrivacyEnforced."""
+
 DECRYPT_FAILURES: Final = frozenset(
     {
         "NotSealed",
@@ -176,4 +194,4 @@ DECRYPT_FAILURES: Final = frozenset(
         "DecryptionFailed",
     }
 )
-"""Load failures that speak of ModelDecrypted; all that are in neither set speak of ModelAvailable."""
+"""Load failures that speak of ModelDecrypted; all that are in no set speak of ModelAvailable."""

@@ -13,7 +13,14 @@ from typing import Final
 
 from modelward_operator.facts import Json, Pod
 from modelward_operator.plan import names
-from modelward_operator.status.conditions import DECRYPT_FAILURES, LOAD_FAILURES, VERIFY_FAILURES, Reason, Type
+from modelward_operator.status.conditions import (
+    DECRYPT_FAILURES,
+    LOAD_FAILURES,
+    POLICY_FAILURES,
+    VERIFY_FAILURES,
+    Reason,
+    Type,
+)
 
 _IN_PROGRESS: Final = {
     "Fetching": (Type.MODEL_AVAILABLE, Reason.FETCHING),
@@ -30,6 +37,7 @@ _CONTAINER_CONFIG: Final = (
 _WARNINGS: Final = (
     (re.compile(r"configmap .* not found|references non-existent config key"), Reason.CONFIG_MAP_NOT_FOUND),
     (re.compile(r"secret .* not found"), Reason.SECRET_NOT_FOUND),
+    (re.compile(r"references non-existent secret key"), Reason.SECRET_KEY_NOT_FOUND),
     (re.compile(r"MountVolume|AttachVolume|[Vv]olume"), Reason.VOLUME_MOUNT_FAILED),
 )
 
@@ -169,6 +177,8 @@ def _load_failure(failure: object, name: str) -> Diagnosis | None:
         aspect = Type.MODEL_VERIFIED
     elif reason in DECRYPT_FAILURES:
         aspect = Type.MODEL_DECRYPTED
+    elif reason in POLICY_FAILURES:
+        aspect = Type.PRIVACY_ENFORCED
     retry = "" if failure.get("permanent") else " (retrying)"
     return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 

@@ -12,6 +12,7 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.parse import Invalid
 from modelward_operator.facts import Applied, Given, Json, Plan, Pod, Refusal
 from modelward_operator.plan import names
+from modelward_operator.plan.config import policy_generation
 from modelward_operator.plan.deployment import image_of
 from modelward_operator.plan.rollout import strategy_in_use
 from modelward_operator.rulings import Ruling
@@ -20,9 +21,12 @@ from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import ending, ready
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
+from modelward_operator.status.privacy import enforced
 from modelward_operator.status.reported import loaded_model
 
 MESSAGE_LIMIT: Final = 2048
+POLICY_LOOK: Final = 3.0
+"""Seconds after which pods are asked again whether they enforce the policy: no event tells."""
 TRUST_LOOK: Final = 300.0
 """Seconds after which the public keys under a policy are compared again: their ConfigMaps are the users', and are not watched."""
 
@@ -33,6 +37,8 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     fleet = fleet_of(given, workload)
     wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
     findings = Aspects(given, spec, fleet, wanted, _url(given)).findings()
+    privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_generation(plan))
+    findings += privacy
     findings.append(_ready(given, ruling, applied, fleet, wanted, findings))
     live = given.child("Deployment", given.key.name)
     status: dict[str, Any] = {
@@ -51,6 +57,8 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     }
     if model := _model(given, fleet, wanted):
         status["model"] = model
+    if in_force:
+        status["privacy"] = in_force
     return status
 
 
@@ -71,6 +79,7 @@ def look_again_after(given: Given, status: Json, applied: Applied) -> float | No
     governed = bool(given.around.policies)
     waits = [_wait(pod, given.now, governed) for pod in given.pods if not ending(pod) and not pod.over]
     waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
+    waits += [POLICY_LOOK for c in status["conditions"] if c["type"] == Type.PRIVACY_ENFORCED and c["status"] != "True"]
     waits += [TRUST_LOOK for policy in given.around.policies if policy.spec.trusted_signers]
     return min((w for w in waits if w is not None), default=None)
 

@@ -1,0 +1,1 @@
+"""Privacy: what a model may receive, return, log and keep."""
