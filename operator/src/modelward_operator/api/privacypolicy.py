@@ -11,17 +11,13 @@ from typing import Annotated, Any, Final
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from modelward_operator.api.auditing import Audit, Logging
+from modelward_operator.api.differentialprivacy import DifferentialPrivacy, TensorName
 from modelward_operator.api.modeldeployment import SecretKeyRef
-from modelward_operator.api.types import Decimal, Distinct, ListedBy, Matches, Rule, Struct
+from modelward_operator.api.types import Decimal, Distinct, ListedBy, Rule, Struct
 
 PRIVACY_KIND: Final = "PrivacyPolicy"
 PRIVACY_PLURAL: Final = "privacypolicies"
 
-TensorName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=256),
-    Matches(r"^[^\x00-\x1f\x7f]+$", "name must be a tensor's name as the model's metadata says it"),
-]
 FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 """Bounded in length alone: a rule for each name of each column of each tensor is more than the API server would check."""
 ColumnIndex = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
@@ -279,9 +275,23 @@ class Output(Struct):
 
     rules = (
         Rule(
-            "has(self.tensors) || has(self.perturbation)",
-            lambda it: it.tensors or it.perturbation,
-            "output needs a rule: tensors or perturbation; without any, leave it out",
+            "has(self.tensors) || has(self.perturbation) || has(self.differentialPrivacy)",
+            lambda it: it.tensors or it.perturbation or it.differential_privacy,
+            "output needs a rule: tensors, perturbation or differentialPrivacy; without any, leave it out",
+        ),
+        Rule(
+            "!has(self.perturbation) || !has(self.differentialPrivacy)",
+            lambda it: it.perturbation is None or it.differential_privacy is None,
+            "perturbation and differentialPrivacy exclude each other: one promises nothing, and the other leaves one output",
+        ),
+        Rule(
+            "!has(self.differentialPrivacy) || !has(self.tensors) || !self.tensors.exists(t, t.name == self.differentialPrivacy.name && "
+            "has(t.drop) && t.drop)",
+            lambda it: (
+                it.differential_privacy is None
+                or not any(tensor.drop and tensor.name == it.differential_privacy.name for tensor in it.tensors or ())
+            ),
+            "the output of differentialPrivacy is dropped: nothing would be answered",
         ),
         Rule(
             "!has(self.tensors) || !has(self.perturbation) || !self.perturbation.exists(p, self.tensors.exists(t, t.name == p.name && "
@@ -302,6 +312,10 @@ class Output(Struct):
     perturbation: Annotated[list[Noise], Field(min_length=1, max_length=64), ListedBy("name")] | None = Field(
         default=None,
         description="Noise by output, before rounding. No promise is made: it is not differential privacy.",
+    )
+    differential_privacy: DifferentialPrivacy | None = Field(
+        default=None,
+        description="One output answered at random with a promise, and a budget for it. Rules of `tensors` for that output come after it.",
     )
 
 

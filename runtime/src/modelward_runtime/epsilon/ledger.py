@@ -5,6 +5,7 @@ Called by `promise.py` for each request, on the event loop's thread.
     take ─▶ enough in the block of this subject? spend from it, in memory                              about a microsecond
          └▶ else, one at a time for each shard: read ▶ agree on the time ▶ reserve ▶ write             some milliseconds
                                       ▲ conflict: read again after a jittered pause ┘   for `PATIENCE`, then 503
+                                      ▲ between two periods: wait until every clock agrees that the next has begun
 
 Nothing is ever handed back to the ledger, and a write whose answer did not come counts as done: the ledger never counts too little. A
 refusal is remembered until it can end, so that a caller without budget costs the API nothing. While the API is away, blocks go on being
@@ -169,18 +170,19 @@ class Ledger:
         """Reserve until it works, it is refused, or patience ends."""
         if self._clocks.elapsed() < self._silent_until.get(shard, 0.0):
             raise EpsilonUnavailable(self.failure)
+        obstacle = "the API server is slow"
         try:
             async with asyncio.timeout(PATIENCE):
                 pause = FIRST_PAUSE
-                while not await self._try(shard, row, cost):
+                while obstacle := await self._try(shard, row, cost):
                     await asyncio.sleep(pause * (0.5 + self._jitter()))
                     pause = min(pause * 2, LONGEST_PAUSE)
         except (TimeoutError, Unreachable, ClocksDisagree) as error:
-            raise self._fail(shard, str(error) or "too many others write to it at once") from None
+            raise self._fail(shard, str(error) or obstacle) from None
         self.failure = ""
 
-    async def _try(self, shard: str, row: str, cost: int) -> bool:
-        """Read, reserve, write, once. False when somebody else was faster."""
+    async def _try(self, shard: str, row: str, cost: int) -> str:
+        """Read, reserve, write, once; why it must be tried again, or nothing."""
         asked = self._clocks.elapsed()
         seen = await self._store.read(shard)
         instant = agree(seen.date, self._clocks.wall())
@@ -190,24 +192,28 @@ class Ledger:
         result = reserve(seen.shard, row, cost, held, self._terms, instant.earliest)
         if isinstance(result, Refused):
             raise self._remember(row, cost, result, instant)
+        latest = max(instant.latest, result.shard.observed)
+        if latest >= result.held.reset:
+            return "one period ends and the next has not begun by every clock"
         try:
             await self._store.write(shard, replace(result.shard, key_check=self._subjects.check), seen)
         except Conflict:
-            return False
-        self._keep(row, result, asked, instant)
-        return True
+            return "too many others write to it at once"
+        self._keep(row, result, asked - latest)
+        return ""
 
-    def _keep(self, row: str, granted: Granted, asked: float, instant: Instant) -> None:
+    def _keep(self, row: str, granted: Granted, epoch: float) -> None:
         """Spend from it no longer than the later clock allows, nor than a shard whose time is ahead of both.
 
-        `asked` is when the question was sent: the answer's date is of a moment after it, so the block ends early rather than late.
+        `epoch` is what this process's clock says at the beginning of 1970, at the latest: the question was sent before its answer was
+        dated, so the block ends early rather than late.
         """
-        latest = max(instant.latest, granted.shard.observed)
         self._refusals.pop(row, None)
         if len(self._blocks) >= MOST_BLOCKS:
-            self._blocks = {name: block for name, block in self._blocks.items() if asked < block.until}
+            now = self._clocks.elapsed()
+            self._blocks = {name: block for name, block in self._blocks.items() if now < block.until}
         left = self._terms.budget - granted.shard.rows[row].spent
-        self._blocks[row] = _Block(granted.held, asked + granted.held.reset - latest, left)
+        self._blocks[row] = _Block(granted.held, epoch + granted.held.reset, left)
 
     def _remember(self, row: str, cost: int, refused: Refused, instant: Instant) -> EpsilonRefused:
         now = self._clocks.elapsed()

@@ -40,7 +40,7 @@ class _Row(msgspec.Struct, rename="camel"):
     reset_time: str
 
 
-class _Status(msgspec.Struct, rename="camel", omit_defaults=True):
+class _Status(msgspec.Struct, rename="camel"):
     observed_time: str = ""
     key_check: str = ""
     rows: dict[str, _Row] = {}
