@@ -89,6 +89,7 @@ def test_report_before_anything_is_known(report: Report) -> None:
         "executionProvider": "",
         "policyGeneration": "",
         "policyFailure": None,
+        "access": {"authentication": "None", "tls": None},
         "startedAt": "1970-01-01T00:16:40.000Z",
         "stageSeconds": {},
         "failure": None,

@@ -17,6 +17,7 @@ from modelward_runtime.exchange import Exchange, Limits
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
+from tests.doors import door
 from tests.unit.test_runtime_web import LIMIT, REQUEST, Client, Message, Slow, error
 
 MIB = 1 << 20
@@ -178,7 +179,7 @@ async def test_over_grpc_it_is_resource_exhausted_and_says_when_to_come_back() -
     tensor.contents.fp32_contents.extend([1, 2, 3, 4])
     request = pb.ModelInferRequest(model_name="tiny", inputs=[tensor])
     exchange = exchange_of(slow, request.ByteSize() + 10)
-    server = grpc_server.create(exchange, max_body_bytes=LIMIT)
+    server = grpc_server.create(exchange, door(), max_body_bytes=LIMIT)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -10,6 +10,7 @@ from modelward_runtime.exchange import Exchange
 from modelward_runtime.listen import HttpListener
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.web import App
+from tests.doors import door
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -17,7 +18,7 @@ LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
-    listener = HttpListener(App(Exchange("tiny", "1", Metrics()), max_body_bytes=1000), "127.0.0.1", 0)
+    listener = HttpListener(App(Exchange("tiny", "1", Metrics()), door(), max_body_bytes=1000), "127.0.0.1", 0)
     await listener.start()
     yield listener.port
     await listener.stop(1)

@@ -11,6 +11,7 @@ from modelward_runtime.exchange import Exchange
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
+from tests.doors import door
 from tests.runtime_models import doubler
 
 
@@ -24,7 +25,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 @pytest.fixture
 async def stub(exchange: Exchange) -> AsyncIterator[Any]:
-    server = grpc_server.create(exchange, max_body_bytes=1 << 20)
+    server = grpc_server.create(exchange, door(), max_body_bytes=1 << 20)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

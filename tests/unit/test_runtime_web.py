@@ -18,6 +18,7 @@ from modelward_runtime.exchange import Exchange, Limits
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, TensorSpec
 from modelward_runtime.web import App
+from tests.doors import door
 from tests.runtime_models import Double, doubler
 
 LIMIT = 2000
@@ -32,7 +33,7 @@ class Client:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.app = App(exchange, max_body_bytes=LIMIT)
+        self.app = App(exchange, door(), max_body_bytes=LIMIT)
 
     async def send(
         self,

@@ -28,7 +28,7 @@ class ClientGone(Exception):
 class Headers:
     """The few request headers that matter, found in one pass."""
 
-    __slots__ = ("chunked", "encoding", "header_length", "length", "media_type")
+    __slots__ = ("authorization", "chunked", "encoding", "header_length", "length", "media_type")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.length: int | None = None
@@ -36,6 +36,7 @@ class Headers:
         self.media_type = ""
         self.encoding = ""
         self.header_length: str | None = None
+        self.authorization = b""
         for name, value in headers:
             if name == b"content-length":
                 self.length = int(value)  # the HTTP parser lets only digits through
@@ -47,6 +48,8 @@ class Headers:
                 self.encoding = value.strip().lower().decode("latin-1")
             elif name == b"transfer-encoding":
                 self.chunked = True
+            elif name == b"authorization":  # a second one is joined, as HTTP joins headers, and then is no token
+                self.authorization = b", ".join((self.authorization, value)) if self.authorization else value
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, hold: Hold) -> bytes:

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from modelward_runtime.access.config import Access, Limits
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
 
@@ -127,6 +128,7 @@ class Boot(Record, frozen=True):
     batching: Batching | None = None
     server: Server = Server()
     security: Security | None = None
+    access: Access | None = None
 
 
 class Policy(Record, frozen=True):
@@ -135,6 +137,7 @@ class Policy(Record, frozen=True):
     api_version: Literal["runtime/v1"]
     kind: Literal["Policy"]
     generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    limits: Limits | None = None
 
 
 _BOOT = msgspec.json.Decoder(Boot)

@@ -8,8 +8,10 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
     ├── LoadError              reason, stage, permanent: the model cannot be served (admin report, termination log)
     └── ApiError               a request is answered with an error
         ├── BadRequest           400 INVALID_ARGUMENT    the bytes or a tensor are wrong
+        ├── Unauthenticated      401 UNAUTHENTICATED     no token, or one that is not accepted: nobody learns why
         ├── Forbidden            403 PERMISSION_DENIED   a call that this server never allows
-        │   └── EpsilonRefused     the privacy budget is spent; it may begin anew after `retry_after` seconds
+        │   ├── EpsilonRefused     the privacy budget is spent; it may begin anew after `retry_after` seconds
+        │   └── PredictForbidden   this subject may not predict with this model
         ├── NotFound             404 NOT_FOUND           no such model, version or path
         ├── MethodNotAllowed     405 UNIMPLEMENTED       the path exists, the method does not
         ├── LengthRequired       411 INVALID_ARGUMENT    an extension needs a length that is not there
@@ -17,7 +19,8 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         ├── UnsupportedMedia     415 INVALID_ARGUMENT    a content type or encoding that is not understood
         ├── Busy                 429 RESOURCE_EXHAUSTED  come back after `retry_after` seconds
         │   ├── QueueFull          as many requests wait as may wait
-        │   └── BodiesFull         the bodies of other requests leave no room for this one
+        │   ├── BodiesFull         the bodies of other requests leave no room for this one
+        │   └── SubjectBusy        this subject asks too often, or for too much at once
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
         ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
         │   └── EpsilonUnavailable the ledger of the privacy budget cannot be asked
@@ -66,6 +69,7 @@ class LoadReason(StrEnum):
     KEY_WRONG = "KeyWrong"  # the key at hand has the right id and does not open the model
     KEY_DENIED = "KeyDenied"  # the key service refuses: no right, revoked, disabled
     KEY_SERVICE_UNREACHABLE = "KeyServiceUnreachable"  # no name, no connection, a 5xx, sealed: transient, retried
+    SERVING_CERTIFICATE_UNUSABLE = "ServingCertificateUnusable"  # tls.crt and tls.key: transient, waited for
     DECRYPTION_FAILED = "DecryptionFailed"  # the authenticated encryption does not prove the bytes
 
 
@@ -89,6 +93,7 @@ class ApiError(RuntimeFault):
 
     status: ClassVar[int] = 500
     grpc_code: ClassVar[str] = "INTERNAL"
+    code: str = ""  # a stable word for machines, where the message begins with one
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -100,6 +105,17 @@ class BadRequest(ApiError):
 
     status = 400
     grpc_code = "INVALID_ARGUMENT"
+
+
+class Unauthenticated(ApiError):
+    """No token, or one that is not accepted. Which of its properties was wrong is for the log, never for the caller."""
+
+    status = 401
+    grpc_code = "UNAUTHENTICATED"
+    code = "unauthenticated"
+
+    def __init__(self) -> None:
+        super().__init__("access: unauthenticated: send a valid bearer token")
 
 
 class Forbidden(ApiError):
@@ -115,6 +131,16 @@ class EpsilonRefused(Forbidden):
     def __init__(self, code: str, message: str, retry_after: int = 0) -> None:
         super().__init__(f"policy: {code}: {message}")
         self.retry_after = retry_after
+
+
+class PredictForbidden(Forbidden):
+    """Known, and without the right to predict. `subject` is for the audit, not for the caller."""
+
+    code = "forbidden"
+
+    def __init__(self, subject: str) -> None:
+        super().__init__("access: forbidden: this subject may not predict with this model")
+        self.subject = subject
 
 
 class NotFound(ApiError):
@@ -184,6 +210,15 @@ class BodiesFull(Busy):
         super().__init__(f"too much at once: requests of {held} bytes are being answered, {limit} bytes may be")
 
 
+class SubjectBusy(Busy):
+    """One subject asks too often (`rate-limited`), or for too much at once (`concurrency-limited`)."""
+
+    def __init__(self, code: str, words: str, subject: str, retry_after: int) -> None:
+        super().__init__(f"access: {code}: {words}", retry_after)
+        self.code = code
+        self.subject = subject
+
+
 class InferenceFailed(ApiError):
     """The model broke on this input."""
 
@@ -204,6 +239,15 @@ class EpsilonUnavailable(Unavailable):
     def __init__(self, why: str) -> None:
         super().__init__("policy: epsilon-ledger-unavailable: the privacy budget cannot be asked for, try again later")
         self.why = why
+
+
+class CallerUnknown(Unavailable):
+    """Nobody could be asked who calls, or what they may: the door stays shut."""
+
+    code = "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("access: unavailable: the caller cannot be checked now, try again")
 
 
 class DeadlineExceeded(ApiError):

@@ -8,8 +8,9 @@ Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gR
 
     metrics = Metrics()                                            # metrics.py; `metrics.exposition()` is GET /metrics
     exchange = Exchange("fraud-scorer", "7", metrics, Limits(max_queue=1024, request_timeout=60.0))
-    app = web.App(exchange, max_body_bytes=67108864)               # ASGI, for uvicorn
-    server = grpc_server.create(exchange, max_body_bytes=67108864) # a grpc.aio.Server: add a port, start it
+    door = open_door(boot.access, lambda: policy.limits, metrics.refused)                     # access/
+    app = web.App(exchange, door, max_body_bytes=67108864)                # ASGI, for uvicorn
+    server = grpc_server.create(exchange, door, max_body_bytes=67108864)  # a grpc.aio.Server: add a port, start it
     ...                                                            # both answer 503 until the model is there
     exchange.serve(model, Batching(max_batch_size=32, max_delay=0.0005), workers=1)    # loaded and warm: ready
     exchange.ready                                                 # what readiness probes ask

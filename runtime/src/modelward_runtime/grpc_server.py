@@ -1,8 +1,7 @@
 """The Open Inference Protocol v2 over gRPC, on grpc.aio: the same exchange, the same errors word for word.
 
-Composed by `ports.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know.
-Who is refused because there is too much at once reads when to come back in the trailing metadata that gRPC's own retries heed
-(`grpc-retry-pushback-ms`).
+Composed by `ports.py`, which adds a port, starts and stops it. What an inference is, `exchange.py` and `protobuf.py` know; who calls,
+`grpc_door.py` finds out before.
 
 gRPC has no `Connection: close`. Only HTTP/2's GOAWAY moves a client, and this library sends one in two cases: at `stop`, when
 it is too late (calls that are on the wire by then end as CANCELLED, which nobody retries), and when a connection has reached its
@@ -10,7 +9,6 @@ age. So every connection's age is short enough for its end to fall into a drain,
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -18,57 +16,64 @@ from typing import Any
 import grpc
 
 from modelward_runtime import accesslog
-from modelward_runtime.errors import ApiError, Busy, Forbidden
+from modelward_runtime.access.door import Door
+from modelward_runtime.errors import Forbidden, PredictForbidden, Unauthenticated
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
+from modelward_runtime.grpc_door import SERVICE, DoorKeeper, abort, explain, visitor_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from modelward_runtime.protobuf import GrpcCall
-from modelward_runtime.states import ANONYMOUS
+from modelward_runtime.states import Caller
 
 Message = Any  # a generated message: the generator gives no types
 Context = Any  # grpc.aio.ServicerContext
 
-_SERVICE = "/inference.GRPCInferenceService/"
-_CODES = {code.name: code for code in grpc.StatusCode}
-_log = logging.getLogger(__name__)
-
-
+_MOST_METADATA = 1 << 16  # bytes, as many as a head over REST may have: the default is shorter than some tokens
 _AGE = 0.6  # of the drain, give or take a tenth: what was opened in the drain's first third still leaves within it
 
 
-def create(exchange: Exchange, *, max_body_bytes: int, drain_seconds: float = 0) -> grpc.aio.Server:
+def create(exchange: Exchange, door: Door, *, max_body_bytes: int, drain_seconds: float = 0) -> grpc.aio.Server:
     """A server without a port; needs a running event loop. Its clients come anew before `drain_seconds` are over, if not 0."""
     options = [
         ("grpc.max_receive_message_length", max_body_bytes),
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", _MOST_METADATA),
         ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a partner
     ]
     if drain_seconds:
         options.append(("grpc.max_connection_age_ms", round(_AGE * drain_seconds * 1000)))
-    server = grpc.aio.server(options=options)
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(Service(exchange), server)
+    keepers = [DoorKeeper(door, exchange.metrics)] if door.guarded else []
+    server = grpc.aio.server(interceptors=keepers, options=options)
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(Service(exchange, door), server)
     return server
 
 
 class Service:
     """The methods of the service; names and signatures are the protocol's."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, door: Door) -> None:
         self._exchange = exchange
+        self._door = door
 
     async def ModelInfer(self, request: Message, context: Context) -> Message:  # noqa: N802
         """One inference."""
-        return await self._answer("ModelInfer", request, context, lambda: self._infer(request, context))
+        caller = visitor_of(self._door).caller
+        return await self._answer("ModelInfer", request, context, lambda: self._infer(request, context, caller))
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:  # noqa: N802
-        """Inferences one after the other on one stream; an error answers its request and ends nothing."""
+        """Inferences one after the other on one stream; an error answers its request and ends nothing, but for a lost right."""
+        visitor = visitor_of(self._door)
         async for request in requests:
             started = time.perf_counter()
             try:
-                response = pb.ModelStreamInferResponse(infer_response=await self._infer(request, context))
+                caller = await self._door.admit(visitor.authorization)
+                response = pb.ModelStreamInferResponse(infer_response=await self._infer(request, context, caller))
                 code = "OK"
-            except Exception as error:  # noqa: BLE001 - the last border, see `_explain`
-                failure = _explain(error)
+            except (Unauthenticated, PredictForbidden) as lost:
+                self._account("ModelStreamInfer", lost.grpc_code, started, request, None)
+                await abort(context, lost)
+            except Exception as error:  # noqa: BLE001 - the last border, see `explain`
+                failure = explain(error)
                 response = pb.ModelStreamInferResponse(error_message=failure.message)
                 response.infer_response.id = request.id
                 code = failure.grpc_code
@@ -114,16 +119,16 @@ class Service:
         """Never allowed: one server serves one model."""
         return await self._inform("RepositoryModelUnload", request, context, lambda: _refuse("unload"))
 
-    async def _infer(self, request: Message, context: Context) -> Message:
+    async def _infer(self, request: Message, context: Context, caller: Caller) -> Message:
         seconds = self._exchange.limits.request_timeout
         remaining = context.time_remaining()
         if remaining is not None:
             seconds = min(seconds, remaining)
         deadline = asyncio.get_running_loop().time() + seconds
         size = request.ByteSize()
-        with self._exchange.bodies.hold() as hold:
+        with self._door.enter(caller), self._exchange.bodies.hold() as hold:
             hold.reach(size)
-            return await self._exchange.infer(GrpcCall(request, size), ANONYMOUS, deadline)
+            return await self._exchange.infer(GrpcCall(request, size), caller, deadline)
 
     async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
         async def answer() -> Message:
@@ -141,21 +146,19 @@ class Service:
         except asyncio.CancelledError:
             self._account(method, "CANCELLED", started, request, None)
             raise
-        except Exception as error:  # noqa: BLE001 - the last border, see `_explain`
-            failure = _explain(error)
+        except Exception as error:  # noqa: BLE001 - the last border, see `explain`
+            failure = explain(error)
         else:
             self._account(method, "OK", started, request, response)
             return response
         self._account(method, failure.grpc_code, started, request, None)
-        if isinstance(failure, Busy):
-            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(failure.retry_after * 1000)),))
-        return await context.abort(_CODES[failure.grpc_code], failure.message)
+        return await abort(context, failure)
 
     def _account(self, method: str, code: str, started: float, request: Message, response: Message | None) -> None:
         self._exchange.metrics.answered("grpc", code)
         sent = response.ByteSize() if response is not None else 0
         seconds = time.perf_counter() - started
-        accesslog.record("grpc", "POST", _SERVICE + method, code, seconds, request.ByteSize(), sent)
+        accesslog.record("grpc", "POST", SERVICE + method, code, seconds, request.ByteSize(), sent)
 
     def _model_ready(self, request: Message) -> Message:
         self._exchange.check_name(request.name, request.version)
@@ -177,14 +180,6 @@ class Service:
         for entry in self._exchange.index(only_ready=request.ready):
             response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return response
-
-
-def _explain(error: Exception) -> ApiError:
-    """What the caller is told. A flaw of ours is answered and logged, not dropped."""
-    if isinstance(error, ApiError):
-        return error
-    _log.error("request failed unexpectedly", exc_info=error)
-    return ApiError("internal error")
 
 
 def _refuse(action: str) -> Message:

@@ -6,6 +6,7 @@ ports and has an order. It must not know what the applications answer.
 
 import asyncio
 import socket
+import ssl
 from typing import Any
 
 from uvicorn import Config
@@ -22,9 +23,9 @@ class PortTaken(Exception):
 
 
 class HttpListener:
-    """An ASGI application on a port."""
+    """An ASGI application on a port, by TLS where there is a context for it."""
 
-    def __init__(self, app: Any, host: str, port: int) -> None:  # noqa: ANN401  ASGI has no common type
+    def __init__(self, app: Any, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:  # noqa: ANN401  ASGI has no common type
         self._socket = bind(host, port)
         config = Config(
             app,
@@ -39,6 +40,7 @@ class HttpListener:
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE,
             backlog=_BACKLOG,
+            ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         )
         config.load()
         self._server = Uvicorn(config)

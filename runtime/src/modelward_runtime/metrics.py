@@ -73,6 +73,7 @@ class Metrics:
         self.ready: Callable[[], bool] = lambda: False
         self.model: dict[str, str] = {}
         self._requests: dict[tuple[str, str], int] = {}
+        self._refused: dict[str, int] = {}
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
 
@@ -80,6 +81,10 @@ class Metrics:
         """One request was answered, or given up by its caller."""
         key = (transport, code)
         self._requests[key] = self._requests.get(key, 0) + 1
+
+    def refused(self, reason: str) -> None:
+        """Somebody was refused at the door; `reason` is one of a few words, never who."""
+        self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def ran(self, requests: int, rows: int, queue_seconds: Sequence[float], run_seconds: float) -> None:
         """One run of the model ended (the batcher's `Observer`)."""
@@ -102,6 +107,10 @@ class Metrics:
         for key, count in sorted(self._requests.items()):
             requests.add_metric(key, count)
         yield requests
+        refused = CounterMetricFamily("modelward_refused", "Requests refused at the door", labels=["reason"])
+        for reason, count in sorted(self._refused.items()):
+            refused.add_metric([reason], count)
+        yield refused
         stages = HistogramMetricFamily(
             "modelward_stage_seconds",
             "Time of inference requests by stage; run counts once per batch, the others per request",

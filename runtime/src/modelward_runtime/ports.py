@@ -7,14 +7,17 @@ fetch. It must not know what a request is.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from modelward_runtime.access.config import Limits as SubjectLimits
 from modelward_runtime.budget import size_of_budget
 from modelward_runtime.config import Boot
 from modelward_runtime.hardware import Hardware, memory_limit
 from modelward_runtime.listen import HttpListener, PortTaken
 
 if TYPE_CHECKING:
+    from modelward_runtime.access.certificate import Certificates
     from modelward_runtime.engine import OnnxModel
     from modelward_runtime.metrics import Metrics
 
@@ -24,34 +27,49 @@ _MOST_WORKERS = 8
 
 
 class ModelPorts:
-    """REST and gRPC, answering 503 until there is a model."""
+    """REST and gRPC, answering 503 until there is a model; by TLS where there are certificates. `limits` is asked for each inference."""
 
-    def __init__(self, boot: Boot, metrics: "Metrics", host: str) -> None:
+    def __init__(
+        self,
+        boot: Boot,
+        metrics: "Metrics",
+        host: str,
+        limits: Callable[[], SubjectLimits | None],
+        certificates: "Certificates | None",
+    ) -> None:
         from modelward_runtime import grpc_server, web  # noqa: PLC0415  see above
+        from modelward_runtime.access.opening import open_door  # noqa: PLC0415  see above
         from modelward_runtime.exchange import Exchange, Limits  # noqa: PLC0415  see above
 
         server, model = boot.server, boot.model
-        limits = Limits(
+        bounds = Limits(
             max_queue=server.max_queue,
             max_bodies=size_of_budget(server.max_body_bytes, memory_limit()),
             request_timeout=float(server.request_timeout_seconds),
         )
         self._boot = boot
-        self.exchange = Exchange(model.name, model.version, metrics, limits)
-        app = web.App(self.exchange, max_body_bytes=server.max_body_bytes)
-        self._http = HttpListener(app, host, server.http_port)
+        self.exchange = Exchange(model.name, model.version, metrics, bounds)
+        door = open_door(boot.access, limits, metrics.refused, patience=bounds.request_timeout)
+        app = web.App(self.exchange, door, max_body_bytes=server.max_body_bytes)
+        self._certificates = certificates
+        self._http = HttpListener(app, host, server.http_port, certificates.for_http() if certificates else None)
         self._grpc: Any = grpc_server.create(
-            self.exchange, max_body_bytes=server.max_body_bytes, drain_seconds=server.drain_seconds
+            self.exchange, door, max_body_bytes=server.max_body_bytes, drain_seconds=server.drain_seconds
         )
         self.http_port = self._http.port
         self.grpc_port = self._bind_grpc(host)
 
     def _bind_grpc(self, host: str) -> int:
-        address = f"[{host}]" if ":" in host else host or "[::]"
+        name = f"[{host}]" if ":" in host else host or "[::]"
+        address = f"{name}:{self._boot.server.grpc_port}"
         try:
-            port: int = self._grpc.add_insecure_port(f"{address}:{self._boot.server.grpc_port}")
+            port: int = (
+                self._grpc.add_secure_port(address, self._certificates.for_grpc())
+                if self._certificates
+                else self._grpc.add_insecure_port(address)
+            )
         except RuntimeError as error:
-            raise PortTaken(f"cannot listen on {address}:{self._boot.server.grpc_port} (gRPC)") from error
+            raise PortTaken(f"cannot listen on {address} (gRPC)") from error
         return port
 
     async def start(self) -> None:

@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from modelward_runtime.config import API_VERSION, Boot
-from modelward_runtime.errors import LoadError
+from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.log import timestamp
+
+if TYPE_CHECKING:
+    from modelward_runtime.access.certificate import Pair
 
 _LONGEST_MESSAGE = 2000  # characters
 _TERMINATION_MESSAGE = 4096  # bytes that the kubelet keeps
@@ -67,6 +70,7 @@ class Report:
     execution_provider: str = ""
     policy_generation: str = ""
     policy_failure: str = ""
+    certificate: Mapping[str, str] | None = None  # of the model's ports
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
     _entered: float = field(init=False)
@@ -101,6 +105,12 @@ class Report:
             "time": timestamp(self.wall()),
         }
 
+    def show_certificate(self, pair: "Pair") -> None:
+        """The model's ports show this one from now on."""
+        self.certificate = pair.told
+        if self.failure and self.failure["reason"] == LoadReason.SERVING_CERTIFICATE_UNUSABLE:
+            self.failure = None
+
     def to_json(self) -> bytes:
         """The body of GET /report."""
         model: dict[str, Any] = {
@@ -122,11 +132,15 @@ class Report:
                 "executionProvider": self.execution_provider,
                 "policyGeneration": self.policy_generation,
                 "policyFailure": self.policy_failure or None,
+                "access": {"authentication": self._authentication(), "tls": self.certificate},
                 "startedAt": timestamp(self._started),
                 "stageSeconds": self.stage_seconds,
                 "failure": self.failure,
             }
         )
+
+    def _authentication(self) -> str:
+        return self.boot.access.mode if self.boot.access else "None"
 
     def _protection(self) -> dict[str, Any]:
         """What is known about signature and encryption; nothing where it does not apply."""

@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from modelward_runtime import admin, hardware
+from modelward_runtime.access.config import Limits
 from modelward_runtime.config import Boot
 from modelward_runtime.errors import LoadError
 from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
@@ -31,6 +33,7 @@ from modelward_runtime.store.cache import Cache
 from modelward_runtime.threads import in_thread, short_turns
 
 if TYPE_CHECKING:
+    from modelward_runtime.access.certificate import Certificates
     from modelward_runtime.engine import OnnxModel
     from modelward_runtime.ports import ModelPorts
 
@@ -90,6 +93,8 @@ class Service:
         self._surroundings = surroundings
         self._hardware = hardware.measure()
         self._metrics = Metrics()
+        self._policy: PolicyFile | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._admin = HttpListener(
             admin.App(report, self._metrics.exposition), surroundings.host, boot.server.admin_port
         )
@@ -102,23 +107,29 @@ class Service:
         stopping = asyncio.ensure_future(stop.wait())
         try:
             with short_turns():
-                ports = await self._open_model_ports()
+                ports = await self._await_model_ports(loading, stopping)
                 await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not loading.done():
+            if ports is None or not loading.done():
                 self._report.enter(State.DRAINING)
-                await ports.abandon()
+                if ports:
+                    await ports.abandon()
                 return
             self._go_ready(loading.result(), ports)
             await stopping
             await self._drain(ports)
         finally:
-            for task in (watching, loading, stopping):
-                task.cancel()
+            for task in (watching, loading, stopping, self._renewing):
+                if task:
+                    task.cancel()
             await self._admin.stop(1)
 
     def _watch_policy(self) -> asyncio.Task[None]:
         file = self._surroundings.policy_file
-        return asyncio.ensure_future(PolicyFile(file, self._report).watch() if file else asyncio.sleep(0))
+        self._policy = PolicyFile(file, self._report) if file else None
+        return asyncio.ensure_future(self._policy.watch() if self._policy else asyncio.sleep(0))
+
+    def _limits(self) -> Limits | None:
+        return self._policy.policy.limits if self._policy else None
 
     def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
         cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
@@ -126,11 +137,40 @@ class Service:
             load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
         )
 
+    async def _await_model_ports(
+        self, loading: "asyncio.Task[OnnxModel]", stopping: "asyncio.Task[Literal[True]]"
+    ) -> "ModelPorts | None":
+        """The ports; None when a signal comes before their certificate does. LoadError when there will be no model for them."""
+        opening = asyncio.ensure_future(self._open_model_ports())
+        while not (opening.done() or stopping.done()):
+            pending = {task for task in (opening, stopping, loading) if not task.done()}
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done() and not opening.done() and loading.exception():
+                opening.cancel()
+                loading.result()
+        if not opening.done():
+            opening.cancel()
+            return None
+        return opening.result()
+
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
-        ports = (await in_thread(_import, "imports"))(self._boot, self._metrics, self._surroundings.host)
+        ports_of = await in_thread(partial(_import, self._boot), "imports")
+        certificates = await self._await_certificate()
+        ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
         await ports.start()
         return ports
+
+    async def _await_certificate(self) -> "Certificates | None":
+        """Without TLS at once; else when there is a usable pair, which is followed from then on."""
+        if self._boot.access is None or self._boot.access.tls is None:
+            return None
+        from modelward_runtime.access.certificate import Certificates  # noqa: PLC0415  start-up: only where there is TLS
+
+        certificates = Certificates(Path(self._boot.access.tls.directory), self._report.show_certificate)
+        await certificates.arrive(self._report.fail)
+        self._renewing = asyncio.ensure_future(certificates.watch())
+        return certificates
 
     def _go_ready(self, model: "OnnxModel", ports: "ModelPorts") -> None:
         ports.serve(model, self._hardware)
@@ -157,14 +197,16 @@ class Service:
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
 
 
-def _import() -> "type[ModelPorts]":
+def _import(boot: Boot) -> "type[ModelPorts]":
     """All that takes long to import, and ONNX Runtime first: the model may be waiting for it, and goes on without Python then."""
     from modelward_runtime.engine import onnxruntime  # noqa: PLC0415
 
     onnxruntime()
     from modelward_runtime import grpc_server, web  # noqa: F401, PLC0415  what ModelPorts will import itself
+    from modelward_runtime.access.opening import import_parts  # noqa: PLC0415  likewise
     from modelward_runtime.ports import ModelPorts  # noqa: PLC0415
 
+    import_parts(boot.access)
     return ModelPorts
 
 

@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2 over HTTP: a bare ASGI application, because a framework would cost more than the model.
 
-Composed by `serve.py`, run by uvicorn (`listen.py`). It owns paths, methods, headers and status codes;
-what an inference is, `exchange.py` and `codec.py` know.
+Composed by `ports.py`, run by uvicorn (`listen.py`). It owns paths, methods, headers and status codes;
+what an inference is, `exchange.py` and `codec.py` know. All paths but health's are behind the door (`access/`), the unknown ones too.
 
     GET  /v2/health/live  /v2/health/ready  /v2
     GET  /v2/models/NAME[/versions/V]       /v2/models/NAME[/versions/V]/ready
@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from modelward_runtime import accesslog
+from modelward_runtime.access.door import Door
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
 from modelward_runtime.codec import RestCall, encode_error, parse_index
-from modelward_runtime.errors import ApiError, Busy, Forbidden, MethodNotAllowed, NotFound
+from modelward_runtime.errors import ApiError, Busy, Forbidden, MethodNotAllowed, NotFound, Unauthenticated
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
-from modelward_runtime.states import ANONYMOUS
+from modelward_runtime.states import ANONYMOUS, Caller
 from modelward_runtime.watch import Watch
 
 Scope = MutableMapping[str, Any]
@@ -35,6 +36,7 @@ CLIENT_GONE = 499
 _JSON = (b"content-type", b"application/json")
 _OCTETS = (b"content-type", b"application/octet-stream")
 _CLOSE = (b"connection", b"close")
+_CHALLENGE = (b"www-authenticate", b"Bearer")
 _log = logging.getLogger(__name__)
 
 
@@ -67,14 +69,16 @@ _FIXED = {
     "/v2/": Route("server"),
     "/v2/repository/index": Route("index"),
 }
+_OPEN = frozenset({"/v2/health/live", "/v2/health/ready"})  # kubelets and load balancers have no token
 _MODEL_ACTIONS = {"": "model", "/ready": "model_ready", "/infer": "infer"}
 
 
 class App:
     """The ASGI application."""
 
-    def __init__(self, exchange: Exchange, *, max_body_bytes: int) -> None:
+    def __init__(self, exchange: Exchange, door: Door, *, max_body_bytes: int) -> None:
         self._exchange = exchange
+        self._door = door
         self._max_body_bytes = max_body_bytes
         infer = f"/v2/models/{exchange.name}/infer"
         self._routes = {**_FIXED, infer: Route("infer", exchange.name)}
@@ -95,10 +99,12 @@ class App:
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         try:
-            route = self._routes.get(scope["path"]) or parse_path(scope["path"])
+            path = scope["path"]
+            caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization)
+            route = self._routes.get(path) or parse_path(path)
             _check_method(route, scope["method"])
             if route.action == "infer":
-                return await self._infer(route, headers, receive)
+                return await self._infer(route, headers, receive, caller)
             if route.action == "index":
                 return await self._index(headers, receive)
             return self._inform(route)
@@ -110,15 +116,16 @@ class App:
             _log.exception("request failed unexpectedly")
             return error_response(ApiError("internal error"))
 
-    async def _infer(self, route: Route, headers: Headers, receive: Receive) -> Response:
+    async def _infer(self, route: Route, headers: Headers, receive: Receive, caller: Caller) -> Response:
         self._exchange.check_name(route.name, route.version)
-        answer = await self._attend(
-            headers,
-            receive,
-            lambda body, deadline: self._exchange.infer(
-                RestCall(route.name, route.version, body, headers.header_length), ANONYMOUS, deadline
-            ),
-        )
+        with self._door.enter(caller):
+            answer = await self._attend(
+                headers,
+                receive,
+                lambda body, deadline: self._exchange.infer(
+                    RestCall(route.name, route.version, body, headers.header_length), caller, deadline
+                ),
+            )
         if answer.header_length is None:
             return Response(200, answer.body, [_JSON])
         length = (b"inference-header-content-length", b"%d" % answer.header_length)
@@ -216,6 +223,8 @@ def error_response(error: ApiError) -> Response:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))
+    if isinstance(error, Unauthenticated):
+        headers.append(_CHALLENGE)
     return Response(error.status, encode_error(error), headers)
 
 

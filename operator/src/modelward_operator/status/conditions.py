@@ -172,6 +172,7 @@ LOAD_FAILURES: Final = {
     "KeyServiceUnreachable": "The key service does not answer. It is tried again with back-off; pods that serve go on.",
     "DecryptionFailed": "The bytes are not those that were encrypted: they were changed, cut or swapped.",
     "ConfigInvalid": "The runtime cannot read its configuration.",
+    "ServingCertificateUnusable": "The certificate for the model's ports is missing, or its key does not fit. The pod waits for another.",
 }
 """What the runtime reports when a load fails, spelled as it spells them (the file contract `runtime/v1`)."""
 

@@ -1,0 +1,107 @@
+"""Brings gRPC calls to the door before their body is read: an interceptor, because a servicer sees a call only with its message.
+
+Installed by `grpc_server.py` where callers are asked who they are. Whoever is refused gets a handler that reads nothing. The visitor is
+kept in a context variable, which grpc.aio carries from the interceptor to the method, in one task; a method that finds none fails.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from modelward_runtime import accesslog
+from modelward_runtime.access.door import Door
+from modelward_runtime.errors import ApiError, Busy
+from modelward_runtime.metrics import Metrics
+from modelward_runtime.states import ANONYMOUS, Caller
+
+SERVICE: Final = "/inference.GRPCInferenceService/"
+CODES: Final = {code.name: code for code in grpc.StatusCode}
+OPEN: Final = frozenset({f"{SERVICE}ServerLive", f"{SERVICE}ServerReady"})  # as /v2/health/live and /ready are
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who came in, and with what: a stream shows it again for each request."""
+
+    caller: Caller
+    authorization: bytes
+
+
+_NOBODY: Final = Visitor(ANONYMOUS, b"")
+_VISITOR: ContextVar[Visitor] = ContextVar("visitor")
+
+
+def visitor_of(door: Door) -> Visitor:
+    """Who the present call is from. LookupError where a guarded door was passed by: nothing is answered then."""
+    return _VISITOR.get() if door.guarded else _NOBODY
+
+
+class DoorKeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Lets in, or refuses without reading on."""
+
+    def __init__(self, door: Door, metrics: Metrics) -> None:
+        self._door = door
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[Any], Awaitable[Any]],
+        handler_call_details: Any,  # noqa: ANN401  grpc has no types
+    ) -> Any:  # noqa: ANN401  grpc has no types
+        """The method's own handler, or one that refuses."""
+        method: str = handler_call_details.method
+        if method in OPEN:
+            return await continuation(handler_call_details)
+        started = time.perf_counter()
+        try:
+            authorization = find_authorization(handler_call_details.invocation_metadata)
+            caller = await self._door.admit(authorization)
+        except asyncio.CancelledError:
+            self._account(method, "CANCELLED", started)
+            raise
+        except Exception as error:  # noqa: BLE001  the last border, see `explain`
+            failure = explain(error)
+        else:
+            _VISITOR.set(Visitor(caller, authorization))
+            return await continuation(handler_call_details)
+        self._account(method, failure.grpc_code, started)
+        return grpc.stream_unary_rpc_method_handler(_refusal(failure))
+
+    def _account(self, method: str, code: str, started: float) -> None:
+        self._metrics.answered("grpc", code)
+        accesslog.record("grpc", "POST", method, code, time.perf_counter() - started, 0, 0)
+
+
+def find_authorization(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
+    """What stands under the key `authorization`; several are joined, as HTTP joins headers, and then are no token."""
+    found = [value for key, value in metadata if key == "authorization"]
+    return b", ".join(value if isinstance(value, bytes) else value.encode("latin-1", "replace") for value in found)
+
+
+async def abort(context: Any, failure: ApiError) -> Any:  # noqa: ANN401  grpc has no types
+    """End a call with an error; who is to come back later reads when in the metadata that gRPC's own retries heed."""
+    if isinstance(failure, Busy):
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", str(failure.retry_after * 1000)),))
+    return await context.abort(CODES[failure.grpc_code], failure.message)
+
+
+def explain(error: Exception) -> ApiError:
+    """What the caller is told. A flaw of ours is answered and logged, not dropped."""
+    if isinstance(error, ApiError):
+        return error
+    _log.error("request failed unexpectedly", exc_info=error)
+    return ApiError("internal error")
+
+
+def _refusal(failure: ApiError) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def refuse(_requests: Any, context: Any) -> Any:  # noqa: ANN401  grpc has no types
+        return await abort(context, failure)
+
+    return refuse
