@@ -130,6 +130,7 @@ class EpsilonRefused(Forbidden):
 
     def __init__(self, code: str, message: str, retry_after: int = 0) -> None:
         super().__init__(f"policy: {code}: {message}")
+        self.code = code
         self.retry_after = retry_after
 
 
@@ -235,6 +236,8 @@ class Unavailable(ApiError):
 
 class EpsilonUnavailable(Unavailable):
     """The ledger of the privacy budget cannot be asked; why is for the log and the report, not for callers."""
+
+    code = "epsilon-ledger-unavailable"
 
     def __init__(self, why: str) -> None:
         super().__init__("policy: epsilon-ledger-unavailable: the privacy budget cannot be asked for, try again later")
