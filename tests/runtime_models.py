@@ -1,7 +1,7 @@
 """Models for the tests of the request path: doubles of the engine's seam in plain numpy, and a real one of every datatype."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 from onnx import TensorProto, helper
@@ -23,6 +23,8 @@ class Double:
     version: str = "1"
     execution_provider: str = "CPUExecutionProvider"
     batchable: bool = True
+    defaults: frozenset[str] = frozenset()
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         computed = self.compute(inputs)

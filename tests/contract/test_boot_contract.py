@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelward_operator.status.conditions import LOAD_FAILURES
+from modelward_operator.status.conditions import LOAD_FAILURES, POLICY_FAILURES
 from modelward_runtime.config import AwsKmsKeys, SecretKeys, VaultKeys, boot_id, parse_boot, parse_policy
 from modelward_runtime.errors import LoadReason
 
@@ -57,4 +57,4 @@ def test_there_are_goldens_of_every_key_provider_and_mode() -> None:
 
 
 def test_operator_and_runtime_know_the_same_reasons_of_a_failed_load() -> None:
-    assert {str(reason) for reason in LoadReason} == LOAD_FAILURES.keys()
+    assert {str(reason) for reason in LoadReason} == LOAD_FAILURES.keys() | POLICY_FAILURES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modelward_runtime import tensors
 from modelward_runtime.codec import RestCall
 from modelward_runtime.errors import ApiError
-from modelward_runtime.model import NUMPY_TYPES, TensorSpec
+from modelward_runtime.model import NUMPY_TYPES, TensorSpec, face_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.protobuf import CONTENTS, GrpcCall
 from modelward_runtime.states import Decoded
@@ -49,7 +49,7 @@ def check_error(error: ApiError) -> None:
 def sound_or_sorry(call: RestCall | GrpcCall, model: Double) -> None:
     """Decode; check every invariant that the rest of the runtime builds on."""
     try:
-        decoded = call.decode(model)
+        decoded = call.decode(face_of(model))
     except ApiError as error:
         check_error(error)
         return
@@ -124,14 +124,16 @@ def test_what_fits_is_decoded_to_the_very_same_numbers(datatype: str, shape: lis
     head = json.dumps(
         {"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": len(blob)}}]}
     ).encode()
-    got = RestCall("tiny", "", head + blob, str(len(head))).decode(echo(spec)).inputs["x"]
+    got = RestCall("tiny", "", head + blob, str(len(head))).decode(face_of(echo(spec))).inputs["x"]
     np.testing.assert_array_equal(array, got)
     if datatype != "BF16":
         for listed in (array.ravel().tolist(), array.tolist()):
             head = msgspec.json.encode(
                 {"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "data": listed}]}
             )
-            np.testing.assert_array_equal(array, RestCall("tiny", "", head, None).decode(echo(spec)).inputs["x"])
+            np.testing.assert_array_equal(
+                array, RestCall("tiny", "", head, None).decode(face_of(echo(spec))).inputs["x"]
+            )
 
 
 def arrays(datatype: str, shape: list[int]) -> st.SearchStrategy[np.ndarray]:
@@ -179,4 +181,4 @@ def test_a_model_of_every_datatype_takes_them_all_at_once() -> None:
     for name in DATATYPES:
         message.inputs.add(name=f"in_{name}", datatype=name, shape=[0, 2])
         message.raw_input_contents.append(b"")
-    assert len(DATATYPES) == len(GrpcCall(message, 0).decode(EVERY_TYPE).inputs)
+    assert len(DATATYPES) == len(GrpcCall(message, 0).decode(face_of(EVERY_TYPE)).inputs)

@@ -9,7 +9,8 @@ import pytest
 
 from modelward_runtime.codec import Answer, RestCall
 from modelward_runtime.errors import BadRequest
-from modelward_runtime.model import Model, TensorSpec
+from modelward_runtime.model import Model, TensorSpec, face_of
+from modelward_runtime.privacy.rules import ungoverned
 from modelward_runtime.states import Cleared, Decoded, Raw, clear, release
 from tests.runtime_models import doubler, echo
 
@@ -20,14 +21,15 @@ TWO = echo(TensorSpec("a", "FP32", (-1, 2)), TensorSpec("b", "INT64", (-1,)))
 def decode(body: object, header_length: str | None = None, model: Model | None = None) -> tuple[RestCall, Decoded]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     call = RestCall("tiny", "", data, header_length)
-    return call, call.decode(model or doubler((-1, 2)))
+    return call, call.decode(face_of(model or doubler((-1, 2))))
 
 
 def roundtrip(body: object, header_length: str | None = None, model: Model | None = None) -> Answer:
     model = model or doubler((-1, 2))
     call, decoded = decode(body, header_length, model)
-    cleared: Cleared = clear(decoded)
-    return call.encode(model, release(cleared, Raw(model.run(cleared.inputs, cleared.outputs))))
+    rules = ungoverned(model)
+    cleared: Cleared = clear(decoded, rules)
+    return call.encode(rules.face, release(cleared, Raw(model.run(cleared.inputs, cleared.outputs)), rules))
 
 
 def test_a_plain_request_is_answered_with_flat_json() -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import msgspec
 
 from modelward_runtime import tensors
-from modelward_runtime.errors import ApiError, BadRequest
-from modelward_runtime.model import Array, Model, TensorSpec
+from modelward_runtime.errors import ApiError, BadRequest, OutputWithheld
+from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.states import Decoded, Released
 
 Parameters = dict[str, bool | int | float | str]
@@ -101,26 +101,24 @@ class RestCall:
         self._id = ""
         self._outputs_binary: dict[str, bool] = {}
 
-    def decode(self, model: Model) -> Decoded:
+    def decode(self, face: Face) -> Decoded:
         """The tensors of the body, checked against the model's."""
         split = _split_at(self._body, self._header_length)
         request = _parse(self._body, split)
         refuse_parameters(request.parameters, "request")
         self._id = request.id
-        inputs = _decode_inputs(
-            model.inputs, request.inputs, memoryview(self._body)[split:], self._header_length is not None
-        )
-        outputs = choose_outputs(model, [wish.name for wish in request.outputs])
+        inputs = _decode_inputs(face, request.inputs, memoryview(self._body)[split:], self._header_length is not None)
+        outputs = choose_outputs(face, [wish.name for wish in request.outputs])
         self._outputs_binary = _wishes(request, outputs)
         self._body = b""
         return Decoded(inputs, outputs)
 
-    def encode(self, model: Model, released: Released) -> Answer:
+    def encode(self, face: Face, released: Released) -> Answer:
         """JSON, followed by those outputs that were asked for as binary data."""
-        datatypes = {spec.name: spec.datatype for spec in model.outputs}
+        datatypes = {spec.name: spec.datatype for spec in face.outputs}
         blobs: list[bytes] = []
         outputs = [self._encode_output(name, datatypes[name], array, blobs) for name, array in released.outputs.items()]
-        head = _ENCODER.encode(InferResponse(model.name, model.version, outputs, self._id))
+        head = _ENCODER.encode(InferResponse(face.name, face.version, outputs, self._id))
         if not blobs:
             return Answer(head, None)
         return Answer(b"".join([head, *blobs]), len(head))
@@ -162,25 +160,23 @@ def refuse_parameters(parameters: Parameters, where: str) -> None:
             raise BadRequest(f"{where}: parameter '{name}' is not served here")
 
 
-def _decode_inputs(
-    specs: Sequence[TensorSpec], sent: list[InputTensor], blob: memoryview, may_be_binary: bool
-) -> dict[str, Array]:
-    by_name = match_inputs(specs, [tensor.name for tensor in sent])
+def _decode_inputs(face: Face, sent: list[InputTensor], blob: memoryview, may_be_binary: bool) -> dict[str, Array]:
+    by_name = match_inputs(face, [tensor.name for tensor in sent])
     arrays: dict[str, Array] = {}
     for tensor in sent:
-        spec = by_name[tensor.name]
-        refuse_parameters(tensor.parameters, f"input '{spec.name}'")
-        tensors.check_fits(spec, tensor.datatype, tensor.shape)
         size = tensor.parameters.get("binary_data_size")
-        if size is None:
-            arrays[spec.name] = _from_json(spec, tensor)
-        else:
-            taken = _binary_size(spec, tensor, size, len(blob), may_be_binary)
-            arrays[spec.name] = tensors.from_bytes(spec, tensor.shape, blob[:taken])
-            blob = blob[taken:]
+        taken = 0 if size is None else _binary_size(tensor, size, len(blob), may_be_binary)
+        spec = by_name.get(tensor.name)
+        if spec is not None:
+            refuse_parameters(tensor.parameters, f"input '{spec.name}'")
+            tensors.check_fits(spec, tensor.datatype, tensor.shape)
+            arrays[spec.name] = (
+                _from_json(spec, tensor) if size is None else tensors.from_bytes(spec, tensor.shape, blob[:taken])
+            )
+        blob = blob[taken:]
     if blob:
         raise BadRequest(f"{len(blob)} bytes follow the last binary tensor")
-    return arrays if len(specs) == 1 else {spec.name: arrays[spec.name] for spec in specs}
+    return arrays if len(face.inputs) == 1 else {spec.name: arrays[spec.name] for spec in face.inputs}
 
 
 def _from_json(spec: TensorSpec, tensor: InputTensor) -> Array:
@@ -189,21 +185,23 @@ def _from_json(spec: TensorSpec, tensor: InputTensor) -> Array:
     return tensors.from_json(spec, tensor.shape, tensor.data)
 
 
-def _binary_size(spec: TensorSpec, tensor: InputTensor, size: object, left: int, may_be_binary: bool) -> int:
+def _binary_size(tensor: InputTensor, size: object, left: int, may_be_binary: bool) -> int:
     if not may_be_binary:
-        raise BadRequest(f"input '{spec.name}': binary data needs the header Inference-Header-Content-Length")
+        raise BadRequest(f"input '{tensor.name}': binary data needs the header Inference-Header-Content-Length")
     if tensor.data:
-        raise BadRequest(f"input '{spec.name}': both data and a binary_data_size")
+        raise BadRequest(f"input '{tensor.name}': both data and a binary_data_size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise BadRequest(f"input '{spec.name}': binary_data_size must be a number of bytes")
+        raise BadRequest(f"input '{tensor.name}': binary_data_size must be a number of bytes")
     if size > left:
-        raise BadRequest(f"input '{spec.name}': binary_data_size is {size}, but {left} bytes are left of the body")
+        raise BadRequest(f"input '{tensor.name}': binary_data_size is {size}, but {left} bytes are left of the body")
     return size
 
 
-def match_inputs(specs: Sequence[TensorSpec], names: Sequence[str]) -> dict[str, TensorSpec]:
-    """The model's inputs by name, once it is sure that exactly these were sent, each once."""
-    by_name = {spec.name: spec for spec in specs}
+def match_inputs(face: Face, names: Sequence[str]) -> dict[str, TensorSpec]:
+    """The model's inputs by name, once it is sure that exactly these were sent, each once, beside what is ignored."""
+    by_name = {spec.name: spec for spec in face.inputs}
+    if face.ignored:
+        names = [name for name in names if name not in face.ignored]
     if len(names) == len(by_name) and all(name in by_name for name in names) and len(set(names)) == len(names):
         return by_name
     for position, name in enumerate(names):
@@ -215,12 +213,14 @@ def match_inputs(specs: Sequence[TensorSpec], names: Sequence[str]) -> dict[str,
     raise BadRequest(f"input '{missing[0]}' is missing; the model takes: {_listed(by_name)}")
 
 
-def choose_outputs(model: Model, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The outputs to compute: those asked for, or all of the model's."""
-    names = tuple(spec.name for spec in model.outputs)
+def choose_outputs(face: Face, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The outputs to compute: those asked for, or all that are returned."""
+    names = tuple(spec.name for spec in face.outputs)
     if not wanted:
         return names
     for position, name in enumerate(wanted):
+        if name in face.withheld:
+            raise OutputWithheld(name)
         if name not in names:
             raise BadRequest(f"output '{name[:64]}' is not one of the model's: {_listed(names)}")
         if name in wanted[:position]:

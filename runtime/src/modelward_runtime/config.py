@@ -15,6 +15,7 @@ import msgspec
 from modelward_runtime.access.config import Access, Limits
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.privacy.config import Privacy
 
 T = TypeVar("T")
 API_VERSION: Final = "runtime/v1"
@@ -138,6 +139,7 @@ class Policy(Record, frozen=True):
     kind: Literal["Policy"]
     generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     limits: Limits | None = None
+    privacy: Privacy | None = None
 
 
 _BOOT = msgspec.json.Decoder(Boot)

@@ -21,7 +21,7 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -72,6 +72,9 @@ class OnnxModel:
     threads: int
     session: Any
     sealed: bool = False
+    defaults: frozenset[str] = frozenset()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    quiet: Any = None  # RunOptions: a run that fails is told to its caller, and not to stderr with the caller's values
 
     @property
     def batchable(self) -> bool:
@@ -90,7 +93,7 @@ class OnnxModel:
     def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         if any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs)):
             return self._run_bfloat16(inputs, outputs)
-        results: list[Array] = self.session.run(list(outputs), dict(inputs))
+        results: list[Array] = self.session.run(list(outputs), dict(inputs), self.quiet)
         return results
 
     def _run_bfloat16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
@@ -103,7 +106,7 @@ class OnnxModel:
             else value.ortvalue_from_numpy(array)
             for name, array in inputs.items()
         }
-        return [_to_numpy(result) for result in self.session.run_with_ort_values(list(outputs), feeds)]
+        return [_to_numpy(result) for result in self.session.run_with_ort_values(list(outputs), feeds, self.quiet)]
 
 
 def onnxruntime() -> ModuleType:
@@ -144,7 +147,19 @@ def load(
     provider = session.get_providers()[0]
     if accelerator == "CUDA" and provider != CUDA:
         log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
-    return OnnxModel(name, version, inputs, outputs, provider, wanted, session, sealed)
+    return OnnxModel(
+        name,
+        version,
+        inputs,
+        outputs,
+        provider,
+        wanted,
+        session,
+        sealed,
+        frozenset(argument.name for argument in session.get_overridable_initializers()),
+        _properties(session),
+        _quiet_runs(ort),
+    )
 
 
 @contextlib.contextmanager
@@ -208,6 +223,19 @@ def _say_nothing(ort: ModuleType, options: Any) -> None:  # noqa: ANN401  onnxru
     """ONNX Runtime writes its errors to stderr too, with the names of nodes; what is fatal ends the process."""
     ort.set_default_logger_severity(_FATAL)
     options.log_severity_level = _FATAL
+
+
+def _quiet_runs(ort: ModuleType) -> Any:  # noqa: ANN401  onnxruntime is untyped
+    """ONNX Runtime writes what failed to stderr, indices and other values of the caller included; its exception says it as well."""
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL
+    return options
+
+
+def _properties(session: Any) -> Mapping[str, str]:  # noqa: ANN401  onnxruntime is untyped
+    """The metadata that somebody gave the model, of use to a privacy policy."""
+    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    return {name: text for name, text in metadata.items() if name == "feature_names"}
 
 
 def _options(ort: ModuleType, threads: int, hardware: Hardware) -> Any:  # noqa: ANN401  onnxruntime is untyped

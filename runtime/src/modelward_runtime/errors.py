@@ -8,10 +8,12 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
     ├── LoadError              reason, stage, permanent: the model cannot be served (admin report, termination log)
     └── ApiError               a request is answered with an error
         ├── BadRequest           400 INVALID_ARGUMENT    the bytes or a tensor are wrong
+        │   └── PolicyViolated     what was sent may not be received, by the privacy policy's rule `code`
         ├── Unauthenticated      401 UNAUTHENTICATED     no token, or one that is not accepted: nobody learns why
         ├── Forbidden            403 PERMISSION_DENIED   a call that this server never allows
         │   ├── EpsilonRefused     the privacy budget is spent; it may begin anew after `retry_after` seconds
-        │   └── PredictForbidden   this subject may not predict with this model
+        │   ├── PredictForbidden   this subject may not predict with this model
+        │   └── OutputWithheld     an output that the privacy policy returns to nobody
         ├── NotFound             404 NOT_FOUND           no such model, version or path
         ├── MethodNotAllowed     405 UNIMPLEMENTED       the path exists, the method does not
         ├── LengthRequired       411 INVALID_ARGUMENT    an extension needs a length that is not there
@@ -54,6 +56,9 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
     CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
+    POLICY_UNSATISFIABLE = (
+        "PolicyUnsatisfiable"  # policy.json names what the model lacks: waited for, a usable one may come
+    )
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
@@ -142,6 +147,23 @@ class PredictForbidden(Forbidden):
     def __init__(self, subject: str) -> None:
         super().__init__("access: forbidden: this subject may not predict with this model")
         self.subject = subject
+
+
+class PolicyViolated(BadRequest):
+    """The privacy policy does not let this in. `code` is for programs; nothing of what was sent is repeated."""
+
+    def __init__(self, code: str, told: str) -> None:
+        super().__init__(f"policy: {code}: {told}")
+        self.code = code
+
+
+class OutputWithheld(Forbidden):
+    """The privacy policy returns this output to nobody."""
+
+    code = "output-withheld"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"policy: {self.code}: output '{name}' is not returned")
 
 
 class NotFound(ApiError):

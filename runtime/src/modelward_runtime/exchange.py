@@ -13,6 +13,7 @@ Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gR
     server = grpc_server.create(exchange, door, max_body_bytes=67108864)  # a grpc.aio.Server: add a port, start it
     ...                                                            # both answer 503 until the model is there
     exchange.serve(model, Batching(max_batch_size=32, max_delay=0.0005), workers=1)    # loaded and warm: ready
+    exchange.govern(compile_rules(policy.privacy, model))          # at any time: what the policy lets in and out
     exchange.ready                                                 # what readiness probes ask
     exchange.retire()                                              # SIGTERM: readiness off, requests still answered
     await exchange.drain()                                         # no new requests (503), those in flight finish
@@ -23,16 +24,18 @@ Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gR
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
 from modelward_runtime.errors import NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
-from modelward_runtime.model import Model
+from modelward_runtime.model import Array, Face, Model
+from modelward_runtime.privacy.rules import OFF_LOOP_TEXT, Rules, ungoverned
+from modelward_runtime.privacy.withhold import Withholding
 from modelward_runtime.states import Caller, Decoded, Released, clear, release
 
 SERVER_NAME = "modelward"
@@ -43,6 +46,8 @@ OFF_LOOP_BYTES = 1 << 18  # larger bodies and answers are coded on a thread: the
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
+GivenP = ParamSpec("GivenP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,10 @@ class Call(Protocol[AnswerT_co]):
     def size(self) -> int:
         """Bytes of the request."""
 
-    def decode(self, model: Model) -> Decoded:
+    def decode(self, face: Face) -> Decoded:
         """The request's tensors, checked against the model's. Raises `ApiError`."""
 
-    def encode(self, model: Model, released: Released) -> AnswerT_co:
+    def encode(self, face: Face, released: Released) -> AnswerT_co:
         """The answer on its way out. Raises `ApiError`."""
 
 
@@ -104,6 +109,7 @@ class Exchange:
         self.bodies = Budget(self.limits.max_bodies)
         self._clock = clock
         self._model: Model | None = None
+        self._rules: Rules | None = None
         self._batcher: Batcher | None = None
         self._retired = False
         self._closed = False
@@ -114,20 +120,26 @@ class Exchange:
 
     async def infer(self, call: Call[AnswerT], caller: Caller, deadline: float) -> AnswerT:
         """Answer one inference of `caller`. `deadline` is in the event loop's time. Raises `ApiError`."""
-        model, batcher = self._serving(call.name, call.version)
+        rules, batcher = self._serving(call.name, call.version)
         started = self._enter()
         try:
-            decoded = call.decode(model) if call.size <= OFF_LOOP_BYTES else await asyncio.to_thread(call.decode, model)
-            decoded_at = self._clock()
-            cleared = clear(decoded)
-            raw = await batcher.run(cleared, deadline)
-            released = release(cleared, raw)
-            released_at = self._clock()
-            answer = await self._encode(call, model, released)
+            with Withholding(rules):
+                decoded = await _beside_loop(call.size > OFF_LOOP_BYTES, call.decode, rules.face)
+                decoded_at = self._clock()
+                cleared = await _beside_loop(call.size > _clear_on_loop(rules), clear, decoded, rules)
+                raw = await batcher.run(cleared, deadline)
+                large = _size(raw.arrays) > OFF_LOOP_BYTES
+                released = await _beside_loop(large and rules.governed, release, cleared, raw, rules)
+                released_at = self._clock()
+                answer = await _beside_loop(large, call.encode, rules.face, released)
             self._observe(started, decoded_at, released_at)
             return answer
         finally:
             self._leave()
+
+    def govern(self, rules: Rules) -> None:
+        """From the next request on these rules hold; requests that began keep theirs to their end."""
+        self._rules = rules
 
     def serve(self, model: Model, batching: Batching | None, *, workers: int = 1) -> None:
         """The model is loaded and warm: answer requests, on so many worker threads."""
@@ -135,6 +147,7 @@ class Exchange:
             model, batching, max_queue=self.limits.max_queue, workers=workers, observer=self.metrics
         )
         self._model = model
+        self._rules = self._rules or ungoverned(model)
         self.metrics.model = {
             "name": model.name,
             "version": model.version,
@@ -175,12 +188,9 @@ class Exchange:
         if version and version != self.version:
             raise NotFound(f"model '{self.name}' has no version '{version[:64]}' here, only '{self.version}'")
 
-    def describe(self, name: str, version: str) -> Model:
-        """The model for its metadata. Raises `NotFound`, or `Unavailable` while it loads."""
-        self.check_name(name, version)
-        if self._model is None:
-            raise Unavailable(f"model '{self.name}' is not loaded yet")
-        return self._model
+    def describe(self, name: str, version: str) -> Face:
+        """What callers see of the model, for its metadata. Raises `NotFound`, or `Unavailable` while it loads."""
+        return self._present(name, version).face
 
     def index(self, *, only_ready: bool) -> list[IndexEntry]:
         """The repository: the one model there is."""
@@ -188,16 +198,17 @@ class Exchange:
             return [IndexEntry(self.name, self.version, "READY", "")]
         return [] if only_ready else [IndexEntry(self.name, self.version, "UNAVAILABLE", "loading or draining")]
 
-    def _serving(self, name: str, version: str) -> tuple[Model, Batcher]:
-        model = self.describe(name, version)
+    def _present(self, name: str, version: str) -> Rules:
+        self.check_name(name, version)
+        if self._model is None or self._rules is None:
+            raise Unavailable(f"model '{self.name}' is not loaded yet")
+        return self._rules
+
+    def _serving(self, name: str, version: str) -> tuple[Rules, Batcher]:
+        rules = self._present(name, version)
         if self._closed or self._batcher is None:
             raise Unavailable("the server is draining")
-        return model, self._batcher
-
-    async def _encode(self, call: Call[AnswerT], model: Model, released: Released) -> AnswerT:
-        if _size(released) <= OFF_LOOP_BYTES:
-            return call.encode(model, released)
-        return await asyncio.to_thread(call.encode, model, released)
+        return rules, self._batcher
 
     def _enter(self) -> float:
         self.metrics.in_flight += 1
@@ -216,5 +227,17 @@ class Exchange:
         stages["total"].observe(now - started)
 
 
-def _size(released: Released) -> int:
-    return sum(array.nbytes for array in released.outputs.values())
+async def _beside_loop(
+    large: bool, step: Callable[GivenP, ResultT], *given: GivenP.args, **named: GivenP.kwargs
+) -> ResultT:
+    """The step's result: of a `large` request on a thread, so that the event loop goes on answering probes."""
+    return await asyncio.to_thread(step, *given, **named) if large else step(*given, **named)
+
+
+def _clear_on_loop(rules: Rules) -> int:
+    """Bytes of a request that may be cleared on the event loop: where text is searched, fewer."""
+    return OFF_LOOP_TEXT if rules.searches_text else OFF_LOOP_BYTES
+
+
+def _size(arrays: Sequence[Array]) -> int:
+    return sum(array.nbytes for array in arrays)

@@ -26,6 +26,22 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What callers see of a model: all of it, or what a privacy policy leaves.
+
+    `ignored` inputs may be sent and are not looked at; `withheld` outputs exist and are returned to nobody.
+    """
+
+    name: str
+    version: str
+    execution_provider: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    ignored: frozenset[str] = frozenset()
+    withheld: frozenset[str] = frozenset()
+
+
 class Model(Protocol):
     """One loaded and warmed-up model."""
 
@@ -46,6 +62,14 @@ class Model(Protocol):
         """The graph's outputs, in its order."""
 
     @property
+    def defaults(self) -> frozenset[str]:
+        """Inputs that the graph has a value for. They are not among `inputs`: callers may not set what may be weights."""
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """The model's own metadata, as `feature_names`."""
+
+    @property
     def execution_provider(self) -> str:
         """ONNX Runtime's name of what computes, as in `CPUExecutionProvider`."""
 
@@ -58,6 +82,11 @@ class Model(Protocol):
 
         Raises whatever the engine raises; the caller turns it into `InferenceFailed`.
         """
+
+
+def face_of(model: Model) -> Face:
+    """All of a model."""
+    return Face(model.name, model.version, model.execution_provider, model.inputs, model.outputs)
 
 
 def numpy_type(datatype: str) -> np.dtype[Any] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelward_runtime.access.config import Limits as SubjectLimits
 from modelward_runtime.budget import size_of_budget
-from modelward_runtime.config import Boot
+from modelward_runtime.config import Boot, Policy
 from modelward_runtime.hardware import Hardware, memory_limit
 from modelward_runtime.listen import HttpListener, PortTaken
 
@@ -84,6 +84,12 @@ class ModelPorts:
         wanted = self._boot.batching
         batching = Batching(wanted.max_batch_size, wanted.max_delay_microseconds / 1e6) if wanted else None
         self.exchange.serve(model, batching, workers=_workers(model, hardware, batched=batching is not None))
+
+    def govern(self, policy: Policy, model: "OnnxModel") -> None:
+        """Put a policy in force for the next request; LoadError PolicyUnsatisfiable when it does not fit the model."""
+        from modelward_runtime.privacy.compile import compile_rules  # noqa: PLC0415  see above
+
+        self.exchange.govern(compile_rules(policy.privacy, model))
 
     async def drain(self, seconds: float, grace: float) -> None:
         """Say goodbye while serving on for `seconds`, then accept no more and let requests in flight end within `grace`."""

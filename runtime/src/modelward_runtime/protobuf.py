@@ -10,7 +10,7 @@ from typing import Any
 from modelward_runtime import tensors
 from modelward_runtime.codec import choose_outputs, match_inputs, refuse_parameters
 from modelward_runtime.errors import BadRequest
-from modelward_runtime.model import Array, Model, TensorSpec
+from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.states import Decoded, Released
 
@@ -42,11 +42,11 @@ class GrpcCall:
         self._request = request
         self._raw = len(request.raw_input_contents) > 0
 
-    def decode(self, model: Model) -> Decoded:
+    def decode(self, face: Face) -> Decoded:
         """The tensors of the message, checked against the model's."""
         request = self._request
         _refuse(request.parameters, "request")
-        by_name = match_inputs(model.inputs, [tensor.name for tensor in request.inputs])
+        by_name = match_inputs(face, [tensor.name for tensor in request.inputs])
         if self._raw and len(request.raw_input_contents) != len(request.inputs):
             raise BadRequest(
                 f"raw_input_contents holds {len(request.raw_input_contents)} tensors, "
@@ -54,15 +54,17 @@ class GrpcCall:
             )
         arrays: dict[str, Array] = {}
         for position, tensor in enumerate(request.inputs):
-            spec = by_name[tensor.name]
+            spec = by_name.get(tensor.name)
+            if spec is None:
+                continue
             _refuse(tensor.parameters, f"input '{spec.name}'")
             shape = list(tensor.shape)
             tensors.check_fits(spec, tensor.datatype, shape)
             arrays[spec.name] = self._decode_tensor(spec, shape, tensor, position)
         for wish in request.outputs:
             _refuse(wish.parameters, f"output '{wish.name[:64]}'")
-        outputs = choose_outputs(model, [wish.name for wish in request.outputs])
-        return Decoded({spec.name: arrays[spec.name] for spec in model.inputs}, outputs)
+        outputs = choose_outputs(face, [wish.name for wish in request.outputs])
+        return Decoded({spec.name: arrays[spec.name] for spec in face.inputs}, outputs)
 
     def _decode_tensor(self, spec: TensorSpec, shape: list[int], tensor: Any, position: int) -> Array:  # noqa: ANN401
         if not self._raw:
@@ -71,10 +73,10 @@ class GrpcCall:
             raise BadRequest(f"input '{spec.name}': both contents and raw_input_contents")
         return tensors.from_bytes(spec, shape, self._request.raw_input_contents[position])
 
-    def encode(self, model: Model, released: Released) -> Any:  # noqa: ANN401
+    def encode(self, face: Face, released: Released) -> Any:  # noqa: ANN401
         """The answer: raw where the request was raw, or where a datatype has no other form."""
-        response = pb.ModelInferResponse(model_name=model.name, model_version=model.version, id=self._request.id)
-        datatypes = {spec.name: spec.datatype for spec in model.outputs}
+        response = pb.ModelInferResponse(model_name=face.name, model_version=face.version, id=self._request.id)
+        datatypes = {spec.name: spec.datatype for spec in face.outputs}
         raw = self._raw or any(datatypes[name] not in CONTENTS for name in released.outputs)
         for name, array in released.outputs.items():
             datatype = datatypes[name]

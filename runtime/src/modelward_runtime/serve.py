@@ -5,6 +5,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 
     admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
          ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
+    a policy that does not fit the model: unready until a usable policy.json arrives
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
 """
 
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelward_runtime import admin, hardware
 from modelward_runtime.access.config import Limits
@@ -105,20 +106,25 @@ class Service:
         watching = self._watch_policy()
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
+        tasks: list[asyncio.Future[Any]] = [watching, loading, stopping]
         try:
             with short_turns():
                 ports = await self._await_model_ports(loading, stopping)
-                await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if ports is None or not loading.done():
+                if ports is None:
+                    self._report.enter(State.DRAINING)
+                    return
+                governed = asyncio.ensure_future(_govern(loading, self._policy, ports))
+                tasks.append(governed)
+                await asyncio.wait({governed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not governed.done():
                 self._report.enter(State.DRAINING)
-                if ports:
-                    await ports.abandon()
+                await ports.abandon()
                 return
-            self._go_ready(loading.result(), ports)
+            self._go_ready(governed.result(), ports)
             await stopping
             await self._drain(ports)
         finally:
-            for task in (watching, loading, stopping, self._renewing):
+            for task in (*tasks, self._renewing):
                 if task:
                     task.cancel()
             await self._admin.stop(1)
@@ -195,6 +201,14 @@ class Service:
         server = self._boot.server
         await ports.drain(server.drain_seconds, server.request_timeout_seconds)
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
+
+
+async def _govern(loading: "asyncio.Task[OnnxModel]", policy: PolicyFile | None, ports: "ModelPorts") -> "OnnxModel":
+    """The model, once it is loaded and a policy is in force, if there is to be one."""
+    model = await loading
+    if policy:
+        await policy.enforce(lambda wanted: ports.govern(wanted, model))
+    return model
 
 
 def _import(boot: Boot) -> "type[ModelPorts]":

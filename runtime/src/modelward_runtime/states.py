@@ -4,12 +4,16 @@
 
 Only `clear` and `release` make a `Cleared` and a `Released` (a test holds that), the batcher takes nothing but `Cleared`,
 encoders take nothing but `Released`: `mypy --strict` refuses a path that forgets a step. What a policy does to a request's
-inputs and outputs belongs into these two functions. Used by `exchange.py`; must not know transports.
+inputs and outputs is done in these two functions, by the rules that `privacy/` made of it. Used by `exchange.py`; must not know
+transports.
 """
+
+from collections.abc import Mapping
 
 import msgspec
 
 from modelward_runtime.model import Array
+from modelward_runtime.privacy.rules import Rules
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
@@ -31,7 +35,7 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 class Cleared(msgspec.Struct, frozen=True, gc=False):
     """Tensors that the model may see."""
 
-    inputs: dict[str, Array]
+    inputs: Mapping[str, Array]
     outputs: tuple[str, ...]
 
 
@@ -47,11 +51,11 @@ class Released(msgspec.Struct, frozen=True, gc=False):
     outputs: dict[str, Array]
 
 
-def clear(decoded: Decoded) -> Cleared:
-    """Everything decoded may be seen by the model."""
-    return Cleared(decoded.inputs, decoded.outputs)
+def clear(decoded: Decoded, rules: Rules) -> Cleared:
+    """What the model may see of what was sent. Raises `PolicyViolated`."""
+    return Cleared(rules.clear(decoded.inputs), decoded.outputs)
 
 
-def release(cleared: Cleared, raw: Raw) -> Released:
-    """Everything the model said may be seen by the caller."""
-    return Released(dict(zip(cleared.outputs, raw.arrays, strict=True)))
+def release(cleared: Cleared, raw: Raw, rules: Rules) -> Released:
+    """What the caller may see of what the model said; `rules` are those that the request was cleared by."""
+    return Released(rules.release(cleared.outputs, raw.arrays))

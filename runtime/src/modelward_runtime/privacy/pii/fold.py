@@ -1,0 +1,141 @@
+"""The form of a text that recognisers read: one ASCII byte for each character, and the way back to the original.
+
+Made by `scan.py`, read by every recogniser. What looks like an ASCII character becomes it, so that `４１１１` and `4111` are one
+number: NFKC (Unicode Standard Annex 15), decimal digits of every script, and a few confusable letters and signs (Unicode Technical
+Standard 39). What cannot be seen (zero width, soft hyphens, direction marks, variation selectors, combining marks, controls) is
+left out, so that it cannot part a number. Any other letter is `LETTER`, anything else `OTHER`.
+
+Text of plain ASCII, which most is, is its own folded form. It must not decide what anything means.
+"""
+
+import sys
+import unicodedata
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from modelward_runtime.privacy.pii.digits import Numbers, find_numbers
+
+Offsets = npt.NDArray[np.int64]
+Span = tuple[int, int]
+
+END = "\0"  # stands between texts that have nothing to do with each other; no recogniser reads across
+LETTER, OTHER = 0x80, 0x81
+_SEVERAL, _GONE = 0xFE, 0xFF
+_PLANES = 0x20000  # above lie rare ideographs, tags and private use
+_INVISIBLE = bytes(byte for byte in range(1, 0x80) if (byte < 0x20 and chr(byte) not in "\t\n\r") or byte == 0x7F)
+
+# Confusables that NFKC keeps apart: letters of codes and keys, and the signs between digits.
+_LOOK_ALIKES = dict(
+    zip(
+        "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲ",
+        "ABESIJKMHOPCTYXaesijopcyxdqwABEZHIKMNOPTYXoc",
+        strict=True,
+    )
+) | {
+    **dict.fromkeys("‐‑‒–—―−﹘⁃ー", "-"),
+    **dict.fromkeys("。·∙•", "."),
+    **dict.fromkeys("⁄∕", "/"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folded:
+    """`text` in bytes; `offsets` says for each which character of the original it stands for, None: for the one at its place."""
+
+    text: bytes
+    offsets: Offsets | None
+
+    def original(self, span: Span) -> Span:
+        """The characters of the original that a span of the folded text stands for, invisible ones within it included."""
+        if self.offsets is None:
+            return span
+        return int(self.offsets[span[0]]), int(self.offsets[span[1] - 1]) + 1
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The runs of digits."""
+        return find_numbers(self.text)
+
+    @cached_property
+    def lowered(self) -> bytes:
+        """The same in lower case."""
+        return self.text.lower()
+
+
+def fold(text: str) -> Folded:
+    """The folded form of a text."""
+    if text.isascii():
+        plain = text.encode("ascii")
+        if len(plain.translate(None, _INVISIBLE)) == len(plain):
+            return Folded(plain, None)
+    return _fold_any(text)
+
+
+def _fold_any(text: str) -> Folded:
+    table = _table()
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    folded = table.single.take(points, mode="clip")
+    if (folded == _SEVERAL).any():
+        return _fold_slowly(np.minimum(points, _PLANES).astype(np.int64), table)
+    kept = folded != _GONE
+    if kept.all():
+        return Folded(folded.tobytes(), None)
+    return Folded(folded[kept].tobytes(), np.flatnonzero(kept))
+
+
+def _fold_slowly(points: Offsets, table: "_Table") -> Folded:
+    """The same where a character stands for several (`⑩`, `㏂`)."""
+    lengths = table.lengths[points]
+    offsets = np.repeat(np.arange(len(points), dtype=np.int64), lengths)
+    within = np.arange(len(offsets), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return Folded(table.pool[np.repeat(table.starts[points], lengths) + within].tobytes(), offsets)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What each character folds to: `pool[starts[c] : starts[c] + lengths[c]]`; `single[c]` where that is one byte or none."""
+
+    starts: Offsets
+    lengths: Offsets
+    pool: npt.NDArray[np.uint8]
+    single: npt.NDArray[np.uint8]
+
+
+def prepare() -> None:
+    """Make the table of characters now (a quarter of a second), not with the first text that needs it."""
+    _table()
+
+
+@cache
+def _table() -> _Table:
+    folded = [_fold_character(chr(point)) for point in range(min(_PLANES, sys.maxunicode))]
+    folded.append(bytes([OTHER]))
+    lengths = np.array([len(one) for one in folded], np.int64)
+    single = [one[0] if len(one) == 1 else _SEVERAL if one else _GONE for one in folded]
+    pool = np.frombuffer(b"".join(folded), np.uint8)
+    return _Table(np.cumsum(lengths) - lengths, lengths, pool, np.array(single, np.uint8))
+
+
+def _fold_character(character: str) -> bytes:
+    if character.isascii():
+        return character.encode().translate(None, _INVISIBLE)
+    if character in _LOOK_ALIKES:
+        return _LOOK_ALIKES[character].encode()
+    parts = unicodedata.normalize("NFKC", character)
+    return b"".join(_fold_part(part) for part in parts)
+
+
+def _fold_part(part: str) -> bytes:
+    if part.isascii():
+        return part.encode()
+    category = unicodedata.category(part)
+    if category in {"Mn", "Me", "Cf", "Cc"}:
+        return b""
+    if category == "Nd":
+        return b"%d" % unicodedata.decimal(part)
+    if part in _LOOK_ALIKES:
+        return _LOOK_ALIKES[part].encode()
+    return b" " if category == "Zs" else bytes([LETTER if category[0] in "LM" else OTHER])
