@@ -14,8 +14,9 @@ STDOUT = "sink: {type: Stdout}"
 FILE = "sink: {type: File}"
 S3 = "sink: {type: S3, s3: {uri: s3://audit/risk/, secretRef: {name: audit-s3}}}"
 SINK = "a sink holds what its type needs and nothing else: s3 for S3, perhaps file for File, nothing for Stdout"
-DECIMAL = 'must be a decimal number in quotes, without an exponent, for example "0.5"'
+DECIMAL = 'must be a decimal number in quotes, without an exponent or leading zeros, for example "0.5"'
 HASH = "pii with action Hash needs hashKeyRef, and hashKeyRef is for nothing else"
+ONE_ACTION = "one kind in one tensor has one action"
 RETENTION = "minDays must not exceed maxDays: a record cannot be kept for longer than it may be"
 KEEPABLE = "retention needs a sink of type File or S3: what went to stdout nobody here can delete"
 COLUMNS = "columns take either an action or a range"
@@ -59,6 +60,14 @@ ACCEPTED_PRIVACY = (
         "a keyed hash for one tensor and a mask for all",
         "{input: {pii: [{kinds: [Email], tensors: [text], action: Hash}, {kinds: [Phone], action: Mask}], "
         "hashKeyRef: {name: pii, key: key}}}",
+    ),
+    Good(
+        "a kind with another action in another tensor",
+        "{input: {pii: [{kinds: [Email], tensors: [a], action: Mask}, {kinds: [Email], tensors: [b], action: Reject}]}}",
+    ),
+    Good(
+        "a noisy label",
+        "{output: {tensors: [{name: p, labelOnly: true}], perturbation: [{name: p, distribution: Laplace, scale: '1'}]}}",
     ),
     Good("a label alone", "{output: {tensors: [{name: probabilities, labelOnly: true}]}}"),
     Good(
@@ -213,11 +222,24 @@ REFUSED_PRIVACY = (
         "scale must be greater than 0",
     ),
     Bad(
-        "noise on a label",
-        "{output: {tensors: [{name: p, labelOnly: true}], perturbation: [{name: p, distribution: Gaussian, scale: '1'}]}}",
+        "noise on what is dropped",
+        "{output: {tensors: [{name: p, drop: true}], perturbation: [{name: p, distribution: Gaussian, scale: '1'}]}}",
         "spec.output",
-        "perturbation is for scores",
+        "an output that is dropped takes no perturbation",
     ),
+    Bad(
+        "two actions for one kind",
+        "{input: {pii: [{kinds: [Email, Phone], action: Mask}, {kinds: [Email], tensors: [a], action: Reject}]}}",
+        "spec.input",
+        ONE_ACTION,
+    ),
+    Bad(
+        "two actions for one kind in one tensor",
+        "{input: {pii: [{kinds: [Email], tensors: [a, b], action: Mask}, {kinds: [Email], tensors: [b], action: Reject}]}}",
+        "spec.input",
+        ONE_ACTION,
+    ),
+    Bad("leading zeros", tensor("minimum: '007'"), "spec.input.tensors[0].minimum", DECIMAL),
     Bad(
         "a log to nowhere",
         "{logging: {mode: Metadata}}",

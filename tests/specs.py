@@ -671,12 +671,22 @@ REFUSED = (
     ),
 )
 
+IMAGE_PREFIX = (
+    "an image must be HOST/PATH/ or HOST/PATH: or HOST/PATH@ for all that begins so, or a whole image reference"
+)
 SELECTED = "namespaceSelector: {matchLabels: {tier: prod}}"
 ACCEPTED_POLICIES = (
     Good("encryption for some namespaces", f"{{{SELECTED}, requireEncryption: true}}"),
     Good("verification everywhere", "{namespaceSelector: {}, requireVerification: true}"),
     Good("signers by fingerprint", f"{{{SELECTED}, requireVerification: true, trustedSigners: ['sha256:{HEX}']}}"),
     Good("digests alone", f"{{{SELECTED}, requireDigest: true}}"),
+    Good("authentication alone", f"{{{SELECTED}, requireAuthentication: true}}"),
+    Good("a privacy policy alone", f"{{{SELECTED}, requirePrivacyPolicy: true}}"),
+    Good(
+        "images by folder, repository and digest",
+        f"{{{SELECTED}, allowedImages: ['registry.example:5000/', 'modelward/', 'ghcr.example/ml/runtime:', 'ml/runtime@', "
+        f"'ml/runtime:0.1.0', 'ml/runtime@sha256:{HEX}']}}",
+    ),
     Good(
         "prefixes alone",
         f"{{{SELECTED}, allowedUriPrefixes: ['s3://models/', 's3://models/risk/fraud-v2/', 'pvc://claim/']}}",
@@ -688,7 +698,7 @@ REFUSED_POLICIES = (
         "nothing required",
         f"{{{SELECTED}}}",
         "spec",
-        "a policy must require something: set requireEncryption, requireVerification, requireDigest or allowedUriPrefixes",
+        "a policy must require something: set one of the fields that begin with require, or allowedUriPrefixes, or allowedImages",
     ),
     Bad(
         "signers that nobody must have",
@@ -713,6 +723,25 @@ REFUSED_POLICIES = (
         f"{{{SELECTED}, allowedUriPrefixes: ['https://models/']}}",
         "spec.allowedUriPrefixes[0]",
         "a prefix must be s3://BUCKET/ or pvc://CLAIM/",
+    ),
+    Bad(
+        "an image that lets every port of a host in",
+        f"{{{SELECTED}, allowedImages: ['registry.example:']}}",
+        "spec.allowedImages[0]",
+        IMAGE_PREFIX,
+    ),
+    Bad(
+        "an image with a scheme",
+        f"{{{SELECTED}, allowedImages: ['https://registry.example/ml/']}}",
+        "spec.allowedImages[0]",
+        IMAGE_PREFIX,
+    ),
+    Bad(
+        "an image of any name",
+        f"{{{SELECTED}, allowedImages: ['']}}",
+        "spec.allowedImages[0]",
+        "at least 1 chars long",
+        bound=True,
     ),
     Bad(
         "a label that is none",

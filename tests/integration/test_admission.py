@@ -2,9 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,14 +12,12 @@ from modelward_operator.api.parse import Invalid, parse_policy
 from modelward_operator.facts import Policy, Surroundings
 from modelward_operator.policies.governance.rule import governance
 from tests.integration.apiserver import ApiServer
-from tests.integration.rest import Json, Refused, apply, request
+from tests.integration.guard import MERGE, PATIENCE, allow, guard, refusal, until_refused
+from tests.integration.rest import Json, request
 from tests.makers import make_given, parsed
 from tests.specs import HEX, TRUST, model, policy
 
-MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
 POLICIES = "/apis/modelward.dev/v1alpha1/modelpolicies"
-PATIENCE = 20.0
-"""Seconds for the API server to hear of a policy of its own."""
 _numbers = itertools.count(1)
 
 SIGNED = f"verification: {{mode: Required, {TRUST}}}"
@@ -29,35 +26,28 @@ ENCRYPTION = "spec.security.encryption.mode must be Required"
 VERIFICATION = "spec.security.verification.mode must be Required"
 
 
+AUTHENTICATION = "spec.security.authentication.mode must not be None"
+MODEL = "model: {uri: 's3://models/risk/fraud/7/'}"
+IMAGES = "allowedImages: ['registry.example/ml/', 'ghcr.example/x/runtime:', 'ghcr.example/y:1']"
+
+
+NOBODY_ALLOWS = (
+    "{model: {uri: 's3://elsewhere/'}, runtime: {image: elsewhere/runtime}, security: {authentication: {mode: None}}}"
+)
+
+
+def running(image: str) -> str:
+    return f"{{{MODEL}, runtime: {{image: '{image}'}}}}"
+
+
 def spec(security: str = "", uri: str = "s3://models/risk/fraud/7/") -> str:
     return f"{{model: {{uri: '{uri}'}}, security: {{{security}}}}}"
-
-
-def refusal(attempt: Callable[[], object]) -> str:
-    """Return the API server's refusal, or an empty string."""
-    try:
-        attempt()
-    except Refused as error:
-        return str(error)
-    return ""
-
-
-def until_refused(attempt: Callable[[], object], words: str) -> str:
-    """Try until the refusal says `words`; return it."""
-    limit = time.monotonic() + PATIENCE
-    while words not in (said := refusal(attempt)):
-        assert time.monotonic() < limit, f"not refused with {words!r} but: {said!r}"
-        time.sleep(0.1)
-    return said
 
 
 @pytest.fixture(scope="module")
 def guarded(server: ApiServer) -> ApiServer:
     """The server with the chart's admission policies in force."""
-    for item in yaml.safe_load_all(MANIFESTS.read_text()):
-        if item and item["kind"].startswith("ValidatingAdmissionPolicy"):
-            apply(server, item, dry_run=False)
-    return server
+    return guard(server)
 
 
 @pytest.fixture
@@ -87,7 +77,7 @@ class Room:
     def in_force(self) -> None:
         """Wait until the policies refuse a model that nothing allows."""
         for name in self.policies:
-            until_refused(lambda: self.create(spec(uri="s3://elsewhere/")), name)
+            until_refused(lambda: self.create(NOBODY_ALLOWS), name)
 
     def create(self, text: str, *, dry_run: bool = True, name: str = "fraud") -> Json:
         path = f"/apis/modelward.dev/v1alpha1/namespaces/{self.name}/modeldeployments"
@@ -132,6 +122,34 @@ ROWS = [
         "spec.model.uri must begin with s3://models/risk/",
     ),
     ("one of two prefixes", "allowedUriPrefixes: ['pvc://a/', 's3://models/']", spec(), ""),
+    (
+        "nobody is asked who they are",
+        "requireAuthentication: true",
+        spec("authentication: {mode: None}"),
+        AUTHENTICATION,
+    ),
+    ("absent is TokenReview", "requireAuthentication: true", spec(), ""),
+    ("TokenReview, written out", "requireAuthentication: true", spec("authentication: {mode: TokenReview}"), ""),
+    ("no privacy policy", "requirePrivacyPolicy: true", spec(), "spec.privacy.policyRef must be set"),
+    ("a privacy policy", "requirePrivacyPolicy: true", f"{{{MODEL}, privacy: {{policyRef: {{name: standard}}}}}}", ""),
+    (
+        "another image",
+        IMAGES,
+        running("registry.example/other/runtime:1"),
+        "spec.runtime.image must be left out, or be or begin with",
+    ),
+    (
+        "a neighbour's image begins alike",
+        IMAGES,
+        running("registry.example/ml-of-others/runtime:1"),
+        "spec.runtime.image must be left out",
+    ),
+    ("an image of the folder", IMAGES, running("registry.example/ml/a/b@sha256:" + HEX), ""),
+    ("an image of the repository", IMAGES, running("ghcr.example/x/runtime:2"), ""),
+    ("the very image", IMAGES, running("ghcr.example/y:1"), ""),
+    ("the very image is not a prefix", IMAGES, running("ghcr.example/y:1.1"), "spec.runtime.image must be left out"),
+    ("the operator's own image", IMAGES, spec(), ""),
+    ("the operator's own image, written out", IMAGES, running(""), ""),
     ("the very prefix, without its slash", "allowedUriPrefixes: ['s3://models/']", spec(uri="s3://models"), ""),
 ]
 
@@ -205,7 +223,6 @@ def test_the_end_of_a_policy_is_the_end_of_its_demands(room: Room) -> None:
 ADMIN = {"Impersonate-User": "root", "Impersonate-Group": "system:masters"}
 EDITOR = {"Impersonate-User": "editor"}
 TRUSTEE = {"Impersonate-User": "trustee"}
-MERGE = {"Content-Type": "application/merge-patch+json"}
 TENANT = "modelward.dev/tenant"
 LABEL_WORDS = "may be set, changed or removed only by who may `assign` `tenants.modelward.dev`"
 
@@ -219,21 +236,8 @@ def people(guarded: ApiServer) -> ApiServer:
         "verbs": ["*"],
     }
     assigns: Json = {"apiGroups": ["modelward.dev"], "resources": ["tenants"], "verbs": ["assign"]}
-    for user, rules in (("editor", [namespaces]), ("trustee", [namespaces, assigns])):
-        meta = {"name": f"admission-{user}"}
-        rbac = "rbac.authorization.k8s.io"
-        role = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
-        ref = {"apiGroup": rbac, "kind": "ClusterRole", "name": meta["name"]}
-        subject = {"kind": "User", "name": user, "apiGroup": rbac}
-        binding = {
-            "apiVersion": f"{rbac}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": meta,
-            "roleRef": ref,
-            "subjects": [subject],
-        }
-        apply(guarded, role, dry_run=False)
-        apply(guarded, binding, dry_run=False)
+    allow(guarded, "editor", namespaces)
+    allow(guarded, "trustee", namespaces, assigns)
     create = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-probe", "labels": {TENANT: "a"}}}
     until_refused(
         lambda: request(guarded, "POST", "/api/v1/namespaces?dryRun=All", create, headers=EDITOR), LABEL_WORDS

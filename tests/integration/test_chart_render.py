@@ -44,7 +44,7 @@ def test_every_rendered_object_is_taken(golden: Path, installed: ApiServer) -> N
 
 def test_crds_are_kept_when_the_release_goes() -> None:
     crds = [item for item in yaml.safe_load_all(template()) if item["kind"] == "CustomResourceDefinition"]
-    assert len(crds) == 2
+    assert len(crds) == 3
     assert all(crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for crd in crds)
 
 
@@ -75,7 +75,10 @@ def test_values_that_are_wrong_are_refused(reason: str, setting: str, message: s
     [
         ("operator.replicas=2", "-n modelward-system rollout status deployment/modelward-operator"),
         ("watchNamespaces={risk}", "kubectl -n risk apply -f -"),
-        ("crds.enabled=false", "apply crds/modeldeployments.yaml and crds/modelpolicies.yaml yourself"),
+        (
+            "crds.enabled=false",
+            "apply crds/modeldeployments.yaml, crds/modelpolicies.yaml and crds/privacypolicies.yaml yourself",
+        ),
         ("operator.replicas=1", "set metrics.allowFrom[0].namespace"),
     ],
 )

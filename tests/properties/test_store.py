@@ -176,7 +176,9 @@ def test_managed_fields_and_the_bulk_of_pods_are_left_out() -> None:
     pod["metadata"]["managedFields"] = [{"manager": "kubelet"}]
     pod["spec"] = {
         "nodeName": "n",
-        "containers": [{"name": "runtime", "env": [{"name": "SECRET"}], "resources": {"limits": {"memory": "1Gi"}}}],
+        "containers": [
+            {"name": "runtime", "image": "i:1", "env": [{"name": "SECRET"}], "resources": {"limits": {"memory": "1Gi"}}}
+        ],
         "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}, {"name": "cache", "emptyDir": {}}],
     }
     store = Store()
@@ -186,5 +188,5 @@ def test_managed_fields_and_the_bulk_of_pods_are_left_out() -> None:
     assert kept["spec"] == {
         "nodeName": "n",
         "volumes": [{"name": "boot", "configMap": {"name": "m-boot-1"}}],
-        "containers": [{"name": "runtime", "resources": {"limits": {"memory": "1Gi"}}}],
+        "containers": [{"name": "runtime", "image": "i:1", "resources": {"limits": {"memory": "1Gi"}}}],
     }

@@ -118,13 +118,15 @@ def test_probes_and_metrics_are_at_the_contracts_ports() -> None:
     assert ["/healthz", "/healthz", "/readyz"] == paths
 
 
-@pytest.mark.parametrize("plural", ["modeldeployments", "modelpolicies"])
+@pytest.mark.parametrize("plural", ["modeldeployments", "modelpolicies", "privacypolicies"])
 def test_chart_carries_the_generated_crds_unchanged(plural: str) -> None:
     generated = yaml.safe_load((ROOT / "crds" / f"{plural}.yaml").read_text())
     assert generated["spec"] == one("CustomResourceDefinition", f"{plural}.modelward.dev")["spec"]
 
 
-@pytest.mark.parametrize("name", ["modelward-model-policies", "modelward-tenant-label"])
+@pytest.mark.parametrize(
+    "name", ["modelward-model-policies", "modelward-tenant-label", "modelward-relax-models", "modelward-relax-policies"]
+)
 def test_admission_fails_closed_and_denies(name: str) -> None:
     assert one("ValidatingAdmissionPolicy", name)["spec"]["failurePolicy"] == "Fail"
     binding = one("ValidatingAdmissionPolicyBinding", name)["spec"]

@@ -44,7 +44,7 @@ def test_operator_is_granted_what_its_kinds_need_and_no_more() -> None:
         at(kinds.MODEL, "status"): {"patch"},
         at(kinds.MODEL, "finalizers"): {"update"},  # blockOwnerDeletion
         **{at(child): READ | {"create", "patch", "delete"} for child in kinds.CHILDREN},
-        **{at(observed): READ for observed in (*kinds.OBSERVED, *kinds.SURROUNDINGS)},
+        **{at(observed): READ for observed in (*kinds.OBSERVED, *kinds.SURROUNDINGS, *kinds.NAMED)},
         at(kinds.EVENT): {"list", "create"},
     }
     assert expected == grants(OPERATOR)
@@ -83,3 +83,17 @@ def test_users_roles_never_touch_the_status(name: str, *, writes: bool) -> None:
     assert {group for group, _ in granted} == {"modelward.dev"}
     assert granted.get(("modelward.dev", "modeldeployments/status"), set()) <= READ
     assert writes == ("create" in granted["modelward.dev", "modeldeployments"])
+
+
+def test_writing_policies_is_for_admins_and_relaxing_for_nobody_by_default() -> None:
+    granted = {
+        name: grants(role(MANIFESTS, "ClusterRole", f"modelward-{name}")) for name in ("edit", "privacy", "relax")
+    }
+    policies = ("modelward.dev", "privacypolicies")
+    assert policies not in granted["edit"]
+    assert {policies: {"create", "update", "patch", "delete", "deletecollection"}} == granted["privacy"]
+    assert {policies: {"relax"}, ("modelward.dev", "modeldeployments"): {"relax"}} == granted["relax"]
+    objects = [item for item in yaml.safe_load_all((ROOT / MANIFESTS).read_text()) if item]
+    labels = next(item["metadata"]["labels"] for item in objects if item["metadata"]["name"] == "modelward-relax")
+    assert not [label for label in labels if "aggregate-to" in label]
+    assert not [item for item in objects if item.get("roleRef", {}).get("name") == "modelward-relax"]

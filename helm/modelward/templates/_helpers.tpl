@@ -27,7 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "modelward.rules" -}}
 # What users write. Read only: the operator never changes a spec.
 - apiGroups: [modelward.dev]
-  resources: [modeldeployments]
+  resources: [modeldeployments, privacypolicies]
   verbs: [get, list, watch]
 - apiGroups: [modelward.dev]
   resources: [modeldeployments/status]

@@ -35,6 +35,17 @@ UriPrefix = Annotated[
 ]
 
 
+ImagePrefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    Matches(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9._-]+)*(/|/[A-Za-z0-9._-]+([:@]|(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]{64})?))$",
+        "an image must be HOST/PATH/ or HOST/PATH: or HOST/PATH@ for all that begins so, or a whole image reference with a / in it, so "
+        "that registry.example/model does not let registry.example/model-of-others in",
+    ),
+]
+
+
 class NamespaceSelector(Struct):
     """Selects namespaces by their labels."""
 
@@ -60,10 +71,11 @@ class ModelPolicySpec(Struct):
             "trustedSigners needs requireVerification: true, or a model without verification would pass",
         ),
         Rule(
-            "self.requireEncryption || self.requireVerification || self.requireDigest || "
-            "(has(self.allowedUriPrefixes) && size(self.allowedUriPrefixes) > 0)",
-            lambda it: it.require_encryption or it.require_verification or it.require_digest or it.allowed_uri_prefixes,
-            "a policy must require something: set requireEncryption, requireVerification, requireDigest or allowedUriPrefixes",
+            "self.requireEncryption || self.requireVerification || self.requireDigest || self.requireAuthentication || "
+            "self.requirePrivacyPolicy || (has(self.allowedUriPrefixes) && size(self.allowedUriPrefixes) > 0) || "
+            "(has(self.allowedImages) && size(self.allowedImages) > 0)",
+            lambda it: it.demands,
+            "a policy must require something: set one of the fields that begin with require, or allowedUriPrefixes, or allowedImages",
         ),
     )
 
@@ -82,6 +94,15 @@ class ModelPolicySpec(Struct):
         description="True: model.digest must be set, so that an older model, or an older sealing, of the same version does not serve in "
         "the place of the one that was meant.",
     )
+    require_authentication: StrictBool = Field(
+        default=False,
+        description="True: security.authentication.mode must not be None, and pods must say that they authenticate callers. An absent "
+        "authentication is TokenReview, and meets it.",
+    )
+    require_privacy_policy: StrictBool = Field(
+        default=False,
+        description="True: privacy.policyRef must name a PrivacyPolicy. Which one, the namespace chooses.",
+    )
     trusted_signers: Annotated[list[SignerFingerprint], Field(max_length=64)] = Field(
         default=[],
         description="Fingerprints (SHA-256 of the public key as DER) of the signers that may be trusted. Every key in "
@@ -92,6 +113,20 @@ class ModelPolicySpec(Struct):
         description="model.uri must begin with one of these. Empty: any. It does not bound model.storage.endpoint.",
         examples=[["s3://models/risk/"]],
     )
+    allowed_images: Annotated[list[ImagePrefix], Field(max_length=64)] = Field(
+        default=[],
+        description="runtime.image must be one of these, or begin with one that ends with /, : or @; so must the image of what runs. "
+        "Absent or empty, it is the operator's own, which is allowed. Empty list: any. References are compared as they are written.",
+        examples=[["registry.example/modelward/", "registry.example/ml/runtime@sha256:" + "0" * 64]],
+    )
+
+    @property
+    def demands(self) -> bool:
+        """True when the policy demands anything at all."""
+        required = (self.require_encryption, self.require_verification, self.require_digest)
+        return any((*required, self.require_authentication, self.require_privacy_policy)) or bool(
+            self.allowed_uri_prefixes or self.allowed_images
+        )
 
     def selects(self, labels: Mapping[str, str]) -> bool:
         """True when the policy holds for a namespace with these labels."""

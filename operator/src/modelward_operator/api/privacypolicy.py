@@ -114,7 +114,9 @@ class InputTensor(Struct):
         "an input that the model has a default for.",
     )
     non_finite: NonFinite | None = Field(
-        default=None, description="Reject: not-a-number and infinity are refused. Allow, as when absent: they are not."
+        default=None,
+        description="Reject: not-a-number and infinity are refused. Allow: not-a-number passes a range as well. Absent: it passes where no "
+        "range is.",
     )
     columns: (
         Annotated[
@@ -158,16 +160,22 @@ class PiiAction(StrEnum):
 class Pii(Struct):
     """Personal data that is looked for in text."""
 
-    kinds: Annotated[list[PiiKind], Field(min_length=1, max_length=16), Distinct()] = Field(
+    kinds: Annotated[list[PiiKind], Field(min_length=1, max_length=7), Distinct()] = Field(
         description="What is looked for.", examples=[["Email", "IBAN"]]
     )
-    tensors: Annotated[list[TensorName], Field(min_length=1, max_length=64), Distinct()] | None = Field(
+    tensors: Annotated[list[TensorName], Field(min_length=1, max_length=16), Distinct()] | None = Field(
         default=None, description="Names of the text inputs that are searched. Absent: every text input."
     )
     action: PiiAction = Field(
         description="Reject: the request is refused, and the answer does not repeat what was found. Mask: what was found is replaced by "
         "its kind. Hash: by its keyed hash (HMAC), the same for the same text, so that the model can still tell one person from another."
     )
+
+
+def _clash(one: Pii, other: Pii) -> bool:
+    """True when both say what becomes of the same kind in the same tensor, and say it differently."""
+    kinds, tensors = {*one.kinds} & {*other.kinds}, {*(one.tensors or ())} & {*(other.tensors or ())}
+    return bool(one.action is not other.action and kinds and (tensors or not (one.tensors and other.tensors)))
 
 
 class Input(Struct):
@@ -184,6 +192,12 @@ class Input(Struct):
             lambda it: (it.hash_key_ref is not None) == any(rule.action is PiiAction.HASH for rule in it.pii or ()),
             "pii with action Hash needs hashKeyRef, and hashKeyRef is for nothing else",
         ),
+        Rule(
+            "!has(self.pii) || self.pii.all(a, self.pii.all(b, a.action == b.action || !a.kinds.exists(k, k in b.kinds) || "
+            "(has(a.tensors) && has(b.tensors) && !a.tensors.exists(t, t in b.tensors))))",
+            lambda it: not any(_clash(a, b) for a in it.pii or () for b in it.pii or ()),
+            "one kind in one tensor has one action: two entries of pii with the same kind name different tensors, or the same action",
+        ),
     )
 
     max_elements: StrictInt | None = Field(
@@ -195,13 +209,14 @@ class Input(Struct):
     tensors: Annotated[list[InputTensor], Field(min_length=1, max_length=64), ListedBy("name")] | None = Field(
         default=None, description="Rules by input."
     )
-    pii: Annotated[list[Pii], Field(min_length=1, max_length=16)] | None = Field(
+    pii: Annotated[list[Pii], Field(min_length=1, max_length=8)] | None = Field(
         default=None,
         description="Personal data to find in text.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     hash_key_ref: SecretKeyRef | None = Field(
-        default=None, description="Key of a Secret that keys the hash of action Hash: at least 32 random bytes."
+        default=None,
+        description="Key of a Secret that keys the hash of action Hash: 16 random bytes or more, better 32.",
     )
 
 
@@ -230,13 +245,14 @@ class OutputTensor(Struct):
     drop: StrictBool | None = Field(default=None, description="True: the output is not returned, whoever asks for it.")
     label_only: StrictBool | None = Field(
         default=None,
-        description="True: of the scores along the last axis the greatest becomes 1 and all others 0.",
+        description="True: only a label is returned: the model's own, or of these scores 1 for the greatest and 0 for all others. Every "
+        "other output is dropped.",
     )
     top_k: StrictInt | None = Field(
         default=None,
         ge=1,
         le=1_000_000,
-        description="The k greatest scores along the last axis stay, the others become 0.",
+        description="The k greatest along the last axis stay, the others become 0; after rounding.",
     )
     decimals: StrictInt | None = Field(
         default=None, ge=0, le=15, description="Scores are rounded to this many decimals."
@@ -295,14 +311,14 @@ class Output(Struct):
         ),
         Rule(
             "!has(self.tensors) || !has(self.perturbation) || !self.perturbation.exists(p, self.tensors.exists(t, t.name == p.name && "
-            "((has(t.drop) && t.drop) || (has(t.labelOnly) && t.labelOnly))))",
+            "has(t.drop) && t.drop))",
             lambda it: (
                 not (
                     {noise.name for noise in it.perturbation or ()}
-                    & {tensor.name for tensor in it.tensors or () if tensor.drop or tensor.label_only}
+                    & {tensor.name for tensor in it.tensors or () if tensor.drop}
                 )
             ),
-            "perturbation is for scores: leave it out for an output that is dropped or only a label",
+            "an output that is dropped takes no perturbation",
         ),
     )
 
@@ -311,7 +327,7 @@ class Output(Struct):
     )
     perturbation: Annotated[list[Noise], Field(min_length=1, max_length=64), ListedBy("name")] | None = Field(
         default=None,
-        description="Noise by output, before rounding. No promise is made: it is not differential privacy.",
+        description="Noise by output, before all else. No promise is made: it is not differential privacy.",
     )
     differential_privacy: DifferentialPrivacy | None = Field(
         default=None,

@@ -152,8 +152,8 @@ Decimal = Annotated[
     str,
     StringConstraints(min_length=1, max_length=32),
     Matches(
-        r"^-?[0-9]{1,15}([.][0-9]{1,15})?$",
-        'must be a decimal number in quotes, without an exponent, for example "0.5"',
+        r"^-?(0|[1-9][0-9]{0,14})([.][0-9]{1,15})?$",
+        'must be a decimal number in quotes, without an exponent or leading zeros, for example "0.5"',
     ),
 ]
 """A number that is no float on the wire, as the API conventions ask."""

@@ -258,7 +258,7 @@ def _compact(obj: Json) -> bytes:
     """Leave out what no pass reads.
 
     That is managedFields; of a Namespace all but the labels; of the spec of pods and ReplicaSets all but what keeps a ConfigMap alive,
-    a pod's node and its containers' resources.
+    a pod's node and its containers' images and resources.
     """
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     trimmed: dict[str, Any] = {**obj, "metadata": meta}
@@ -267,7 +267,10 @@ def _compact(obj: Json) -> bytes:
         trimmed = {"kind": NAMESPACE.kind, "metadata": meta}
     elif obj["kind"] == "Pod":
         spec = obj.get("spec", {})
-        containers = [{"name": c["name"], "resources": c.get("resources", {})} for c in spec.get("containers", ())]
+        containers = [
+            {"name": c["name"], "image": c.get("image", ""), "resources": c.get("resources", {})}
+            for c in spec.get("containers", ())
+        ]
         trimmed["spec"] = {**_pod_spec(spec), "containers": containers}
     elif obj["kind"] == "ReplicaSet":
         spec = obj.get("spec", {})

@@ -171,6 +171,7 @@ LOAD_FAILURES: Final = {
     "KeyDenied": "The key service refuses: no right, or the key is revoked or disabled.",
     "KeyServiceUnreachable": "The key service does not answer. It is tried again with back-off; pods that serve go on.",
     "DecryptionFailed": "The bytes are not those that were encrypted: they were changed, cut or swapped.",
+    "PolicyUnsatisfiable": "The PrivacyPolicy does not fit the model, or names a key that is not there. Another one is waited for.",
     "ConfigInvalid": "The runtime cannot read its configuration.",
     "ServingCertificateUnusable": "The certificate for the model's ports is missing, or its key does not fit. The pod waits for another.",
 }

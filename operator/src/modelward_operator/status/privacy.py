@@ -40,11 +40,14 @@ class Enforcement:
                 message = f"pod {_name(pod)} cannot enforce {self._named()} and holds on to what it enforced before: {failure}"
                 return Finding(Type.PRIVACY_ENFORCED, "False", Reason.POLICY_UNSATISFIABLE, message)
         serving = self.fleet.serving
-        waiting = [pod for pod in serving if not self._enforces(pod)]
-        if not serving or waiting:
+        if not serving:
+            return Finding(
+                Type.PRIVACY_ENFORCED, "Unknown", Reason.STARTING, f"no pod is ready to enforce {self._named()}"
+            )
+        if waiting := [pod for pod in serving if not self._enforces(pod)]:
             counted = f"{len(serving) - len(waiting)} of {len(serving)} ready pods enforce {self._named()}"
-            left = f"; not yet: {_list(waiting)}" if waiting else ""
-            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.POLICY_PENDING, counted + left)
+            message = f"{counted}; not yet: {_list(waiting)}"
+            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.POLICY_PENDING, message)
         message = f"{self._named()} is enforced by {len(serving)} pods: {_list(serving)}"
         return Finding(Type.PRIVACY_ENFORCED, "True", Reason.POLICY_ENFORCED, message)
 
@@ -56,7 +59,7 @@ class Enforcement:
         return bool(said.get("policyGeneration") == self.generation) and not _failure(pod)
 
     def _named(self) -> str:
-        return f"PrivacyPolicy {self.policy.name}, generation {self.policy.generation},"
+        return f"PrivacyPolicy {self.policy.name} (generation {self.policy.generation})"
 
     def to_status(self) -> dict[str, Any]:
         """Return `status.privacy` once every pod enforces the policy."""

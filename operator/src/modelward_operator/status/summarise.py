@@ -36,9 +36,11 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     workload = plan.find("Deployment")
     fleet = fleet_of(given, workload)
     wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
-    findings = Aspects(given, spec, fleet, wanted, _url(given)).findings()
     privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_generation(plan))
-    findings += privacy
+    # A policy that a pod cannot enforce is why the pod is not ready; one that it does not enforce yet is the last thing to wait for.
+    findings = [finding for finding in privacy if finding.status == "False"]
+    findings += Aspects(given, spec, fleet, wanted, _url(given)).findings()
+    findings += [finding for finding in privacy if finding.status != "False"]
     findings.append(_ready(given, ruling, applied, fleet, wanted, findings))
     live = given.child("Deployment", given.key.name)
     status: dict[str, Any] = {

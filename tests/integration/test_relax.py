@@ -1,0 +1,300 @@
+"""Weakening what protects a live model takes the verb `relax`, on a real API server: each edge, both ways."""
+
+import itertools
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.apiserver import ApiServer
+from tests.integration.guard import MERGE, RBAC, allow, guard, refusal, until_refused
+from tests.integration.rest import Json, request
+from tests.privacy_specs import privacy_policy
+from tests.specs import TRUST, URI, model
+
+API = "/apis/modelward.dev/v1alpha1/namespaces"
+WRITE = ["get", "list", "create", "update", "patch", "delete", "deletecollection"]
+POLICY_WORDS = (
+    "may be deleted, or changed otherwise than by tightening its numbers or adding rules, only by who may `relax`"
+)
+NAMESPACE_CONTROLLER = {"Impersonate-User": "system:serviceaccount:kube-system:namespace-controller"}
+COLLECTOR = {"Impersonate-User": "system:serviceaccount:kube-system:generic-garbage-collector"}
+ADMIN = {"Impersonate-User": "root", "Impersonate-Group": "system:masters"}
+EDITOR = {"Impersonate-User": "relax-editor"}
+OFFICER = {"Impersonate-User": "relax-officer"}
+OPERATOR = {"Impersonate-User": "relax-operator"}
+_numbers = itertools.count(1)
+
+SEALED = (
+    "security: {encryption: {mode: Required, keyRef: {provider: Secret, name: kek}}, "
+    f"verification: {{mode: Required, {TRUST}}}}}"
+)
+STRICT = """
+input:
+  maxElements: 100
+  maxTextBytes: 1000
+  tensors: [{name: x, minimum: "0", maximum: "9.5"}, {name: y, action: Zero}]
+  pii: [{kinds: [Email], action: Hash}]
+  hashKeyRef: {name: pii, key: key}
+output:
+  tensors: [{name: p, topK: 3, decimals: 2}, {name: q, labelOnly: true}]
+  perturbation: [{name: p, distribution: Laplace, scale: "0.1"}]
+logging: {mode: Metadata, samplePercent: 50, sink: {type: File}, retention: {minDays: 1, maxDays: 30}}
+audit:
+  sink: {type: File}
+  signingKeyRef: {name: audit, key: key.pem}
+  checkpointRecords: 100
+  checkpointSeconds: 60
+"""
+X, Y = '{name: x, minimum: "0", maximum: "9.5"}', "{name: y, action: Zero}"
+P, Q = "{name: p, topK: 3, decimals: 2}", "{name: q, labelOnly: true}"
+
+CHANGES: list[tuple[str, str, bool]] = [
+    # why this row, a merge patch of STRICT, whether it tightens and nothing else
+    ("fewer values", "input: {maxElements: 99}", True),
+    ("more values", "input: {maxElements: 101}", False),
+    ("as many values as one likes", "input: {maxElements: null}", False),
+    ("less text", "input: {maxTextBytes: 1}", True),
+    ("more text", "input: {maxTextBytes: 1001}", False),
+    ("text without end", "input: {maxTextBytes: null}", False),
+    ("a narrower range", f'input: {{tensors: [{{name: x, minimum: "0.5", maximum: "9.25"}}, {Y}]}}', True),
+    (
+        "a lower least value, of more digits",
+        f'input: {{tensors: [{{name: x, minimum: "-10", maximum: "9.5"}}, {Y}]}}',
+        False,
+    ),
+    (
+        "a greater greatest value, smaller as text",
+        f'input: {{tensors: [{{name: x, minimum: "0", maximum: "10"}}, {Y}]}}',
+        False,
+    ),
+    ("a range with one end", f'input: {{tensors: [{{name: x, minimum: "0"}}, {Y}]}}', False),
+    ("a tensor without its rule", f"input: {{tensors: [{Y}]}}", False),
+    ("a rule for one more tensor", f"input: {{tensors: [{X}, {Y}, {{name: z, action: Drop}}]}}", True),
+    (
+        "infinity refused",
+        f'input: {{tensors: [{{name: x, minimum: "0", maximum: "9.5", nonFinite: Reject}}, {Y}]}}',
+        True,
+    ),
+    (
+        "not-a-number allowed",
+        f'input: {{tensors: [{{name: x, minimum: "0", maximum: "9.5", nonFinite: Allow}}, {Y}]}}',
+        False,
+    ),
+    ("another order", f"input: {{tensors: [{Y}, {X}]}}", True),
+    ("another action", f"input: {{tensors: [{X}, {{name: y, action: Drop}}]}}", False),
+    (
+        "columns, which no number says",
+        f"input: {{tensors: [{X}, {{name: y, columns: [{{indices: [0], action: Zero}}]}}]}}",
+        False,
+    ),
+    ("another kind of personal data", "input: {pii: [{kinds: [Phone], action: Hash}]}", False),
+    ("a mask instead of a hash", "input: {pii: [{kinds: [Email], action: Mask}], hashKeyRef: null}", False),
+    ("another key", "input: {hashKeyRef: {name: other}}", False),
+    ("no input rules", "input: null", False),
+    ("fewer scores", f"output: {{tensors: [{{name: p, topK: 1, decimals: 2}}, {Q}]}}", True),
+    ("more scores", f"output: {{tensors: [{{name: p, topK: 4, decimals: 2}}, {Q}]}}", False),
+    ("all scores", f"output: {{tensors: [{{name: p, decimals: 2}}, {Q}]}}", False),
+    ("fewer decimals", f"output: {{tensors: [{{name: p, topK: 3, decimals: 0}}, {Q}]}}", True),
+    ("more decimals", f"output: {{tensors: [{{name: p, topK: 3, decimals: 3}}, {Q}]}}", False),
+    ("every decimal", f"output: {{tensors: [{{name: p, topK: 3}}, {Q}]}}", False),
+    ("scores of what was a label", f"output: {{tensors: [{P}, {{name: q, topK: 1}}]}}", False),
+    ("one more output dropped", f"output: {{tensors: [{P}, {Q}, {{name: r, drop: true}}]}}", True),
+    ("more noise", 'output: {perturbation: [{name: p, distribution: Laplace, scale: "0.2"}]}', True),
+    ("less noise", 'output: {perturbation: [{name: p, distribution: Laplace, scale: "0.05"}]}', False),
+    ("other noise", 'output: {perturbation: [{name: p, distribution: Uniform, scale: "0.1"}]}', False),
+    ("no noise", "output: {perturbation: null}", False),
+    ("no output rules", "output: null", False),
+    ("a log of less", "logging: {samplePercent: 1}", False),
+    ("a log of more", "logging: {mode: Redacted}", False),
+    ("a log that is deleted sooner", "logging: {retention: {maxDays: 7}}", False),
+    ("no log", "logging: null", False),
+    ("an audit that is required", "audit: {required: true}", True),
+    ("an audit that nothing passes by", "audit: {required: true, durability: Synchronous}", True),
+    ("checkpoints more often", "audit: {checkpointRecords: 10, checkpointSeconds: 1}", True),
+    ("checkpoints after more records", "audit: {checkpointRecords: 101}", False),
+    ("checkpoints after more time", "audit: {checkpointSeconds: 61}", False),
+    ("another signing key", "audit: {signingKeyRef: {name: mine}}", False),
+    ("another sink", "audit: {sink: {type: Stdout}}", False),
+    ("an audit that is deleted", "audit: {retention: {maxDays: 1}}", False),
+    ("inputs as hashes", "audit: {inputHashKeyRef: {name: a, key: b}}", False),
+    ("no audit", "audit: null", False),
+    ("one tightened and one loosened", "{input: {maxElements: 1}, output: {perturbation: null}}", False),
+]
+"""Every row that is not let through for the editor is let through for the officer."""
+
+
+@pytest.fixture(scope="module")
+def people(server: ApiServer) -> ApiServer:
+    """`editor` may write models and policies; `officer` may relax them as well, by the chart's own ClusterRole."""
+    guard(server)
+    both: Json = {"apiGroups": ["modelward.dev"], "resources": ["modeldeployments", "privacypolicies"], "verbs": WRITE}
+    status: Json = {"apiGroups": ["modelward.dev"], "resources": ["modeldeployments/status"], "verbs": ["patch"]}
+    for who in (EDITOR, OFFICER):
+        allow(server, who["Impersonate-User"], both)
+    allow(server, OPERATOR["Impersonate-User"], status)
+    probe = Place(server, "relax-probe")
+    probe.make(privacy_policy(STRICT))
+    probe.make(model(f"{{{URI}, privacy: {{policyRef: {{name: a}}}}}}", "fraud"))
+    until_refused(lambda: probe.change("privacypolicies/table", {"input": None}, EDITOR), POLICY_WORDS)
+    until_refused(lambda: probe.change("modeldeployments/fraud", {"privacy": None}, EDITOR), "policyRef")
+    return server
+
+
+class Place:
+    """One namespace; `officer` is bound to `modelward-relax` in it, and nowhere else."""
+
+    def __init__(self, server: ApiServer, name: str) -> None:
+        self.server, self.name = server, name
+        request(
+            server, "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        )
+        binding = {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "officer"},
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "modelward-relax"},
+            "subjects": [{"kind": "User", "name": OFFICER["Impersonate-User"], "apiGroup": RBAC}],
+        }
+        request(server, "POST", f"/apis/{RBAC}/v1/namespaces/{name}/rolebindings", binding)
+
+    def make(self, body: Json) -> None:
+        plural = {"ModelDeployment": "modeldeployments", "PrivacyPolicy": "privacypolicies"}[body["kind"]]
+        request(self.server, "POST", f"{API}/{self.name}/{plural}", body)
+
+    def change(self, what: str, spec: Any, who: Json) -> Json:
+        """Merge-patch a spec and change nothing."""
+        path = f"{API}/{self.name}/{what}?dryRun=All"
+        return request(self.server, "PATCH", path, {"spec": spec}, headers={**who, **MERGE})
+
+    def patch(self, what: str, body: Json, who: Json) -> Json:
+        return request(self.server, "PATCH", f"{API}/{self.name}/{what}", body, headers={**who, **MERGE})
+
+    def delete(self, what: str, who: Json, query: str = "") -> Json:
+        return request(self.server, "DELETE", f"{API}/{self.name}/{what}{query}", headers=who)
+
+
+@pytest.fixture(scope="module")
+def strict(people: ApiServer) -> Place:
+    """A namespace with the policy STRICT, which no test changes."""
+    place = Place(people, "relax-strict")
+    place.make(privacy_policy(STRICT))
+    return place
+
+
+@pytest.fixture
+def place(people: ApiServer) -> Place:
+    """A namespace of the test's own, with the policy STRICT."""
+    made = Place(people, f"relax-{next(_numbers)}")
+    made.make(privacy_policy(STRICT))
+    return made
+
+
+@pytest.mark.parametrize(("reason", "patch", "tightens"), CHANGES, ids=[row[0] for row in CHANGES])
+def test_a_policy_is_changed_without_the_right_only_where_it_tightens(
+    reason: str, patch: str, tightens: bool, strict: Place
+) -> None:
+    change = yaml.safe_load(patch)
+    said = refusal(lambda: strict.change("privacypolicies/table", change, EDITOR))
+    assert tightens == (said == ""), f"{reason}: {said}"
+    assert tightens or POLICY_WORDS in said
+    assert refusal(lambda: strict.change("privacypolicies/table", change, OFFICER)) == "", reason
+    assert refusal(lambda: strict.change("privacypolicies/table", change, ADMIN)) == "", reason
+
+
+def test_rules_are_added_without_the_right_but_no_log(people: ApiServer) -> None:
+    place = Place(people, f"relax-{next(_numbers)}")
+    place.make(privacy_policy("{output: {tensors: [{name: p, decimals: 3}]}}"))
+    strict = yaml.safe_load(STRICT)
+    added = {key: strict[key] for key in ("input", "audit")}
+    assert refusal(lambda: place.change("privacypolicies/table", added, EDITOR)) == ""
+    said = refusal(lambda: place.change("privacypolicies/table", {"logging": strict["logging"]}, EDITOR))
+    assert POLICY_WORDS in said, "a log that is begun keeps what was not kept"
+
+
+def test_what_leaves_the_spec_alone_goes_through(place: Place) -> None:
+    labels = {"metadata": {"labels": {"team": "risk"}, "finalizers": ["example.com/wait"]}}
+    place.patch("privacypolicies/table", labels, EDITOR)
+    place.patch("privacypolicies/table", {"metadata": {"finalizers": None}}, EDITOR)
+
+
+DELETES: list[tuple[str, Json, bool]] = [
+    ("an editor", EDITOR, False),
+    ("who may relax it", OFFICER, True),
+    ("an administrator", ADMIN, True),
+    ("the namespace controller, or no namespace would end", NAMESPACE_CONTROLLER, True),
+    ("the garbage collector", COLLECTOR, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "who", "allowed"), DELETES, ids=[row[0] for row in DELETES])
+def test_a_policy_is_deleted_by(reason: str, who: Json, allowed: bool, place: Place) -> None:
+    said = refusal(lambda: place.delete("privacypolicies/table", who))
+    assert allowed == (said == ""), f"{reason}: {said}"
+    assert allowed or POLICY_WORDS in said
+
+
+@pytest.mark.parametrize(
+    ("who", "allowed"), [(EDITOR, False), (NAMESPACE_CONTROLLER, True)], ids=["editor", "controller"]
+)
+def test_nor_are_all_of_them_at_once(who: Json, allowed: bool, place: Place) -> None:
+    said = refusal(lambda: place.delete("privacypolicies", who))
+    assert allowed == (said == ""), said
+
+
+def test_the_right_in_one_namespace_is_none_in_another(people: ApiServer, place: Place) -> None:
+    name = f"relax-{next(_numbers)}"
+    request(people, "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    request(people, "POST", f"{API}/{name}/privacypolicies", privacy_policy(STRICT))
+    path = f"{API}/{name}/privacypolicies/table"
+    assert POLICY_WORDS in refusal(lambda: request(people, "DELETE", path, headers=OFFICER))
+
+
+MODELS: list[tuple[str, str, Any, bool]] = [
+    # why this row, the model before, a merge patch of its spec, whether it goes through without the right
+    ("another policy", "privacy: {policyRef: {name: a}}", {"privacy": {"policyRef": {"name": "b"}}}, False),
+    ("no policy", "privacy: {policyRef: {name: a}}", {"privacy": None}, False),
+    ("a policy where there was none", "suspend: false", {"privacy": {"policyRef": {"name": "a"}}}, True),
+    (
+        "anything else under a policy",
+        "privacy: {policyRef: {name: a}}",
+        {"model": {"version": "8"}, "suspend": True},
+        True,
+    ),
+    ("no encryption", SEALED, {"security": {"encryption": None}}, False),
+    ("encryption that is off", SEALED, {"security": {"encryption": {"mode": "Disabled", "keyRef": None}}}, False),
+    ("another key", SEALED, {"security": {"encryption": {"keyRef": {"name": "mine"}}}}, False),
+    ("encryption where it was off", "security: {encryption: {mode: Disabled}}", yaml.safe_load(f"{{{SEALED}}}"), True),
+    ("anything else of a sealed model", SEALED, {"model": {"version": "8"}}, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "before", "patch", "allowed"), MODELS, ids=[row[0] for row in MODELS])
+def test_what_protects_a_model_is_weakened_only_with_the_right(
+    reason: str, before: str, patch: Any, allowed: bool, place: Place
+) -> None:
+    place.make(model(f"{{{URI}, {before}}}", "fraud"))
+    said = refusal(lambda: place.change("modeldeployments/fraud", patch, EDITOR))
+    assert allowed == (said == ""), f"{reason}: {said}"
+    assert allowed or "only by who may `relax` modeldeployments.modelward.dev" in said
+    assert refusal(lambda: place.change("modeldeployments/fraud", patch, OFFICER)) == "", reason
+
+
+def test_the_operator_tells_the_status_without_the_right(place: Place) -> None:
+    place.make(model(f"{{{URI}, privacy: {{policyRef: {{name: a}}}}}}", "fraud"))
+    told = place.patch(
+        "modeldeployments/fraud/status", {"status": {"privacy": {"policy": "a", "generation": 1}}}, OPERATOR
+    )
+    assert told["status"]["privacy"] == {"policy": "a", "generation": 1}
+
+
+def test_a_model_is_scaled_and_deleted_without_the_right(place: Place) -> None:
+    place.make(model(f"{{{URI}, privacy: {{policyRef: {{name: a}}}}}}", "fraud"))
+    request(
+        place.server,
+        "PATCH",
+        f"{API}/{place.name}/modeldeployments/fraud/scale",
+        {"spec": {"replicas": 0}},
+        headers=MERGE,
+    )
+    place.delete("modeldeployments/fraud", EDITOR)

@@ -1,0 +1,231 @@
+"""What a PrivacyPolicy adds to the plan, and what becomes of a model whose policy is not there."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelward_operator.api.parse import Invalid, parse_privacy
+from modelward_operator.facts import Given, Json, PrivacyPolicy, Surroundings
+from modelward_operator.plan.config import policy_generation
+from modelward_operator.policies.rooms import rule
+from modelward_operator.rulings import Slot
+from tests.makers import drawn, make_given, parsed
+from tests.privacy_specs import FILE, KEY, S3, privacy_policy
+
+NAMED = {"privacy": {"policyRef": {"name": "standard"}}}
+
+
+def policy(spec: str, generation: int = 3) -> PrivacyPolicy:
+    """Return the policy `standard` that the YAML says."""
+    found = parse_privacy(privacy_policy(spec))
+    assert not isinstance(found, Invalid), found
+    return PrivacyPolicy("standard", generation, found)
+
+
+def under(spec: str, model: Json | None = None, generation: int = 3) -> Given:
+    """Return a model under the policy that the YAML says."""
+    around = Surroundings(privacy={"standard": policy(spec, generation)})
+    return replace(make_given({**NAMED, **(model or {})}), around=around)
+
+
+def policy_json(given: Given) -> dict[str, Any]:
+    """Return the planned policy.json."""
+    (text,) = (o["data"]["policy.json"] for o in drawn(given).objects if "policy.json" in o.get("data", {}))
+    return dict(json.loads(text))
+
+
+def pod(given: Given) -> Json:
+    """Return the planned pod's spec."""
+    spec: Json = drawn(given).find("Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def volume(given: Given, name: str) -> tuple[Json, Json]:
+    """Return a volume of the pod, and where it is mounted."""
+    spec = pod(given)
+    (found,) = (v for v in spec["volumes"] if v["name"] == name)
+    (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == name)
+    return found, mount
+
+
+def test_the_sections_are_those_of_the_contract() -> None:
+    given = under(
+        """
+        input:
+          maxElements: 100000
+          maxTextBytes: 1048576
+          tensors:
+            - {name: input, nonFinite: Reject, columns: [{indices: [0, 3], names: [age], minimum: "0", maximum: "120"}]}
+          pii: [{kinds: [Email], tensors: [text], action: Hash}]
+          hashKeyRef: {name: pii, key: secret}
+        output:
+          tensors: [{name: probabilities, topK: 3, decimals: 0}, {name: logits, drop: true}]
+          perturbation: [{name: probabilities, distribution: Gaussian, scale: "0.01"}]
+        logging: {mode: Redacted, samplePercent: 5, sink: {type: Stdout}}
+        audit:
+          required: true
+          durability: Synchronous
+          sink: {type: S3, s3: {uri: s3://audit/risk/, region: eu-central-1, secretRef: {name: s}, caBundleRef: {name: ca}}}
+          retention: {minDays: 183, maxDays: 365}
+          signingKeyRef: {name: audit, key: key.pem}
+          inputHashKeyRef: {name: audit, key: hash}
+        """
+    )
+    found = policy_json(given)
+    assert found.pop("generation") == policy_generation(drawn(given))
+    assert found == {
+        "apiVersion": "runtime/v1",
+        "kind": "Policy",
+        "privacy": {
+            "policy": "standard",
+            "policyGeneration": 3,
+            "input": {
+                "maxElements": 100000,
+                "maxTextBytes": 1048576,
+                "tensors": [
+                    {
+                        "name": "input",
+                        "nonFinite": "Reject",
+                        "columns": [{"indices": [0, 3], "names": ["age"], "minimum": "0", "maximum": "120"}],
+                    }
+                ],
+                "pii": [{"kinds": ["Email"], "tensors": ["text"], "action": "Hash"}],
+                "hashKeyFile": "/etc/modelward/privacy/key",
+            },
+            "output": {
+                "tensors": [{"name": "probabilities", "topK": 3, "decimals": 0}, {"name": "logits", "drop": True}],
+                "perturbation": [{"name": "probabilities", "distribution": "Gaussian", "scale": "0.01"}],
+            },
+        },
+        "logging": {"mode": "Redacted", "samplePercent": 5, "sink": {"type": "Stdout"}},
+        "audit": {
+            "required": True,
+            "durability": "Synchronous",
+            "sink": {
+                "type": "S3",
+                "uri": "s3://audit/risk/",
+                "region": "eu-central-1",
+                "caBundleFile": "/etc/modelward/audit-ca/ca.crt",
+            },
+            "retention": {"minDays": 183, "maxDays": 365},
+            "signingKeyFile": "/etc/modelward/audit/key.pem",
+            "inputHashKeyFile": "/etc/modelward/audit-hash/key",
+            "checkpointRecords": 1000,
+            "checkpointSeconds": 60,
+        },
+    }
+
+
+def test_the_generation_follows_the_policy_and_only_its_needs_roll_the_pods() -> None:
+    one, two = under("{input: {maxElements: 10}}"), under("{input: {maxElements: 9}}", generation=4)
+    assert policy_generation(drawn(one)) != policy_generation(drawn(two))
+    assert pod(one) == pod(two)
+    assert pod(one) == pod(make_given()), "a policy without keys and sinks needs nothing of the pod"
+    assert pod(one) != pod(under("{input: {pii: [{kinds: [IBAN], action: Hash}], hashKeyRef: {name: a, key: b}}}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "secret", "key", "file"),
+    [
+        ("privacy-key", "/etc/modelward/privacy", "pii", "k1", "key"),
+        ("audit-key", "/etc/modelward/audit", "audit", "signing", "key.pem"),
+        ("audit-hash-key", "/etc/modelward/audit-hash", "audit", "hash", "key"),
+    ],
+)
+def test_a_key_is_one_file_of_one_secret(name: str, where: str, secret: str, key: str, file: str) -> None:
+    given = under(
+        "{input: {pii: [{kinds: [IBAN], action: Hash}], hashKeyRef: {name: pii, key: k1}}, "
+        "audit: {sink: {type: Stdout}, signingKeyRef: {name: audit, key: signing}, inputHashKeyRef: {name: audit, key: hash}}}"
+    )
+    found, mount = volume(given, name)
+    items = [{"key": key, "path": file}]
+    assert found == {"name": name, "secret": {"secretName": secret, "items": items, "defaultMode": 0o444}}
+    assert mount == {"name": name, "mountPath": where, "readOnly": True}
+
+
+SINKS: list[tuple[str, str, Json, Json]] = [
+    # why this row, the sink, the volume's source, what the pod's security context gains
+    ("a folder that goes with the pod", FILE, {"emptyDir": {"sizeLimit": "1Gi"}}, {}),
+    (
+        "one of another size, in the API server's spelling",
+        "sink: {type: File, file: {sizeLimit: 2048Mi}}",
+        {"emptyDir": {"sizeLimit": "2Gi"}},
+        {},
+    ),
+    (
+        "a claim, which the kubelet gives to the pod's group",
+        "sink: {type: File, file: {claimName: logs}}",
+        {"persistentVolumeClaim": {"claimName": "logs"}},
+        {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "sink", "source", "group"), SINKS, ids=[row[0] for row in SINKS])
+@pytest.mark.parametrize(
+    ("section", "where"), [("audit", "/var/log/modelward/audit"), ("logging", "/var/log/modelward/requests")]
+)
+def test_files_have_a_volume_that_the_pod_may_write(
+    reason: str, sink: str, source: Json, group: Json, section: str, where: str
+) -> None:
+    given = under(f"{{{section}: {{{KEY if section == 'audit' else 'mode: Metadata'}, {sink}}}}}")
+    found, mount = volume(given, f"{section}-log")
+    assert found == {"name": f"{section}-log", **source}, reason
+    assert mount == {"name": f"{section}-log", "mountPath": where}
+    assert policy_json(given)[section]["sink"]["directory"] == where
+    before = pod(make_given())["securityContext"]
+    assert pod(given)["securityContext"] == {**before, **group}
+
+
+def test_a_store_has_credentials_of_its_own_and_a_way_out() -> None:
+    storage = {"model": {"uri": "s3://models/a/", "storage": {"secretRef": {"name": "read"}}}}
+    own = "sink: {type: S3, s3: {uri: s3://log/, endpoint: 'https://minio:9000', secretRef: {name: log-s3}}}"
+    given = under(f"{{audit: {{{KEY}, {S3}}}, logging: {{mode: Metadata, {own}}}}}", storage)
+    found = {
+        e["name"]: (e["valueFrom"]["secretKeyRef"]["name"], e["valueFrom"]["secretKeyRef"]["key"])
+        for e in pod(given)["containers"][0]["env"]
+        if "secretKeyRef" in e.get("valueFrom", {})
+    }
+    prefixes = {"": "read", "MODELWARD_AUDIT_": "audit-s3", "MODELWARD_LOGGING_": "log-s3"}
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    assert found == {f"{prefix}{key}": (secret, key) for prefix, secret in prefixes.items() for key in keys}
+    ruling = rule(given, parsed(given))
+    assert {"https://audit.s3.us-east-1.amazonaws.com", "https://minio:9000"} <= {*ruling.names(Slot.EGRESS)}
+    assert not ruling.denied
+
+
+def test_a_log_that_is_off_is_absent() -> None:
+    assert "logging" not in policy_json(under("{logging: {mode: None}}"))
+    assert {"apiVersion", "kind", "generation"} == policy_json(make_given()).keys()
+
+
+def test_a_model_whose_policy_is_not_there_does_not_serve() -> None:
+    given = make_given(NAMED)
+    (verdict,) = rule(given, parsed(given)).verdicts
+    assert (verdict.type, verdict.reason) == ("PrivacyEnforced", "PolicyNotFound")
+    assert verdict.message.startswith("PrivacyPolicy standard does not exist in namespace risk")
+    assert drawn(given).find("Deployment")["spec"]["replicas"] == 0
+
+
+def test_pods_that_drain_keep_the_rules_that_they_had() -> None:
+    before = under(f"{{input: {{maxElements: 10}}, audit: {{{KEY}, {FILE}}}}}")
+    (config,) = (o for o in drawn(before).objects if "policy.json" in o.get("data", {}))
+    after = make_given(NAMED, children=(config,))
+    assert policy_json(after) == policy_json(before)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"privacy": ', "null", "[" * 100_000])
+def test_what_was_edited_by_hand_keeps_nobody_from_ending(text: str) -> None:
+    config = {"kind": "ConfigMap", "metadata": {"name": "fraud-policy"}, "data": {"policy.json": text}}
+    given = make_given(NAMED, children=(config,))
+    assert rule(given, parsed(given)).denied
+    assert "privacy" not in policy_json(given)
+
+
+def test_a_serving_image_is_chosen_anew_when_a_policy_is_named() -> None:
+    """A runtime that was chosen before may not know how to enforce one."""
+    plain, named = make_given(), under("{input: {maxElements: 10}}")
+    notes = [drawn(given).find("Deployment")["metadata"]["annotations"] for given in (plain, named)]
+    assert notes[0]["modelward.dev/template-inputs"] != notes[1]["modelward.dev/template-inputs"]
