@@ -89,7 +89,8 @@ class ModelPorts:
         """Put a policy in force for the next request; LoadError PolicyUnsatisfiable when it does not fit the model."""
         from modelward_runtime.privacy.compile import compile_rules  # noqa: PLC0415  see above
 
-        self.exchange.govern(compile_rules(policy.privacy, model))
+        rules = compile_rules(policy.privacy, model, before=self.exchange.promise)
+        self.exchange.govern(rules)
 
     async def drain(self, seconds: float, grace: float) -> None:
         """Say goodbye while serving on for `seconds`, then accept no more and let requests in flight end within `grace`."""

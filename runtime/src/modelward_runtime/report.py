@@ -71,6 +71,7 @@ class Report:
     policy_generation: str = ""
     policy_failure: str = ""
     certificate: Mapping[str, str] | None = None  # of the model's ports
+    epsilon: Callable[[], dict[str, Any] | None] = lambda: None  # what was spent of a privacy budget
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
     _entered: float = field(init=False)
@@ -132,6 +133,7 @@ class Report:
                 "executionProvider": self.execution_provider,
                 "policyGeneration": self.policy_generation,
                 "policyFailure": self.policy_failure or None,
+                "epsilon": self.epsilon(),
                 "access": {"authentication": self._authentication(), "tls": self.certificate},
                 "startedAt": timestamp(self._started),
                 "stageSeconds": self.stage_seconds,

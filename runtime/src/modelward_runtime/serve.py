@@ -164,6 +164,7 @@ class Service:
         ports_of = await in_thread(partial(_import, self._boot), "imports")
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
+        self._report.epsilon = ports.exchange.report_epsilon
         await ports.start()
         return ports
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from modelward_runtime.epsilon.promise import Paid
 from modelward_runtime.model import Array
 from modelward_runtime.privacy.rules import Rules
 
@@ -56,6 +57,6 @@ def clear(decoded: Decoded, rules: Rules) -> Cleared:
     return Cleared(rules.clear(decoded.inputs), decoded.outputs)
 
 
-def release(cleared: Cleared, raw: Raw, rules: Rules) -> Released:
-    """What the caller may see of what the model said; `rules` are those that the request was cleared by."""
-    return Released(rules.release(cleared.outputs, raw.arrays))
+def release(cleared: Cleared, raw: Raw, rules: Rules, paid: Paid | None) -> Released:
+    """What the caller may see of what the model said; `rules` are those that the request was cleared by, and was paid under."""
+    return Released(rules.release(cleared.outputs, raw.arrays, paid))

@@ -114,7 +114,7 @@ class Ledger:
         self._refusals: dict[str, _Refusal] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._silent_until: dict[str, float] = {}
-        self.spent = 0
+        self.spent, self._counted = 0, 0
         self.failure = ""
 
     async def take(self, subject: str, cost: int) -> Receipt:
@@ -137,6 +137,12 @@ class Ledger:
         if block and block.held.reset == receipt.reset:
             block.held = replace(block.held, left=block.held.left + receipt.cost)
             self.spent -= receipt.cost
+
+    @property
+    def counted(self) -> int:
+        """What was spent, as a count that never falls: what was put back is not counted again when it is spent after all."""
+        self._counted = max(self._counted, self.spent)
+        return self._counted
 
     @property
     def remaining(self) -> int | None:

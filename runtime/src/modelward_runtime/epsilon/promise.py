@@ -65,20 +65,23 @@ class Promise:
         """The model has not seen this call."""
         self.ledger.put_back(paid.receipt)
 
-    async def keep(self, answers: Array, paid: Paid) -> Array:
-        """The answers at random. Never more rows than were paid for."""
-        if answers.shape[0] != paid.rows:
+    def takes_long(self, arrays: Iterable[Array]) -> bool:
+        """Keeping the promise with so many values holds up an event loop."""
+        return sum(array.size for array in arrays) > OFF_LOOP_VALUES
+
+    def keep(self, answers: dict[str, Array], paid: Paid | None) -> dict[str, Array]:
+        """The answers at random: of the one output only, and of as many rows as were paid for."""
+        name = self.section.name
+        if paid is None or answers.keys() != {name} or answers[name].shape[:1] != (paid.rows,):
             raise InferenceFailed("the model did not answer row by row, as the privacy policy needs it")
-        if answers.size <= OFF_LOOP_VALUES:
-            return self._mechanism.randomise(answers)
-        return await asyncio.to_thread(self._mechanism.randomise, answers)
+        return {name: self._mechanism.randomise(answers[name])}
 
     def report(self) -> dict[str, Any]:
         """The section `epsilon` of the report; no subject is named."""
         remaining = self.ledger.remaining
         return {
             "policy": self.section.ledger.policy,
-            "spent": amount.show(self.ledger.spent),
+            "spent": amount.show(self.ledger.counted),
             "reserved": amount.show(self.ledger.reserved),
             "remaining": None if remaining is None else amount.show(remaining),
             "failure": self.ledger.failure,

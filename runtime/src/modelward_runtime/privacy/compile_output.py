@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from modelward_runtime.epsilon.promise import Promise, Unfit, promise_of
 from modelward_runtime.model import Model, TensorSpec
 from modelward_runtime.privacy.compile_input import FLOATS, INTEGERS
 from modelward_runtime.privacy.config import Output, OutputTensor, Perturbation
@@ -38,6 +39,23 @@ def compile_outputs(policy: Output, model: Model, problems: Problems) -> Outputs
     withheld = _withhold(policy, model, steps, problems)
     _refuse_void(policy, withheld, problems)
     return Outputs({name: tuple(some) for name, some in steps.items() if some}, withheld)
+
+
+def compile_promise(
+    policy: Output, model: Model, outputs: Outputs, place: Problems, before: Promise | None
+) -> Promise | None:
+    """The promise of differential privacy, where there is one: the same as `before` where nothing about it has changed."""
+    section = policy.differential_privacy
+    if section is None:
+        return None
+    if policy.perturbation:
+        place.add("leave perturbation out: one promises nothing, and the other leaves one output")
+    try:
+        promise = promise_of(section, model, outputs.withheld)
+    except Unfit as unfit:
+        place.add(str(unfit))
+        return None
+    return before if before is not None and before.section == section else promise
 
 
 def _find(name: str, model: Model, place: Problems) -> TensorSpec | None:
