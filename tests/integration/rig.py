@@ -14,6 +14,7 @@ from modelward_operator.cluster.apply import Applier
 from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, NAMED, OBSERVED, SURROUNDINGS
 from modelward_operator.cluster.status import StatusWriter
@@ -161,6 +162,7 @@ async def make_rig(admin: Client, namespace: str, *, clusterwide: bool = False) 
             Applier(client, store),
             StatusWriter(client, store),
             Teller(client, "test"),
+            Founder(client),
         )
         tasks = [asyncio.create_task(stream.run()) for stream in streams]
         try:

@@ -49,6 +49,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# That pods may spend from a privacy budget. The API server lets the operator grant what it holds itself, below, and no more.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+# Ledgers of privacy budgets: it makes them. The rest is held to be granted to pods, and the admission policy keeps the operator from it.
+- apiGroups: [modelward.dev]
+  resources: [privacyledgers]
+  verbs: [create, get, spend]
+- apiGroups: [modelward.dev]
+  resources: [privacyledgers/status]
+  verbs: [update]
 # What the status is told from.
 - apiGroups: [apps]
   resources: [replicasets]

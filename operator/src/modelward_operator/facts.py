@@ -132,6 +132,8 @@ class Plan:
     objects: Sequence[Json]
     handover_replicas: int | None = None
     """Set when the Deployment leaves `spec.replicas` to somebody else: the value that stands while ownership changes hands."""
+    ledgers: Sequence[Json] = ()
+    """Objects that nobody owns and that are made where they are missing, never changed and never pruned."""
     partial: bool = False
     """True when the plan is not all that shall exist: nothing is pruned."""
 

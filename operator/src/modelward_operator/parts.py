@@ -18,6 +18,7 @@ from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.kinds import CHILDREN, MODEL, NAMED, NAMESPACE, OBSERVED, POLICY, Resource
 from modelward_operator.cluster.lease import Lease
@@ -161,4 +162,5 @@ def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.
         Applier(client, store),
         StatusWriter(client, store),
         Teller(client, settings.identity),
+        Founder(client),
     )

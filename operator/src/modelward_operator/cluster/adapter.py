@@ -2,6 +2,7 @@
 
 from modelward_operator.cluster.apply import Applier
 from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.facts import Applied, Given, Json, Key, Plan
@@ -11,8 +12,11 @@ from modelward_operator.status.news import News
 class KubernetesCluster:
     """Implements `reconcile.Cluster`."""
 
-    def __init__(self, gatherer: Gatherer, applier: Applier, writer: StatusWriter, teller: Teller) -> None:
+    def __init__(
+        self, gatherer: Gatherer, applier: Applier, writer: StatusWriter, teller: Teller, founder: Founder
+    ) -> None:
         self._gatherer, self._applier, self._writer, self._teller = gatherer, applier, writer, teller
+        self._founder = founder
 
     async def gather(self, key: Key) -> Given | None:
         """Return all facts about `key`, or None when the object is gone."""
@@ -20,7 +24,9 @@ class KubernetesCluster:
 
     async def apply(self, plan: Plan, given: Given) -> Applied:
         """Make the children what the plan says."""
-        return await self._applier.apply(plan, given)
+        founded = await self._founder.found(plan.ledgers)
+        applied = await self._applier.apply(plan, given)
+        return Applied(founded.writes + applied.writes, (*founded.refusals, *applied.refusals))
 
     async def write_status(self, given: Given, status: Json) -> bool:
         """Write the status when it differs; say whether it was written."""

@@ -41,6 +41,8 @@ LEASE: Final = Resource("Lease", "coordination.k8s.io", "v1", "leases")
 
 CHILDREN: Final = (
     Resource("ServiceAccount", "", "v1", "serviceaccounts"),
+    Resource("Role", "rbac.authorization.k8s.io", "v1", "roles"),
+    Resource("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
     Resource("ConfigMap", "", "v1", "configmaps"),
     Resource("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
     Resource("Service", "", "v1", "services"),
@@ -58,7 +60,10 @@ SURROUNDINGS: Final = (NAMESPACE, POLICY)
 NAMED: Final = (PRIVACY,)
 """What users write and models of the same namespace name: watched wherever the operator serves."""
 
-CONFIG_MAP: Final = CHILDREN[1]
+LEDGER: Final = Resource("PrivacyLedger", "modelward.dev", "v1alpha1", "privacyledgers")
+"""What was spent of a privacy budget: made once, and then the pods' to write. Neither watched nor owned."""
+
+CONFIG_MAP: Final = CHILDREN[3]
 """Also what a trusted signer's public key is read from."""
 
-BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, *NAMED, EVENT, LEASE)}
+BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, *NAMED, LEDGER, EVENT, LEASE)}

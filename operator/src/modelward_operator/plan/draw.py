@@ -13,6 +13,7 @@ from modelward_operator.plan.poddisruptionbudget import pod_disruption_budget
 from modelward_operator.plan.replicas import replicas_for
 from modelward_operator.plan.service import service
 from modelward_operator.plan.serviceaccount import service_account
+from modelward_operator.plan.spending import ledgers, spending
 from modelward_operator.rulings import Ruling
 
 
@@ -22,6 +23,7 @@ def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     boot = boot_config(given, spec, ruling)
     objects: list[Json] = [
         service_account(given),  # the pods' identity
+        *spending(given, ruling),  # that they may spend from a privacy budget
         boot,  # what to load and how to serve: a change rolls the pods
         policy_config(given, ruling),  # what is enforced live
         network_policy(given, ruling),  # closed before the first pod runs
@@ -30,7 +32,11 @@ def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     ]
     if replicas.expected >= 2:
         objects.append(pod_disruption_budget(given))  # a drain takes one replica at a time
-    return Plan(tuple(map(marked, objects)), None if replicas.owned is not None else replicas.expected)
+    return Plan(
+        tuple(map(marked, objects)),
+        None if replicas.owned is not None else replicas.expected,
+        ledgers=tuple(ledgers(given, ruling)),
+    )
 
 
 def marked(planned: Json) -> Json:

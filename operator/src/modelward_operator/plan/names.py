@@ -51,6 +51,11 @@ SINK_DIRS: Final = {"audit": "/var/log/modelward/audit", "logging": "/var/log/mo
 VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
 VAULT_TOKEN_SECONDS: Final = 600
 """The shortest life that the API server gives a token; the kubelet renews it in time."""
+API_DIR: Final = "/var/run/secrets/modelward/api"
+API_SERVER: Final = "https://kubernetes.default.svc"
+API_TOKEN_SECONDS: Final = 3607
+"""Of the token for the API server; the kubelet renews it in time. As the kubelet's own default, which webhooks know."""
+EPSILON_DIR: Final = "/etc/modelward/epsilon"
 MODEL_DIR: Final = "/mnt/model"
 CACHE_DIR: Final = "/var/lib/modelward"
 USER_ID: Final = 65532
@@ -62,6 +67,8 @@ MAX_QUEUE: Final = 1024
 
 CHILD_KINDS: Final = (
     "ServiceAccount",
+    "Role",
+    "RoleBinding",
     "ConfigMap",
     "NetworkPolicy",
     "Service",
@@ -79,6 +86,11 @@ def tenant(given: Given) -> str:
 def policy_config_name(name: str) -> str:
     """Return the name of the live policy ConfigMap."""
     return f"{name}-policy"
+
+
+def spend_role_name(name: str) -> str:
+    """Return the name of the Role, and of its RoleBinding, that lets the pods spend from their policy's privacy budget."""
+    return f"{name}-spend"
 
 
 def boot_config_name(name: str, content_hash: str) -> str:

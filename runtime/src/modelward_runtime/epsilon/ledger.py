@@ -28,7 +28,7 @@ from modelward_runtime.epsilon.shards import Conflict, Seen
 from modelward_runtime.epsilon.subjects import EVERYBODY
 from modelward_runtime.errors import EpsilonRefused, EpsilonUnavailable
 
-PATIENCE: Final = 5.0  # seconds that one call waits for a reservation, however many others want the same shard
+PATIENCE: Final = 10.0  # seconds that one call waits for a reservation, however many others want the same shard
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.4
 SILENCE: Final = 1.0  # seconds after a failure for which the API is not asked again

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, PrivacyPolicy
 from modelward_operator.plan import names
+from modelward_operator.policies.privacy.epsilon import spending_needs
 from modelward_operator.policies.privacy.reasons import POLICY_NOT_FOUND
 from modelward_operator.policies.privacy.sections import SECTIONS, sections
 from modelward_operator.policies.privacy.sinks import needs_of
@@ -27,11 +28,11 @@ def privacy(given: Given, spec: ModelDeploymentSpec) -> Ruling:
         message = f"PrivacyPolicy {name} does not exist in namespace {given.key.namespace}: create it, or correct spec.privacy.policyRef"
         verdict = Verdict("PrivacyEnforced", POLICY_NOT_FOUND, message)
         return Ruling(frozenset({verdict}), additions=frozenset(_as_before(given)))
-    return Ruling(additions=frozenset([*_sections(policy), *needs_of(policy.spec)]))
+    return Ruling(additions=frozenset([*_sections(given, policy), *needs_of(policy.spec), *spending_needs(policy)]))
 
 
-def _sections(policy: PrivacyPolicy) -> Iterator[Addition]:
-    for section, content in sections(policy).items():
+def _sections(given: Given, policy: PrivacyPolicy) -> Iterator[Addition]:
+    for section, content in sections(given, policy).items():
         yield Addition(Slot.POLICY, section, names.canonical_json(content))
 
 
