@@ -95,7 +95,8 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
     ruling = rule(given, spec)
     for verdict in sorted(ruling.verdicts):
         print(f"# {verdict.reason}: {verdict.message}")
-    for planned in draw(given, spec, ruling).objects:
+    plan = draw(given, spec, ruling)
+    for planned in (*plan.ledgers, *plan.objects):
         print("---")
         print(yaml.safe_dump(planned, sort_keys=False), end="")
     return 0

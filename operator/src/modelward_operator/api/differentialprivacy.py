@@ -91,7 +91,7 @@ class DifferentialPrivacy(Struct):
             "self.mechanism == 'RandomizedResponse' ? has(self.labels) && !has(self.lower) && !has(self.upper) : "
             "!has(self.labels) && has(self.lower) && has(self.upper)",
             _labels_or_bounds,
-            "RandomizedResponse takes labels; Laplace takes lower and upper; neither takes what is the other's",
+            "mechanism RandomizedResponse takes labels; Laplace takes lower and upper; neither takes what is the other's",
         ),
         Rule(
             "!has(self.lower) || !has(self.upper) || double(self.lower) < double(self.upper)",
