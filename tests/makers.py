@@ -82,6 +82,7 @@ def make_pod(
     raw = {
         "metadata": {
             "name": name,
+            "uid": f"uid-{name}",
             "namespace": "risk",
             "annotations": {names.REVISION: revision},
             "creationTimestamp": (NOW - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -116,6 +117,7 @@ READY_REPORT: Json = {
     "state": "Ready",
     "model": {"name": "fraud", "version": "7", "uri": URI, "digest": "sha256:" + "ab" * 32, "sizeBytes": 1048576},
     "executionProvider": "CPUExecutionProvider",
+    "access": {"authentication": "TokenReview", "tls": None},
     "failure": None,
 }
 

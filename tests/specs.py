@@ -63,6 +63,12 @@ SERVICE = "must be https:// (http:// only for a test), a host and perhaps a port
 VAULT_PATH = "must be a path of Vault without a slash at either end"
 TRUST = "trust: [{name: ci, keyRef: {name: ci-pub}}]"
 VERIFIED = f"verification: {{mode: Required, {TRUST}}}"
+JWT = (
+    "issuer: 'https://login.example.com/realms/risk', audiences: [fraud], "
+    "jwksUri: 'https://login.example.com/realms/risk/protocol/openid-connect/certs'"
+)
+CALLERS = "allowedSubjects: [{kind: ServiceAccount, name: checkout, namespace: shop}]"
+CIDR = "cidr must be a network in CIDR form without host bits, for example 192.0.2.0/24"
 VAULT = "address: 'https://vault.vault.svc:8200', key: models, role: fraud"
 
 
@@ -74,6 +80,21 @@ def secured(security: str) -> str:
 def sealed(key_ref: str) -> str:
     """Return the YAML of a spec whose model must be sealed for this key."""
     return secured(f"encryption: {{mode: Required, keyRef: {{{key_ref}}}}}, {VERIFIED}")
+
+
+def callers(subject: str) -> str:
+    """Return the YAML of a spec that this subject may call."""
+    return secured(f"authentication: {{allowedSubjects: [{subject}]}}")
+
+
+def jwt(fields: str) -> str:
+    """Return the YAML of a spec whose callers bring a JWT."""
+    return secured(f"authentication: {{mode: JWT, jwt: {{{fields}}}}}")
+
+
+def egress_to(network: str) -> str:
+    """Return the YAML of a spec whose pods may also connect to this network."""
+    return secured(f"networkPolicy: {{egress: {{allowTo: [{network}]}}}}")
 
 
 class Good(NamedTuple):
@@ -204,6 +225,37 @@ ACCEPTED = (
         secured(
             "verification: {mode: Required, trust: [{name: ci, keyRef: {name: keys, key: ci.pem}}, "
             "{name: alice, keyRef: {name: keys, key: alice.pem}}]}"
+        ),
+    ),
+    Good("tokens for the usual audience, written out", secured("authentication: {mode: TokenReview}")),
+    Good("the same with nothing written", secured("authentication: {}")),
+    Good(
+        "callers of each kind",
+        secured(
+            "authentication: {audience: fraud.risk, allowedSubjects: [{kind: ServiceAccount, name: checkout, namespace: shop}, "
+            "{kind: User, name: 'oidc:alice@example.com'}, {kind: Group, name: 'system:serviceaccounts:web'}]}"
+        ),
+    ),
+    Good("callers with a JWT", jwt(JWT)),
+    Good(
+        "everything about a JWT",
+        jwt(
+            f"{JWT}, algorithms: [ES256, EdDSA], usernameClaim: 'https://example.com/name', usernamePrefix: 'risk:', "
+            "groupsClaim: groups, groupsPrefix: 'risk:', caBundleRef: {name: login-ca}"
+        ),
+    ),
+    Good("an open endpoint, which must be written", secured("authentication: {mode: None}")),
+    Good("an open endpoint that names nobody", secured("authentication: {mode: None, allowedSubjects: []}")),
+    Good("a managed certificate", secured("tls: {mode: Managed}")),
+    Good("a certificate of one's own", secured("tls: {mode: Secret, secretRef: {name: fraud-cert}}")),
+    Good("no TLS, written out", secured("tls: {mode: 'Off'}")),
+    Good("every limit", secured("rateLimit: {requestsPerSecond: '0.5', burst: 1, concurrency: 4}")),
+    Good("a limit of what is under way alone", secured("rateLimit: {concurrency: 1}")),
+    Good("an open way out", secured("networkPolicy: {egress: {mode: Open}}")),
+    Good(
+        "networks besides",
+        egress_to(
+            "{cidr: 192.0.2.0/24, port: 443}, {cidr: 192.0.2.0/24, port: 80}, {cidr: '2001:db8::/32'}, {cidr: 0.0.0.0/0}"
         ),
     ),
 )
@@ -668,6 +720,177 @@ REFUSED = (
     ),
     Bad(
         "a word for a truth value", f"{{{URI}, suspend: 'yes'}}", "spec.suspend", "must be of type boolean", bound=True
+    ),
+    Bad(
+        "a JWT without an issuer",
+        secured("authentication: {mode: JWT}"),
+        "spec.security.authentication",
+        "mode JWT needs jwt; the other modes take none",
+    ),
+    Bad(
+        "an issuer that nobody asks",
+        secured(f"authentication: {{jwt: {{{JWT}}}}}"),
+        "spec.security.authentication",
+        "mode JWT needs jwt; the other modes take none",
+    ),
+    Bad(
+        "an audience beside those of the JWT",
+        secured(f"authentication: {{mode: JWT, audience: a, jwt: {{{JWT}}}}}"),
+        "spec.security.authentication",
+        "audience is for mode TokenReview; under JWT write jwt.audiences",
+    ),
+    Bad(
+        "callers of an open endpoint",
+        secured(f"authentication: {{mode: None, {CALLERS}}}"),
+        "spec.security.authentication",
+        "mode None lets everybody in whom the network lets in, so leave allowedSubjects out",
+    ),
+    Bad(
+        "authentication by word of mouth",
+        secured("authentication: {mode: Basic}"),
+        "spec.security.authentication.mode",
+        "Unsupported value",
+        bound=True,
+    ),
+    Bad(
+        "an audience with a space",
+        secured("authentication: {audience: 'a b'}"),
+        "spec.security.authentication.audience",
+        "must be printable ASCII without spaces, spelled as the token spells it",
+    ),
+    Bad(
+        "a ServiceAccount of no namespace",
+        callers("{kind: ServiceAccount, name: checkout}"),
+        "spec.security.authentication.allowedSubjects[0]",
+        "a ServiceAccount needs a namespace; a User and a Group have none",
+    ),
+    Bad(
+        "a user in a namespace",
+        callers("{kind: User, name: alice, namespace: shop}"),
+        "spec.security.authentication.allowedSubjects[0]",
+        "a ServiceAccount needs a namespace; a User and a Group have none",
+    ),
+    Bad(
+        "a ServiceAccount by its user name",
+        callers("{kind: ServiceAccount, name: 'system:serviceaccount:shop:checkout', namespace: shop}"),
+        "spec.security.authentication.allowedSubjects[0]",
+        "a ServiceAccount's name must be lower-case letters, digits, - and .",
+    ),
+    Bad(
+        "a user with a line break",
+        callers('{kind: User, name: "alice\\nbob"}'),
+        "spec.security.authentication.allowedSubjects[0].name",
+        "name must not contain control characters",
+    ),
+    Bad(
+        "keys that anybody on the way can change",
+        jwt("issuer: a, audiences: [a], jwksUri: 'http://login.example.com/certs'"),
+        "spec.security.authentication.jwt.jwksUri",
+        "jwksUri must be https://, a host and a path, without credentials",
+    ),
+    Bad(
+        "a JWT for everybody's service",
+        jwt("issuer: a, audiences: [], jwksUri: 'https://login.example.com/certs'"),
+        "spec.security.authentication.jwt.audiences",
+        "should have at least 1 items",
+        bound=True,
+    ),
+    *(
+        Bad(
+            f"the algorithm {algorithm}",
+            jwt(f"{JWT}, algorithms: [{algorithm}]"),
+            "spec.security.authentication.jwt.algorithms[0]",
+            "Unsupported value",
+            bound=True,
+        )
+        for algorithm in ("none", "HS256")
+    ),
+    Bad(
+        "an issuer that names Kubernetes' own users",
+        jwt(f"{JWT}, usernamePrefix: 'system:'"),
+        "spec.security.authentication.jwt.usernamePrefix",
+        "a prefix must not begin with system:",
+    ),
+    Bad(
+        "users without a prefix",
+        jwt(f"{JWT}, usernamePrefix: ''"),
+        "spec.security.authentication.jwt.usernamePrefix",
+        "should be at least 1 chars long",
+        bound=True,
+    ),
+    Bad(
+        "groups that are Kubernetes' own",
+        jwt(f"{JWT}, groupsClaim: groups, groupsPrefix: 'system:x'"),
+        "spec.security.authentication.jwt.groupsPrefix",
+        "a prefix must not begin with system:",
+    ),
+    Bad(
+        "a certificate of one's own that is nowhere",
+        secured("tls: {mode: Secret}"),
+        "spec.security.tls",
+        "mode Secret needs secretRef; the other modes take none",
+    ),
+    Bad(
+        "a managed certificate in a Secret of one's own",
+        secured("tls: {mode: Managed, secretRef: {name: a}}"),
+        "spec.security.tls",
+        "mode Secret needs secretRef; the other modes take none",
+    ),
+    Bad("TLS of no mode", secured("tls: {}"), "spec.security.tls.mode", "Required value", bound=True),
+    Bad(
+        "a limit of nothing",
+        secured("rateLimit: {}"),
+        "spec.security.rateLimit",
+        "rateLimit must limit something: set requestsPerSecond or concurrency",
+    ),
+    Bad(
+        "a rate without a burst",
+        secured("rateLimit: {requestsPerSecond: '1'}"),
+        "spec.security.rateLimit",
+        "requestsPerSecond and burst go together",
+    ),
+    Bad(
+        "a burst of no rate",
+        secured("rateLimit: {burst: 5, concurrency: 1}"),
+        "spec.security.rateLimit",
+        "requestsPerSecond and burst go together",
+    ),
+    Bad(
+        "no calls at all",
+        secured("rateLimit: {requestsPerSecond: '0.0', burst: 1}"),
+        "spec.security.rateLimit.requestsPerSecond",
+        "requestsPerSecond must be more than 0",
+    ),
+    Bad(
+        "a rate as a quantity",
+        secured("rateLimit: {requestsPerSecond: 1k, burst: 1}"),
+        "spec.security.rateLimit.requestsPerSecond",
+        "requestsPerSecond must be a decimal number as text",
+    ),
+    Bad(
+        "an open way out with a list",
+        secured("networkPolicy: {egress: {mode: Open, allowTo: [{cidr: 192.0.2.0/24}]}}"),
+        "spec.security.networkPolicy.egress",
+        "mode Open opens everything, so leave allowTo out",
+    ),
+    *(
+        Bad(reason, egress_to(f"{{cidr: '{cidr}'}}"), "spec.security.networkPolicy.egress.allowTo[0]", CIDR)
+        for reason, cidr in (
+            ("a network with host bits", "192.0.2.7/24"),
+            ("an address that is no network", "192.0.2.7"),
+            ("a network mask", "192.0.2.0/255.255.255.0"),
+            ("a prefix that is too long", "192.0.2.0/33"),
+            ("a prefix with a zero in front", "192.0.2.0/024"),
+            ("an IPv4 network as IPv6", "::ffff:192.0.2.0/120"),
+            ("a name for a network", "example.com/24"),
+        )
+    ),
+    Bad(
+        "a port that is none",
+        egress_to("{cidr: 192.0.2.0/24, port: 0}"),
+        "spec.security.networkPolicy.egress.allowTo[0].port",
+        "should be greater than or equal to 1",
+        bound=True,
     ),
 )
 

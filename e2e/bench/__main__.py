@@ -7,16 +7,17 @@ import sys
 
 import httpx
 
-from e2e.bench import apply, sealed
+from e2e.bench import access, apply, sealed
 from e2e.demo.inside import enter_cluster
 from e2e.demo.kube import KubectlError
 
 # The suites that exist. Each takes the number of rounds and says whether its bars were held.
 SUITES = {
     "apply": apply.run,  # from `kubectl apply` to the first prediction, by stage; memory; writes of an unchanged object
+    "access": access.run,  # what the door costs a call whose token is known, next to the same server without a door
     "sealed": sealed.run,  # a sealed model's start next to the plain one's; memory; decryption next to bare AES-GCM
 }
-WITHOUT_CLUSTER = {"sealed"}
+WITHOUT_CLUSTER = {"access", "sealed"}
 
 
 def main() -> int:

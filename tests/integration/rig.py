@@ -2,20 +2,24 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 
 from modelward_operator.cluster.adapter import KubernetesCluster
 from modelward_operator.cluster.apply import Applier
+from modelward_operator.cluster.authority import Authorities
 from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, NAMED, OBSERVED, SURROUNDINGS
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.cluster.store import Store
@@ -136,16 +140,34 @@ class Rig:
         await self.heard_all()
 
 
+class ServiceAccountClient(Client):
+    """A client with the rights of the operator's own ServiceAccount: an administrator's that impersonates it."""
+
+    async def _authorization(self) -> dict[str, str]:
+        acting = {"Impersonate-User": f"system:serviceaccount:{INSTALLATION.namespace}:modelward-operator"}
+        return {**await super()._authorization(), **acting, "Impersonate-Group": "system:serviceaccounts"}
+
+
 @contextlib.asynccontextmanager
-async def make_rig(admin: Client, namespace: str, *, clusterwide: bool = False) -> AsyncIterator[Rig]:
-    """Run the streams of one namespace until the block ends; `clusterwide` with those of Namespaces and ModelPolicies."""
+async def make_rig(
+    admin: Client,
+    namespace: str,
+    *,
+    clusterwide: bool = False,
+    client_type: type[Client] = Client,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Rig]:
+    """Run the streams of one namespace until the block ends; `clusterwide` with those of Namespaces and ModelPolicies.
+
+    `clock` is the issuer's.
+    """
     writes: Counter[tuple[str, str]] = Counter()
 
     def count(verb: str, kind: str, code: int) -> None:
         if verb not in {"get", "list", "watch"}:
             writes[verb, kind] += 1
 
-    client = Client(admin.configuration, count=count)
+    client = client_type(admin.configuration, count=count)
     store, rung = Store(), []
 
     bells = Bells(store, lambda key, _live: rung.append(key))
@@ -157,12 +179,14 @@ async def make_rig(admin: Client, namespace: str, *, clusterwide: bool = False) 
     streams += [follow(resource, "") for resource in NAMED]
     streams += [follow(resource, "", "") for resource in SURROUNDINGS if clusterwide]
     async with aiohttp.ClientSession() as session:
+        authorities = Authorities(client, INSTALLATION.namespace, now=lambda: datetime.now(UTC), clock=time.monotonic)
         cluster = KubernetesCluster(
-            Gatherer(client, store, INSTALLATION, session, clusterwide=clusterwide),
+            Gatherer(client, store, INSTALLATION, session, clusterwide=clusterwide, authorities=authorities),
+            Founder(client),
+            Issuer(client, store, authorities, clock),
             Applier(client, store),
             StatusWriter(client, store),
             Teller(client, "test"),
-            Founder(client),
         )
         tasks = [asyncio.create_task(stream.run()) for stream in streams]
         try:

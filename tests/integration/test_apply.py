@@ -46,7 +46,15 @@ FULL: Json = {
         "runtimeClassName": "nvidia",
     },
     "scaling": {"autoscaler": "None", "replicas": 3},
-    "security": {"networkPolicy": {"allowFrom": [{"namespace": "shop"}, {"namespace": "checkout"}]}},
+    "security": {
+        "authentication": {"allowedSubjects": [{"kind": "ServiceAccount", "name": "checkout", "namespace": "shop"}]},
+        "tls": {"mode": "Secret", "secretRef": {"name": "cert"}},
+        "rateLimit": {"requestsPerSecond": "10", "burst": 20, "concurrency": 4},
+        "networkPolicy": {
+            "allowFrom": [{"namespace": "shop"}, {"namespace": "checkout"}],
+            "egress": {"allowTo": [{"cidr": "192.0.2.0/24", "port": 443}, {"cidr": "2001:db8::/32"}]},
+        },
+    },
 }
 PVC: Json = {"model": {"uri": "pvc://claim/sub/folder"}}
 RECREATE: Json = {"rollout": {"strategy": "Recreate"}, "scaling": {"replicas": 0}}
@@ -96,11 +104,11 @@ async def test_a_second_pass_writes_nothing(rig: Rig, spec: Json) -> None:
 async def test_each_child_costs_one_write_and_the_status_one(rig: Rig) -> None:
     await rig.create()
     await rig.reconcile()
-    assert {("apply", kind) for kind in ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "Deployment")} | {
-        ("patch", "ModelDeployment")
-    } == {what for what in rig.writes if what[1] != "Event"}
+    kinds = ("ServiceAccount", "RoleBinding", "ConfigMap", "NetworkPolicy", "Service", "Deployment")
+    expected = {*(("apply", kind) for kind in kinds), ("patch", "ModelDeployment")}
+    assert expected == {what for what in rig.writes if what[1] != "Event"}
     assert rig.writes["apply", "ConfigMap"] == 2
-    assert sum(rig.writes.values()) - rig.writes["create", "Event"] == 7
+    assert sum(rig.writes.values()) - rig.writes["create", "Event"] == 8
 
 
 async def test_a_restarted_operator_writes_nothing(rig: Rig, client: Any) -> None:
@@ -237,7 +245,8 @@ async def _refuse_services(rig: Rig) -> list[tuple[Resource, Json]]:
 
 @pytest.mark.parametrize("kind", [resource.kind for resource in CHILDREN])
 async def test_a_deleted_child_comes_back(rig: Rig, kind: str) -> None:
-    await rig.create({"scaling": {"replicas": 2}})
+    subjects = [{"kind": "User", "name": "alice"}]
+    await rig.create({"scaling": {"replicas": 2}, "security": {"authentication": {"allowedSubjects": subjects}}})
     await rig.reconcile()
     for (its_kind, name), child in (await rig.children()).items():
         if its_kind == kind:

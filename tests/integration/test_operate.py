@@ -26,6 +26,7 @@ from modelward_operator.cluster.kinds import (
     POD,
     POLICY,
     REPLICA_SET,
+    SECRET,
     Resource,
 )
 from modelward_operator.cluster.lease import Terms
@@ -187,7 +188,7 @@ async def test_a_restart_writes_nothing(server: ApiServer, tmp_path: Path, clien
         await _quiet(first)
         assert await first.stop() == 0
     async with running(server, tmp_path, namespace, "two") as second:
-        await until(lambda: _at_least(second, 'modelward_reconcile_seconds_count{result="success"}', 5))
+        await until(lambda: _at_least(second, "modelward_reconcile_seconds_count", 5))
         await _quiet(second)
         assert await _writes(second) == 0
 
@@ -225,8 +226,13 @@ async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, c
     """With the operator's own service account and the chart's rules, nothing is forbidden: make, repair, prune, tell, lead."""
     kubeconfig = await _with_the_charts_rights(server, tmp_path, client, namespace)
     async with running(server, tmp_path, namespace, kubeconfig=kubeconfig) as operator:
-        await create(client, namespace, "fraud", {"scaling": {"replicas": 2}, **SIGNED})
+        subjects = [{"kind": "User", "name": "alice"}]
+        access = {"authentication": {"allowedSubjects": subjects}, "tls": {"mode": "Managed"}}
+        security = {"security": {**SIGNED["security"], **access}}
+        await create(client, namespace, "fraud", {"scaling": {"replicas": 2}, **security})
         await until(exists(client, "PodDisruptionBudget", namespace, "fraud"))
+        await until(exists(client, "RoleBinding", namespace, "fraud-predict"))
+        await client.get(SECRET, namespace, "fraud-tls")
         await until(exists(client, "Deployment", namespace, "fraud"))
         theirs = {"spec": {"selector": {"app": "other"}}}
         await client.patch(BY_KIND["Service"], namespace, "fraud", theirs, manager="somebody")
@@ -312,12 +318,12 @@ async def _with_the_charts_rights(
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
     await client.create(BY_KIND["ServiceAccount"], account, manager="test")
     rendered = yaml.safe_load_all((ROOT / "helm/manifests/modelward.yaml").read_text())
-    names = {("ClusterRole", "modelward-operator"), ("Role", "modelward-operator-lease")}
-    for item in (one for one in rendered if one and (one["kind"], one["metadata"]["name"]) in names):
+    names = ["modelward-operator", *(f"modelward-operator-{part}" for part in ("lease", "ca", "api-address"))]
+    roles = [one for one in rendered if one and one["kind"] in {"ClusterRole", "Role"}]
+    for item in (one for one in roles if one["metadata"]["name"] in names):
         scope = "Cluster" if clusterwide and item["kind"] == "ClusterRole" else ""
-        where = (
-            {"name": f"{namespace}-operator"} if scope else {"name": item["metadata"]["name"], "namespace": namespace}
-        )
+        place = "default" if item["metadata"].get("namespace") == "default" else namespace
+        where = {"name": f"{namespace}-{item['metadata']['name']}", **({} if scope else {"namespace": place})}
         role = {**item, "kind": f"{scope}Role", "metadata": where}
         await client.create(Resource(role["kind"], RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
         binding = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelward_operator.api.privacypolicy import PiiKind
+from modelward_operator.api.privacyinput import PiiKind
 from tests.integration.apiserver import ApiServer
 from tests.integration.rest import apply
 from tests.privacy_specs import ACCEPTED_PRIVACY, REFUSED_PRIVACY, privacy_policy

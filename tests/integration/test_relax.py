@@ -49,6 +49,25 @@ audit:
 X, Y = '{name: x, minimum: "0", maximum: "9.5"}', "{name: y, action: Zero}"
 P, Q = "{name: p, topK: 3, decimals: 2}", "{name: q, labelOnly: true}"
 
+ISSUER = "{issuer: 'https://a', audiences: [models], jwksUri: 'https://a/keys', algorithms: [RS256]}"
+JWT = yaml.safe_load(f"{{mode: JWT, jwt: {ISSUER}}}")
+NOBODY = {"security": {"authentication": {"mode": "None"}}}
+
+
+def caller(authentication: str) -> str:
+    """Return the YAML of a spec's `security` with this authentication."""
+    return f"security: {{authentication: {{{authentication}}}}}"
+
+
+def subjects(*names: str) -> Json:
+    """Return a patch that lets these ServiceAccounts in."""
+    found = [{"kind": "ServiceAccount", "name": name, "namespace": "shop"} for name in names]
+    return {"security": {"authentication": {"allowedSubjects": found}}}
+
+
+ONE = caller("allowedSubjects: [{kind: ServiceAccount, name: checkout, namespace: shop}]")
+TWO = caller("allowedSubjects: [{kind: User, name: jane}, {kind: ServiceAccount, name: checkout, namespace: shop}]")
+
 CHANGES: list[tuple[str, str, bool]] = [
     # why this row, a merge patch of STRICT, whether it tightens and nothing else
     ("fewer values", "input: {maxElements: 99}", True),
@@ -266,6 +285,34 @@ MODELS: list[tuple[str, str, Any, bool]] = [
     ("another key", SEALED, {"security": {"encryption": {"keyRef": {"name": "mine"}}}}, False),
     ("encryption where it was off", "security: {encryption: {mode: Disabled}}", yaml.safe_load(f"{{{SEALED}}}"), True),
     ("anything else of a sealed model", SEALED, {"model": {"version": "8"}}, True),
+    ("nobody is asked any more, where nothing was written", "suspend: false", NOBODY, False),
+    ("nobody is asked any more", caller("mode: TokenReview"), NOBODY, False),
+    ("TokenReview, written out", "suspend: false", {"security": {"authentication": {"mode": "TokenReview"}}}, True),
+    ("another audience", "suspend: false", {"security": {"authentication": {"audience": "kubernetes"}}}, False),
+    ("an issuer's tokens in place of the cluster's", "suspend: false", {"security": {"authentication": JWT}}, False),
+    (
+        "another issuer",
+        caller(f"mode: JWT, jwt: {ISSUER}"),
+        {"security": {"authentication": {"jwt": {"issuer": "https://b"}}}},
+        False,
+    ),
+    ("somebody is let in", "suspend: false", subjects("checkout"), False),
+    ("somebody more is let in", ONE, subjects("checkout", "till"), False),
+    ("somebody is let in no more", TWO, subjects("checkout"), True),
+    ("nobody is let in by the model", TWO, {"security": {"authentication": None}}, True),
+    ("somebody else is let in", ONE, subjects("till"), False),
+    (
+        "callers are asked from now on",
+        caller("mode: None"),
+        {"security": {"authentication": {"mode": "TokenReview"}}},
+        True,
+    ),
+    (
+        "callers are asked from now on, as when nothing is written",
+        caller("mode: None"),
+        {"security": {"authentication": None}},
+        True,
+    ),
 ]
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from modelward_operator.cluster import kinds
+from modelward_operator.cluster import authority, kinds
 from modelward_operator.cluster.kinds import Resource
+from tests.makers import drawn, make_given
 
 ROOT = Path(__file__).parents[2]
 READ = {"get", "list", "watch"}
@@ -48,6 +49,9 @@ def test_operator_is_granted_what_its_kinds_need_and_no_more() -> None:
         at(kinds.EVENT): {"list", "create"},
         at(kinds.LEDGER): {"create", "get", "spend"},  # it makes them; the rest it only grants
         at(kinds.LEDGER, "status"): {"update"},
+        at(kinds.SECRET): {"create"},  # the key of a managed certificate, which nobody but the pods reads
+        at(kinds.MODEL, "predict"): {"create"},  # held to be granted to allowedSubjects
+        ("rbac.authorization.k8s.io", "clusterroles"): {"bind"},
     }
     assert expected == grants(OPERATOR)
 
@@ -65,8 +69,49 @@ def test_pods_are_granted_no_more_of_ledgers_than_the_operator_holds() -> None:
 
 def test_operator_reads_no_secret_and_has_no_wildcard() -> None:
     for rule in OPERATOR:
-        assert "secrets" not in rule["resources"]
+        assert "secrets" not in rule["resources"] or rule["verbs"] == ["create"]
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+
+
+def test_the_one_cluster_role_that_it_may_bind_lets_pods_ask_and_nothing_else() -> None:
+    rules = [rule for rule in OPERATOR if rule["verbs"] == ["bind"]]
+    assert [["modelward-runtime-access-review"]] == [rule["resourceNames"] for rule in rules]
+    granted = grants(role(MANIFESTS, "ClusterRole", "modelward-runtime-access-review"))
+    assert {("authorization.k8s.io", "localsubjectaccessreviews"): {"create"}} == granted
+    given = make_given()
+    (binding,) = (o for o in drawn(given).objects if o["kind"] == "RoleBinding")
+    assert binding["roleRef"]["name"] == "modelward-runtime-access-review"
+
+
+def test_of_secrets_it_reads_its_own_ca_alone() -> None:
+    rules = role(MANIFESTS, "Role", "modelward-operator-ca")
+    assert {at(kinds.SECRET): {"create", "get", "update"}} == grants(rules)
+    assert [["create"], ["get", "update"]] == [rule["verbs"] for rule in rules]
+    assert rules[1]["resourceNames"] == [authority.NAME]
+
+
+def test_it_looks_up_where_the_api_server_is_and_no_other_service() -> None:
+    rules = role(MANIFESTS, "Role", "modelward-operator-api-address")
+    assert {at(kinds.SERVICE): {"get"}, at(kinds.ENDPOINT_SLICE): {"get"}} == grants(rules)
+    assert [["kubernetes"], ["kubernetes"]] == [rule["resourceNames"] for rule in rules]
+
+
+def subjects(file: str) -> list[str]:
+    """Return who may make TokenReviews."""
+    objects = [item for item in yaml.safe_load_all((ROOT / file).read_text()) if item]
+    (binding,) = (
+        item for item in objects if item["kind"] == "ClusterRoleBinding" and "tokenreview" in item["metadata"]["name"]
+    )
+    return [f"{subject['kind']} {subject['name']}" for subject in binding["subjects"]]
+
+
+def test_pods_may_ask_whose_a_token_is_where_models_are_served() -> None:
+    assert {("authentication.k8s.io", "tokenreviews"): {"create"}} == grants(
+        role(MANIFESTS, "ClusterRole", "modelward-runtime-tokenreview")
+    )
+    assert subjects(MANIFESTS) == ["Group system:serviceaccounts"]
+    golden = "tests/golden/chart/namespaced.golden.yaml"
+    assert subjects(golden) == ["Group system:serviceaccounts:risk", "Group system:serviceaccounts:shop"]
 
 
 def test_lease_is_the_only_one_that_it_may_take() -> None:
@@ -82,7 +127,8 @@ def test_an_install_for_some_namespaces_grants_the_same_there_and_nothing_in_the
     expected[at(kinds.NAMESPACE)] = {"get"}  # a Role reaches the Namespace that it lies in, by name
     assert expected == grants(role(golden, "Role", "modelward-operator"))
     objects = [item for item in yaml.safe_load_all((ROOT / golden).read_text()) if item]
-    assert not [item for item in objects if item["kind"] == "ClusterRoleBinding"]
+    bound = [item["metadata"]["name"] for item in objects if item["kind"] == "ClusterRoleBinding"]
+    assert bound == ["modelward-runtime-tokenreview"], "a right of the pods; the operator has none of the cluster"
     assert ["risk", "shop"] == [
         item["metadata"]["namespace"]
         for item in objects

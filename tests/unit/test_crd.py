@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd, structural_schema
+from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd, privacypolicy_crd, structural_schema
 from modelward_operator.api.generate import artefacts
 from modelward_operator.api.reference import reference
 from modelward_operator.api.types import Struct
@@ -43,7 +43,10 @@ POLICY = modelpolicy_crd()
 POLICY_SCHEMA = POLICY["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 NODES = {path: (node, in_list) for path, node, in_list in walk(SCHEMA)}
 POLICY_NODES = {path: (node, in_list) for path, node, in_list in walk(POLICY_SCHEMA, "ModelPolicy")}
-ALL = NODES | POLICY_NODES
+PRIVACY = privacypolicy_crd()
+PRIVACY_SCHEMA = PRIVACY["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+PRIVACY_NODES = {path: (node, in_list) for path, node, in_list in walk(PRIVACY_SCHEMA, "PrivacyPolicy")}
+ALL = NODES | POLICY_NODES | PRIVACY_NODES
 
 
 def unbounded(node: dict[str, Any]) -> bool:
@@ -97,6 +100,12 @@ def test_a_policy_is_of_the_cluster_and_has_no_status_that_could_lie() -> None:
     assert ("Cluster", ["mpol"]) == (POLICY["spec"]["scope"], POLICY["spec"]["names"]["shortNames"])
     assert "subresources" not in POLICY["spec"]["versions"][0]
     assert {"spec"} == POLICY_SCHEMA["properties"].keys()
+
+
+def test_a_privacy_policy_is_of_a_namespace_and_has_no_status_that_could_lie() -> None:
+    assert ("Namespaced", ["ppol"]) == (PRIVACY["spec"]["scope"], PRIVACY["spec"]["names"]["shortNames"])
+    assert "subresources" not in PRIVACY["spec"]["versions"][0]
+    assert {"spec"} == PRIVACY_SCHEMA["properties"].keys()
 
 
 def test_names_subresources_and_columns() -> None:
@@ -160,7 +169,7 @@ def test_reference_names_every_field(path: str) -> None:
     parent, _, field = path.rpartition(".")
     section = f"## {parent.removeprefix('.')}\n"
     text = reference()
-    if parent not in {"", "ModelPolicy"}:
+    if parent not in {"", "ModelPolicy", "PrivacyPolicy"}:
         assert section in text
         assert f"| `{field}` |" in text.split(section, 1)[1].split("\n## ", 1)[0]
 

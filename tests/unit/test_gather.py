@@ -61,7 +61,7 @@ def test_is_stuck(reason: str, raw: Json, expected: bool) -> None:
 
 
 class Events:
-    """A client that only knows events."""
+    """A client that only knows events; all else cannot be read."""
 
     def __init__(self, *events: Json) -> None:
         self.events = list(events)
@@ -70,6 +70,9 @@ class Events:
     async def pages(self, _resource: object, _namespace: str, *, fields: str) -> AsyncIterator[tuple[list[Json], str]]:
         self.asked.append(fields)
         yield self.events, "1"
+
+    async def get(self, resource: object, _namespace: str, _name: str) -> Json:
+        raise Unreadable(f"{resource} is nobody's here")
 
 
 def gatherer(store: Store, session: aiohttp.ClientSession, events: Events, port: int = 1) -> Gatherer:

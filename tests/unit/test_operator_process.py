@@ -28,7 +28,8 @@ def test_settings_have_defaults() -> None:
 
 def test_settings_are_read() -> None:
     environ = {"RUNTIME_IMAGE": "i", "WATCH_NAMESPACES": "b, a,,a", "LOG_LEVEL": "DEBUG", "WORKERS": "3"}
-    settings = read_settings({**environ, "LEADER_ELECTION": "false"})
+    settings = read_settings({**environ, "LEADER_ELECTION": "false", "CLUSTER_DOMAIN": "k8s.example.com"})
+    assert settings.cluster_domain == "k8s.example.com"
     assert settings.watch_namespaces == ("a", "b")
     assert (settings.log_level, settings.workers, settings.leader_election) == (logging.DEBUG, 3, False)
 
@@ -42,6 +43,7 @@ WRONG: list[tuple[str, dict[str, str]]] = [
     ("LEADER_ELECTION", {"LEADER_ELECTION": "yes"}),
     ("WATCH_NAMESPACES", {"WATCH_NAMESPACES": "ok,Not_Ok"}),
     ("METRICS_PORT", {"METRICS_PORT": "70000"}),
+    ("CLUSTER_DOMAIN", {"CLUSTER_DOMAIN": ".cluster.local"}),
 ]
 
 

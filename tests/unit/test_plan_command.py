@@ -53,12 +53,57 @@ def test_what_lies_around_a_model_in_the_same_file_counts(tmp_path: Path, capsys
     assert '"tenant":"risk-eu"' in out
 
 
+def test_what_only_a_cluster_knows_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(GOOD.replace("spec: {", "spec: {security: {tls: {mode: Managed}}, "))
+    assert main(["plan", "-f", str(file)]) == 0
+    comments = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
+    assert comments == [
+        "# egress: DNS: pods k8s-app=kube-dns of namespace kube-system and 169.254.20.10, port 53",
+        "# egress: https://kubernetes.default.svc: not opened: its address is not known",
+        "# egress: https://s3.us-east-1.amazonaws.com: every public address, port 443",
+        "# Secret fraud-tls, and the ConfigMap of the CA: made by the operator",
+    ]
+
+
 @pytest.mark.parametrize("labels", ["[a]", "7", "word"])
 def test_labels_that_are_none_select_nothing(labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "all.yaml"
     file.write_text(f"{NAMESPACE.replace('{tier: prod, modelward.dev/tenant: risk-eu}', labels)}---{FLOOR}---{GOOD}")
     assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
     assert "PolicyViolated" not in capsys.readouterr().out
+
+
+GOVERNED = GOOD.replace("spec: {", "spec: {privacy: {policyRef: {name: standard}}, ")
+STANDARD = """
+apiVersion: modelward.dev/v1alpha1
+kind: PrivacyPolicy
+metadata: {name: standard}
+spec: {input: {maxElements: 10}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "beside", "says"),
+    [
+        ("the policy that it names", f"---{STANDARD}", '"maxElements":10'),
+        ("none", "", "# PolicyNotFound: PrivacyPolicy standard does not exist in namespace risk"),
+        (
+            "one of another namespace",
+            f"---{STANDARD.replace('name: standard', 'name: standard, namespace: shop')}",
+            "# PolicyNotFound",
+        ),
+    ],
+)
+def test_a_privacy_policy_beside_the_model_counts(
+    reason: str, beside: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(GOVERNED + beside)
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0, reason
+    out = capsys.readouterr().out
+    assert says in out
+    assert ("PolicyNotFound" in says) == ("replicas: 0" in out)
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +133,11 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
             "a policy beside it that is wrong",
             f"{GOOD}---{FLOOR.replace('true', 'maybe')}",
             "ModelPolicy floor: spec.requireVerification",
+        ),
+        (
+            "a privacy policy beside it that is wrong",
+            f"{GOOD}---{STANDARD.replace('10', 'many')}",
+            "PrivacyPolicy standard: spec.input.maxElements",
         ),
         ("no spec", GOOD.replace("spec:", "specs:"), "spec.model: is required"),
         ("a spec that is a word", GOOD.split("spec:", maxsplit=1)[0] + "spec: serve\n", "spec: "),

@@ -57,6 +57,14 @@ def test_probes_follow_the_state(report: Report, state: State, startup: int, rea
     assert [200, startup, ready] == answers
 
 
+def test_a_ready_process_that_cannot_record_what_must_be_recorded_is_not_ready(report: Report) -> None:
+    report.enter(State.READY)
+    report.obstacle = lambda: "the audit log is full"
+    app = admin.App(report, bytes)
+    assert (503, b"the audit log is full\n") == (app.answer("GET", "/readyz")[0], app.answer("GET", "/readyz")[2])
+    assert [200, 200] == [app.answer("GET", path)[0] for path in ("/livez", "/startupz")], "it must not be restarted for it"
+
+
 def test_an_unready_probe_says_why(report: Report) -> None:
     app = admin.App(report, bytes)
     assert app.answer("GET", "/readyz")[2] == b"Fetching\n"
@@ -93,6 +101,7 @@ def test_report_before_anything_is_known(report: Report) -> None:
         "startedAt": "1970-01-01T00:16:40.000Z",
         "stageSeconds": {},
         "failure": None,
+        "audit": None,
     }
 
 

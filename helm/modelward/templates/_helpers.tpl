@@ -23,7 +23,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.runtime.image | default (printf "modelward/runtime:%s" .Chart.AppVersion) }}
 {{- end -}}
 
-{{/* What the operator may do where it serves models. No Secrets: pods read them, the operator never does. */}}
+{{/* What the operator may do where it serves models. It makes Secrets for managed certificates and never reads one: pods do. */}}
 {{- define "modelward.rules" -}}
 # What users write. Read only: the operator never changes a spec.
 - apiGroups: [modelward.dev]
@@ -49,10 +49,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# That pods may spend from a privacy budget. The API server lets the operator grant what it holds itself, below, and no more.
+# The key of a managed certificate. Not get, list, watch, patch or delete: to take one away, the operator deletes the ConfigMap that owns it.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+# Who may call (allowedSubjects), and that the pods may ask. The API server lets the operator grant what it holds itself, below, and no more.
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, list, watch, create, patch, delete]
+# Held to be granted to allowedSubjects.
+- apiGroups: [modelward.dev]
+  resources: [modeldeployments/predict]
+  verbs: [create]
+# The one ClusterRole that it may bind without holding what is in it.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles]
+  resourceNames: [modelward-runtime-access-review]
+  verbs: [bind]
 # Ledgers of privacy budgets: it makes them. The rest is held to be granted to pods, and the admission policy keeps the operator from it.
 - apiGroups: [modelward.dev]
   resources: [privacyledgers]

@@ -1,7 +1,8 @@
 """The command `modelward-operator`: `run` in the cluster, `plan` on anybody's machine.
 
-`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make. ModelPolicies,
-PrivacyPolicies, Namespaces and ConfigMaps in the same file count as what lies around the models.
+`plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make, but for addresses
+that only the cluster knows, which it says. ModelPolicies, PrivacyPolicies, Namespaces and ConfigMaps in the same file count as what lies
+around the models.
 """
 
 import argparse
@@ -21,7 +22,9 @@ from modelward_operator.api.parse import Invalid, parse, parse_policy, parse_pri
 from modelward_operator.api.privacypolicy import PRIVACY_KIND
 from modelward_operator.facts import Given, Installation, Json, Key, Policy, PrivacyPolicy, Surroundings
 from modelward_operator.plan import names
+from modelward_operator.plan.certificate import is_managed
 from modelward_operator.plan.draw import draw
+from modelward_operator.plan.egress import egress
 from modelward_operator.policies.rooms import rule
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -95,6 +98,10 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
     ruling = rule(given, spec)
     for verdict in sorted(ruling.verdicts):
         print(f"# {verdict.reason}: {verdict.message}")
+    for words in egress(given, spec, ruling).words:
+        print(f"# egress: {words}")
+    if is_managed(spec):
+        print(f"# Secret {names.tls_name(given.key.name)}, and the ConfigMap of the CA: made by the operator")
     plan = draw(given, spec, ruling)
     for planned in (*plan.ledgers, *plan.objects):
         print("---")

@@ -35,6 +35,8 @@ class Installation:
 
     namespace: str
     runtime_image: str
+    cluster_domain: str = "cluster.local"
+    """Behind `.svc` in the full names of Services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,44 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What a NetworkPolicy needs to know of a Service: its pods, and which of their ports stands behind which of its own."""
+
+    selector: Mapping[str, str] = field(default_factory=dict)
+    """Empty where no selector says which pods: then the whole namespace is meant."""
+    ports: Mapping[int, int | str] = field(default_factory=dict)
+    """The pods' port, by number or name, behind each TCP port of the Service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is known of the ways to and from the pods."""
+
+    api_server: Sequence[tuple[str, int]] = ()
+    """Addresses and ports of the API server, those behind its Service among them; empty where they could not be read."""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """Services by the host name that a URL gives them."""
+    hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Addresses by host name, of those that could be looked up."""
+    enforced: bool | None = None
+    """False: a connection that the NetworkPolicy forbids went through. True: it did not. None: not known."""
+    stale_after: float | None = None
+    """Seconds after which these facts may be others, without an event that tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The public side of the operator's CA, read for models with a managed certificate."""
+
+    bundle: str = ""
+    """PEM of every CA certificate that clients shall trust; empty where none was read."""
+    signer: str = ""
+    """Fingerprint of the CA that signs now."""
+    known: frozenset[str] = frozenset()
+    """Fingerprints of all in the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """Everything that one pass may know about one ModelDeployment."""
 
@@ -109,6 +149,8 @@ class Given:
     now: datetime
     """Aware, UTC."""
     around: Surroundings = field(default_factory=Surroundings)
+    network: Network = field(default_factory=Network)
+    authority: Authority = field(default_factory=Authority)
 
     @property
     def uid(self) -> str:
@@ -126,12 +168,21 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """A certificate to be issued: the Secret is made beside the plan, because its content is nobody's to plan."""
+
+    dns_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The children that shall exist, each complete but for what others own. What is ours and not here is pruned, but for a partial plan."""
 
     objects: Sequence[Json]
     handover_replicas: int | None = None
     """Set when the Deployment leaves `spec.replicas` to somebody else: the value that stands while ownership changes hands."""
+    certificate: Order | None = None
+    """Set when a certificate must be issued before the pods can start."""
     ledgers: Sequence[Json] = ()
     """Objects that nobody owns and that are made where they are missing, never changed and never pruned."""
     partial: bool = False

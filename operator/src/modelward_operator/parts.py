@@ -8,18 +8,21 @@ import functools
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 
 from modelward_operator.cluster.adapter import KubernetesCluster
 from modelward_operator.cluster.apply import Applier
+from modelward_operator.cluster.authority import Authorities
 from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.kinds import CHILDREN, MODEL, NAMED, NAMESPACE, OBSERVED, POLICY, Resource
 from modelward_operator.cluster.lease import Lease
 from modelward_operator.cluster.status import StatusWriter
@@ -156,11 +159,13 @@ def _follow(
 
 
 def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.ClientSession) -> Cluster:
-    installation = Installation(settings.namespace, settings.runtime_image)
+    installation = Installation(settings.namespace, settings.runtime_image, settings.cluster_domain)
+    authorities = Authorities(client, settings.namespace, now=lambda: datetime.now(UTC), clock=time.monotonic)
     return KubernetesCluster(
-        Gatherer(client, store, installation, session, clusterwide=settings.clusterwide),
+        Gatherer(client, store, installation, session, clusterwide=settings.clusterwide, authorities=authorities),
+        Founder(client),
+        Issuer(client, store, authorities),
         Applier(client, store),
         StatusWriter(client, store),
         Teller(client, settings.identity),
-        Founder(client),
     )

@@ -6,6 +6,7 @@ Called by cli.py and main.py. It must not be read from deep inside: each part ge
     POD_NAMESPACE       namespace of the operator itself: Lease, admin port's NetworkPolicy   (modelward-system)
     POD_NAME            identity in the Lease                                                (the host's name)
     WATCH_NAMESPACES    comma-separated; empty means all
+    CLUSTER_DOMAIN      behind .svc in the full names of Services                            (cluster.local)
     LOG_LEVEL           DEBUG INFO WARNING ERROR                                             (INFO)
     WORKERS             passes at once                                                       (16)
     WRITES_PER_SECOND   token bucket on writes to the API server; burst is twice that        (200)
@@ -23,6 +24,7 @@ from typing import Final
 from modelward_operator.errors import OperatorError
 
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -38,6 +40,7 @@ class Settings:
     namespace: str = "modelward-system"
     identity: str = "modelward-operator"
     watch_namespaces: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
     log_level: int = logging.INFO
     workers: int = 16
     writes_per_second: int = 200
@@ -73,11 +76,15 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         errors.append("RUNTIME_IMAGE must name the serving image")
     namespaces = tuple(sorted({n.strip() for n in environ.get("WATCH_NAMESPACES", "").split(",") if n.strip()}))
     errors += [f"WATCH_NAMESPACES: {n!r} is not a namespace" for n in namespaces if not DNS_LABEL.fullmatch(n)]
+    domain = environ.get("CLUSTER_DOMAIN") or "cluster.local"
+    if not DNS_NAME.fullmatch(domain):
+        errors.append(f"CLUSTER_DOMAIN: {domain!r} is not a domain")
     settings = Settings(
         runtime_image=image,
         namespace=environ.get("POD_NAMESPACE") or "modelward-system",
         identity=environ.get("POD_NAME") or socket.gethostname(),
         watch_namespaces=namespaces,
+        cluster_domain=domain,
         log_level=logging.getLevelNamesMapping().get(choice("LOG_LEVEL", "INFO", LEVELS), logging.INFO),
         workers=number("WORKERS", 16, 1, 256),
         writes_per_second=number("WRITES_PER_SECOND", 200, 1, 100_000),

@@ -5,7 +5,7 @@ a NetworkPolicy closes it to all but the kubelet and the operator. It must not s
 
     GET /livez     200 while the event loop answers
     GET /startupz  200 once the model is loaded and warm
-    GET /readyz    200 while serving and not draining
+    GET /readyz    200 while serving, not draining, and able to record what must be recorded
     GET /metrics   Prometheus text
     GET /report    JSON, see report.py
 """
@@ -67,7 +67,10 @@ class App:
         return (200, _TEXT, b"started\n") if self._report.loaded else self._not_yet()
 
     def _ready(self) -> Answer:
-        return (200, _TEXT, b"ready\n") if self._report.state is State.READY else self._not_yet()
+        if self._report.state is not State.READY:
+            return self._not_yet()
+        obstacle = self._report.obstacle()
+        return (503, _TEXT, f"{obstacle}\n".encode()) if obstacle else (200, _TEXT, b"ready\n")
 
     def _not_yet(self) -> Answer:
         failure = self._report.failure

@@ -36,7 +36,7 @@ class Headers:
         self.media_type = ""
         self.encoding = ""
         self.header_length: str | None = None
-        self.authorization = b""
+        self.authorization: bytes | None = None
         for name, value in headers:
             if name == b"content-length":
                 self.length = int(value)  # the HTTP parser lets only digits through
@@ -49,7 +49,7 @@ class Headers:
             elif name == b"transfer-encoding":
                 self.chunked = True
             elif name == b"authorization":  # a second one is joined, as HTTP joins headers, and then is no token
-                self.authorization = b", ".join((self.authorization, value)) if self.authorization else value
+                self.authorization = value if self.authorization is None else b", ".join((self.authorization, value))
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, hold: Hold) -> bytes:

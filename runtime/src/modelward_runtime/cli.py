@@ -5,6 +5,7 @@ modelward serve   on a laptop: one path, no cluster
 modelward digest  what to write into spec.model.digest
 modelward completion   a script that completes all this in a shell
 modelward keygen, seal, inspect, verify, rewrap   sealed models, see cli_sealing.py
+modelward audit verify   audit logs, see cli_audit.py
 """
 
 import argparse
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from modelward_runtime import cli_sealing
+from modelward_runtime import cli_audit, cli_sealing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     digest = commands.add_parser("digest", help="print the digest of a model file or folder, for spec.model.digest")
     digest.add_argument("path", type=Path, metavar="PATH")
     cli_sealing.add(commands)
+    cli_audit.add(commands)
     completion = commands.add_parser(
         "completion", help="print a script that completes commands and flags in your shell"
     )

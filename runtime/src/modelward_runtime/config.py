@@ -13,8 +13,10 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from modelward_runtime.access.config import Access, Limits
+from modelward_runtime.audit.config import Audit
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.payloads.config import Logging
 from modelward_runtime.privacy.config import Privacy
 
 T = TypeVar("T")
@@ -138,8 +140,10 @@ class Policy(Record, frozen=True):
     api_version: Literal["runtime/v1"]
     kind: Literal["Policy"]
     generation: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    limits: Limits | None = None
     privacy: Privacy | None = None
+    limits: Limits | None = None
+    logging: Logging | None = None
+    audit: Audit | None = None
 
 
 _BOOT = msgspec.json.Decoder(Boot)

@@ -56,9 +56,7 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
     CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
-    POLICY_UNSATISFIABLE = (
-        "PolicyUnsatisfiable"  # policy.json names what the model lacks: waited for, a usable one may come
-    )
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json asks for what is not there; another may be satisfied
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
@@ -91,6 +89,11 @@ class LoadError(RuntimeFault):
         self.message = message
         self.stage: LoadStage = stage
         self.permanent = permanent
+
+
+def unsatisfiable(message: str) -> LoadError:
+    """A policy asks for what is not there; another may be satisfied."""
+    return LoadError(LoadReason.POLICY_UNSATISFIABLE, message, "load", permanent=False)
 
 
 class ApiError(RuntimeFault):
@@ -256,6 +259,15 @@ class Unavailable(ApiError):
     grpc_code = "UNAVAILABLE"
 
 
+class CallerUnknown(Unavailable):
+    """Nobody could be asked who calls, or what they may: the door stays shut."""
+
+    code = "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("access: unavailable: the caller cannot be checked now, try again")
+
+
 class EpsilonUnavailable(Unavailable):
     """The ledger of the privacy budget cannot be asked; why is for the log and the report, not for callers."""
 
@@ -264,15 +276,6 @@ class EpsilonUnavailable(Unavailable):
     def __init__(self, why: str) -> None:
         super().__init__("policy: epsilon-ledger-unavailable: the privacy budget cannot be asked for, try again later")
         self.why = why
-
-
-class CallerUnknown(Unavailable):
-    """Nobody could be asked who calls, or what they may: the door stays shut."""
-
-    code = "unavailable"
-
-    def __init__(self) -> None:
-        super().__init__("access: unavailable: the caller cannot be checked now, try again")
 
 
 class DeadlineExceeded(ApiError):

@@ -1,8 +1,8 @@
 """The conductor of a request, in the order of the picture, and the one data plane behind REST and gRPC.
 
       bytes ▶ decode ▶ privacy-in ▶ pay ▶ batch ▶ ORT ▶ split ▶ privacy-out ▶ encode ▶ bytes
-              Decoded   Cleared    Paid                Raw     Released
-              └──────────── metrics and access log, always, never the payload ──────────┘
+              Decoded   Cleared     Paid                Raw     Released
+              └──── metrics, access log, audit log (`audit/entry.py`), never the payload ───┘
 
 Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gRPC; composed by `serve.py`:
 
@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
@@ -38,6 +38,11 @@ from modelward_runtime.model import Array, Face, Model
 from modelward_runtime.privacy.rules import OFF_LOOP_TEXT, Rules, ungoverned
 from modelward_runtime.privacy.withhold import Withholding
 from modelward_runtime.states import Caller, Cleared, Decoded, Raw, Released, clear, release
+
+if TYPE_CHECKING:
+    from modelward_runtime.audit.auditor import Auditor
+    from modelward_runtime.audit.entry import Entry
+    from modelward_runtime.payloads.log import PayloadLog
 
 SERVER_NAME = "modelward"
 SERVER_VERSION = installed_version("modelward-runtime")
@@ -108,6 +113,8 @@ class Exchange:
         self.metrics = metrics
         self.limits = limits or Limits()
         self.bodies = Budget(self.limits.max_bodies)
+        self.auditor: Auditor | None = None  # both as the live policy wants them, see recording.py
+        self.payloads: PayloadLog | None = None
         self._clock = clock
         self._model: Model | None = None
         self._rules: Rules | None = None
@@ -120,13 +127,20 @@ class Exchange:
         metrics.epsilon = self.report_epsilon
         metrics.waiting = lambda: self._batcher.waiting if self._batcher else 0
 
-    async def infer(self, call: Call[AnswerT], caller: Caller, deadline: float) -> AnswerT:
-        """Answer one inference of `caller`. `deadline` is in the event loop's time. Raises `ApiError`."""
+    async def infer(
+        self, call: Call[AnswerT], caller: Caller, deadline: float, entry: "Entry | None" = None
+    ) -> AnswerT:
+        """Answer one inference of `caller`, noted in `entry`. `deadline` is in the event loop's time. Raises `ApiError`."""
+        if entry is not None:
+            entry.identify(caller)
+            entry.request_bytes = call.size
         rules, batcher = self._serving(call.name, call.version)
         started = self._enter()
         try:
             with Withholding(rules):
                 decoded = await _beside_loop(call.size > OFF_LOOP_BYTES, call.decode, rules.face)
+                if entry is not None:
+                    await entry.hear(rules.face, decoded)
                 decoded_at = self._clock()
                 cleared = await _beside_loop(call.size > _clear_on_loop(rules), clear, decoded, rules)
                 paid = await rules.pay(cleared.inputs, caller.subject, deadline)
@@ -135,6 +149,8 @@ class Exchange:
                 slow = (large and rules.governed) or rules.takes_long(raw.arrays)
                 released = await _beside_loop(slow, release, cleared, raw, rules, paid)
                 released_at = self._clock()
+                if self.payloads is not None:
+                    self.payloads.log(rules.face, cleared, released, released_at - started)
                 answer = await _beside_loop(large, call.encode, rules.face, released)
             self._observe(started, decoded_at, released_at)
             return answer
@@ -169,8 +185,8 @@ class Exchange:
 
     @property
     def ready(self) -> bool:
-        """Loaded, and not on the way out."""
-        return self._model is not None and not self._retired
+        """Loaded, not on the way out, and able to record what must be recorded."""
+        return self._model is not None and not self._retired and not (self.auditor and self.auditor.obstacle)
 
     @property
     def retired(self) -> bool:

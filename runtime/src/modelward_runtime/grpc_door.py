@@ -16,13 +16,15 @@ import grpc
 
 from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
+from modelward_runtime.audit.entry import refused
 from modelward_runtime.errors import ApiError, Busy, EpsilonRefused
-from modelward_runtime.metrics import Metrics
+from modelward_runtime.exchange import Exchange
 from modelward_runtime.states import ANONYMOUS, Caller
 
 SERVICE: Final = "/inference.GRPCInferenceService/"
 CODES: Final = {code.name: code for code in grpc.StatusCode}
 OPEN: Final = frozenset({f"{SERVICE}ServerLive", f"{SERVICE}ServerReady"})  # as /v2/health/live and /ready are
+INFERENCES: Final = frozenset({f"{SERVICE}ModelInfer", f"{SERVICE}ModelStreamInfer"})
 _log = logging.getLogger(__name__)
 
 
@@ -46,9 +48,9 @@ def visitor_of(door: Door) -> Visitor:
 class DoorKeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Lets in, or refuses without reading on."""
 
-    def __init__(self, door: Door, metrics: Metrics) -> None:
+    def __init__(self, door: Door, exchange: Exchange) -> None:
         self._door = door
-        self._metrics = metrics
+        self._exchange = exchange
 
     async def intercept_service(
         self,
@@ -67,15 +69,25 @@ class DoorKeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
             self._account(method, "CANCELLED", started)
             raise
         except Exception as error:  # noqa: BLE001  the last border, see `explain`
-            failure = explain(error)
+            failure = await self._record(method, explain(error))
         else:
             _VISITOR.set(Visitor(caller, authorization))
             return await continuation(handler_call_details)
         self._account(method, failure.grpc_code, started)
         return grpc.stream_unary_rpc_method_handler(_refusal(failure))
 
+    async def _record(self, method: str, failure: ApiError) -> ApiError:
+        """What the caller is told, once the refusal of an inference is in the audit log."""
+        if method not in INFERENCES:
+            return failure
+        try:
+            await refused(self._exchange.auditor, "grpc", failure)
+        except ApiError as unrecorded:
+            return unrecorded
+        return failure
+
     def _account(self, method: str, code: str, started: float) -> None:
-        self._metrics.answered("grpc", code)
+        self._exchange.metrics.answered("grpc", code)
         accesslog.record("grpc", "POST", method, code, time.perf_counter() - started, 0, 0)
 
 

@@ -17,9 +17,10 @@ import grpc
 
 from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
+from modelward_runtime.audit.entry import Entry, audited
 from modelward_runtime.errors import Forbidden, PredictForbidden, Unauthenticated
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
-from modelward_runtime.grpc_door import SERVICE, DoorKeeper, abort, explain, visitor_of
+from modelward_runtime.grpc_door import SERVICE, DoorKeeper, Visitor, abort, explain, visitor_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from modelward_runtime.protobuf import GrpcCall
@@ -42,7 +43,7 @@ def create(exchange: Exchange, door: Door, *, max_body_bytes: int, drain_seconds
     ]
     if drain_seconds:
         options.append(("grpc.max_connection_age_ms", round(_AGE * drain_seconds * 1000)))
-    keepers = [DoorKeeper(door, exchange.metrics)] if door.guarded else []
+    keepers = [DoorKeeper(door, exchange)] if door.guarded else []
     server = grpc.aio.server(interceptors=keepers, options=options)
     pb_grpc.add_GRPCInferenceServiceServicer_to_server(Service(exchange, door), server)
     return server
@@ -57,8 +58,8 @@ class Service:
 
     async def ModelInfer(self, request: Message, context: Context) -> Message:  # noqa: N802
         """One inference."""
-        caller = visitor_of(self._door).caller
-        return await self._answer("ModelInfer", request, context, lambda: self._infer(request, context, caller))
+        visitor = visitor_of(self._door)
+        return await self._answer("ModelInfer", request, context, lambda: self._infer(request, context, visitor))
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:  # noqa: N802
         """Inferences one after the other on one stream; an error answers its request and ends nothing, but for a lost right."""
@@ -66,8 +67,8 @@ class Service:
         async for request in requests:
             started = time.perf_counter()
             try:
-                caller = await self._door.admit(visitor.authorization)
-                response = pb.ModelStreamInferResponse(infer_response=await self._infer(request, context, caller))
+                answer = await self._infer(request, context, visitor, again=True)
+                response = pb.ModelStreamInferResponse(infer_response=answer)
                 code = "OK"
             except (Unauthenticated, PredictForbidden) as lost:
                 self._account("ModelStreamInfer", lost.grpc_code, started, request, None)
@@ -119,16 +120,29 @@ class Service:
         """Never allowed: one server serves one model."""
         return await self._inform("RepositoryModelUnload", request, context, lambda: _refuse("unload"))
 
-    async def _infer(self, request: Message, context: Context, caller: Caller) -> Message:
+    async def _infer(self, request: Message, context: Context, visitor: Visitor, *, again: bool = False) -> Message:
+        """One inference, recorded; `again`: the visitor is asked for each request of a stream."""
+
+        async def work(entry: Entry | None) -> Message:
+            size = request.ByteSize()
+            if entry is not None:
+                entry.request_bytes = size
+            caller = await self._door.admit(visitor.authorization) if again else visitor.caller
+            if entry is not None:
+                entry.identify(caller)
+            return await self._run(request, size, context, caller, entry)
+
+        return await audited(self._exchange.auditor, "grpc", work, lambda response: int(response.ByteSize()))
+
+    async def _run(self, request: Message, size: int, context: Context, caller: Caller, entry: Entry | None) -> Message:
         seconds = self._exchange.limits.request_timeout
         remaining = context.time_remaining()
         if remaining is not None:
             seconds = min(seconds, remaining)
         deadline = asyncio.get_running_loop().time() + seconds
-        size = request.ByteSize()
         with self._door.enter(caller), self._exchange.bodies.hold() as hold:
             hold.reach(size)
-            return await self._exchange.infer(GrpcCall(request, size), caller, deadline)
+            return await self._exchange.infer(GrpcCall(request, size), caller, deadline, entry)
 
     async def _inform(self, method: str, request: Message, context: Context, make: Callable[[], Message]) -> Message:
         async def answer() -> Message:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from modelward_runtime.audit.keys import fingerprint as audit_fingerprint
 from modelward_runtime.errors import LoadReason
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import KeyEncryptionKey
@@ -97,7 +98,8 @@ def _make_signing(file: Path) -> dict[str, str]:
 
 
 def _make_audit(file: Path) -> dict[str, str]:
-    return _write_pair(file, ed25519.Ed25519PrivateKey.generate())
+    key = ed25519.Ed25519PrivateKey.generate()
+    return {**_write_pair(file, key), "fingerprint": audit_fingerprint(key.public_key())}
 
 
 def _write_pair(file: Path, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> dict[str, str]:

@@ -76,6 +76,13 @@ def verify(arguments: argparse.Namespace) -> int:
     return inspecting.verify(arguments)
 
 
+def audit(arguments: argparse.Namespace) -> int:
+    """Verify audit logs."""
+    from modelward_runtime.audit import commands  # noqa: PLC0415
+
+    return commands.run(arguments)
+
+
 def inspect(arguments: argparse.Namespace) -> int:
     """Show what a sealed model says about itself."""
     from modelward_runtime import inspecting  # noqa: PLC0415

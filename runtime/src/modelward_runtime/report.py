@@ -71,6 +71,8 @@ class Report:
     policy_generation: str = ""
     policy_failure: str = ""
     certificate: Mapping[str, str] | None = None  # of the model's ports
+    obstacle: Callable[[], str] = lambda: ""  # why a loaded process must not be asked now
+    audit: Callable[[], dict[str, Any] | None] = lambda: None
     epsilon: Callable[[], dict[str, Any] | None] = lambda: None  # what was spent of a privacy budget
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
@@ -138,6 +140,7 @@ class Report:
                 "startedAt": timestamp(self._started),
                 "stageSeconds": self.stage_seconds,
                 "failure": self.failure,
+                "audit": self.audit(),
             }
         )
 

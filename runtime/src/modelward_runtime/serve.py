@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modelward_runtime import admin, hardware
 from modelward_runtime.access.config import Limits
-from modelward_runtime.config import Boot
+from modelward_runtime.config import Boot, Policy
 from modelward_runtime.errors import LoadError
 from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
 from modelward_runtime.guard import Guard
@@ -88,12 +88,14 @@ class Service:
 
     def __init__(self, boot: Boot, report: Report, surroundings: Surroundings) -> None:
         from modelward_runtime.metrics import Metrics  # noqa: PLC0415  start-up: `modelward digest` needs none
+        from modelward_runtime.recording import Recording  # noqa: PLC0415  as above
 
         self._boot = boot
         self._report = report
         self._surroundings = surroundings
         self._hardware = hardware.measure()
         self._metrics = Metrics()
+        self._recording = Recording(report, self._metrics.registry)
         self._policy: PolicyFile | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._admin = HttpListener(
@@ -103,22 +105,24 @@ class Service:
     async def live(self, stop: asyncio.Event) -> None:
         """From the admin port to the end of the drain. LoadError when there will be no model."""
         await self._admin.start()
-        watching = self._watch_policy()
+        policy = self._policy = self._read_policy()
+        watching = asyncio.ensure_future(policy.watch() if policy else asyncio.sleep(0))
+        recorded = asyncio.ensure_future(policy.enforce(self._recording.adopt) if policy else asyncio.sleep(0))
         loading = self._begin_loading()
         stopping = asyncio.ensure_future(stop.wait())
-        tasks: list[asyncio.Future[Any]] = [watching, loading, stopping]
+        tasks: list[asyncio.Future[Any]] = [watching, recorded, loading, stopping]
         try:
+            await self._recording.opened(recorded)
             with short_turns():
                 ports = await self._await_model_ports(loading, stopping)
-                if ports is None:
-                    self._report.enter(State.DRAINING)
-                    return
-                governed = asyncio.ensure_future(_govern(loading, self._policy, ports))
-                tasks.append(governed)
-                await asyncio.wait({governed, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not governed.done():
+                if ports:
+                    governed = asyncio.ensure_future(self._govern(loading, recorded, ports))
+                    tasks.append(governed)
+                    await asyncio.wait({governed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if ports is None or not governed.done():
                 self._report.enter(State.DRAINING)
-                await ports.abandon()
+                if ports:
+                    await ports.abandon()
                 return
             self._go_ready(governed.result(), ports)
             await stopping
@@ -127,12 +131,28 @@ class Service:
             for task in (*tasks, self._renewing):
                 if task:
                     task.cancel()
+            await self._recording.close()
             await self._admin.stop(1)
 
-    def _watch_policy(self) -> asyncio.Task[None]:
+    def _read_policy(self) -> PolicyFile | None:
         file = self._surroundings.policy_file
-        self._policy = PolicyFile(file, self._report) if file else None
-        return asyncio.ensure_future(self._policy.watch() if self._policy else asyncio.sleep(0))
+        return PolicyFile(file, self._report) if file else None
+
+    async def _govern(
+        self, loading: "asyncio.Task[OnnxModel]", recorded: "asyncio.Future[None]", ports: "ModelPorts"
+    ) -> "OnnxModel":
+        """The model, once it is loaded and a policy is in force, if there is to be one."""
+        await recorded
+        model = await loading
+        if self._policy:
+            await self._policy.enforce(lambda wanted: self._adopt(wanted, model, ports))
+        return model
+
+    def _adopt(self, wanted: Policy, model: "OnnxModel", ports: "ModelPorts") -> None:
+        """All of a policy holds from now on, or nothing of it: LoadError."""
+        record = self._recording.prepare(wanted)
+        ports.govern(wanted, model)
+        record()
 
     def _limits(self) -> Limits | None:
         return self._policy.policy.limits if self._policy else None
@@ -164,6 +184,7 @@ class Service:
         ports_of = await in_thread(partial(_import, self._boot), "imports")
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
+        self._recording.attach(ports.exchange)
         self._report.epsilon = ports.exchange.report_epsilon
         await ports.start()
         return ports
@@ -202,14 +223,6 @@ class Service:
         server = self._boot.server
         await ports.drain(server.drain_seconds, server.request_timeout_seconds)
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})
-
-
-async def _govern(loading: "asyncio.Task[OnnxModel]", policy: PolicyFile | None, ports: "ModelPorts") -> "OnnxModel":
-    """The model, once it is loaded and a policy is in force, if there is to be one."""
-    model = await loading
-    if policy:
-        await policy.enforce(lambda wanted: ports.govern(wanted, model))
-    return model
 
 
 def _import(boot: Boot) -> "type[ModelPorts]":

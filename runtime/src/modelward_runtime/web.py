@@ -14,12 +14,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
+from modelward_runtime.audit.entry import CLIENT_GONE, Entry, audited
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
 from modelward_runtime.codec import RestCall, encode_error, parse_index
 from modelward_runtime.errors import (
@@ -40,7 +42,6 @@ Scope = MutableMapping[str, Any]
 ResultT = TypeVar("ResultT")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-CLIENT_GONE = 499
 _JSON = (b"content-type", b"application/json")
 _OCTETS = (b"content-type", b"application/octet-stream")
 _CLOSE = (b"connection", b"close")
@@ -107,15 +108,10 @@ class App:
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         try:
-            path = scope["path"]
-            caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization)
-            route = self._routes.get(path) or parse_path(path)
-            _check_method(route, scope["method"])
-            if route.action == "infer":
-                return await self._infer(route, headers, receive, caller)
-            if route.action == "index":
-                return await self._index(headers, receive)
-            return self._inform(route)
+            if scope["path"].endswith("/infer"):
+                work = partial(self._respond, scope, headers, receive)
+                return await audited(self._exchange.auditor, "rest", work, _size)
+            return await self._respond(scope, headers, receive, None)
         except ApiError as error:
             return error_response(error)
         except ClientGone:
@@ -124,14 +120,32 @@ class App:
             _log.exception("request failed unexpectedly")
             return error_response(ApiError("internal error"))
 
-    async def _infer(self, route: Route, headers: Headers, receive: Receive, caller: Caller) -> Response:
+    async def _respond(self, scope: Scope, headers: Headers, receive: Receive, entry: Entry | None) -> Response:
+        """What is asked for, once it is known who asks. Raises `ApiError`."""
+        if entry is not None:
+            entry.request_bytes = headers.length or 0
+        path = scope["path"]
+        caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization or b"")
+        if entry is not None:
+            entry.identify(caller)
+        route = self._routes.get(path) or parse_path(path)
+        _check_method(route, scope["method"])
+        if route.action == "infer":
+            return await self._infer(route, headers, receive, caller, entry)
+        if route.action == "index":
+            return await self._index(headers, receive)
+        return self._inform(route)
+
+    async def _infer(
+        self, route: Route, headers: Headers, receive: Receive, caller: Caller, entry: Entry | None
+    ) -> Response:
         self._exchange.check_name(route.name, route.version)
         with self._door.enter(caller):
             answer = await self._attend(
                 headers,
                 receive,
                 lambda body, deadline: self._exchange.infer(
-                    RestCall(route.name, route.version, body, headers.header_length), caller, deadline
+                    RestCall(route.name, route.version, body, headers.header_length), caller, deadline, entry
                 ),
             )
         if answer.header_length is None:
@@ -238,6 +252,10 @@ def error_response(error: ApiError) -> Response:
 
 def _tensor_metadata(spec: TensorSpec) -> object:
     return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+
+
+def _size(response: Response) -> int:
+    return len(response.body)
 
 
 def _json(value: object) -> Response:

@@ -1,6 +1,6 @@
 """`output.differentialPrivacy` of a PrivacyPolicy: one output answered at random, and the budget that its answers cost.
 
-Read by `privacypolicy.py`. What is promised and what is not: runtime/DIFFERENTIAL_PRIVACY.md. The runtime checks the rest against the
+Read by `privacyoutput.py`. What is promised and what is not: runtime/DIFFERENTIAL_PRIVACY.md. The runtime checks the rest against the
 model, whose outputs nobody here knows: every other output must be dropped.
 """
 
@@ -10,16 +10,12 @@ from typing import Annotated, Any, Final
 from pydantic import Field, StringConstraints
 
 from modelward_operator.api.modeldeployment import SecretKeyRef
+from modelward_operator.api.privacyinput import TensorName
 from modelward_operator.api.types import Decimal, Distinct, Matches, Rule, Struct
 
 MOST_EPSILON: Final = 20
 """Of a row. The runtime knows the same number."""
 
-TensorName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=256),
-    Matches(r"^[^\x00-\x1f\x7f]+$", "name must be a tensor's name as the model's metadata says it"),
-]
 Epsilon = Annotated[
     str,
     StringConstraints(min_length=1, max_length=16),

@@ -1,7 +1,8 @@
-"""`spec.security` of a ModelDeployment: whose keys open the model, whose signature counts, who may connect.
+"""`spec.security` of a ModelDeployment: whose keys open the model, whose signature counts, who may call.
 
-Read by `modeldeployment.py`. The rooms `policies/encryption` and `policies/access` enforce it, the runtime does the cryptography.
-A key provider is an enum value plus a struct of its own, and exactly the provider's struct is present, as Kubernetes' unions are.
+Read by `modeldeployment.py`; who may call is in `access.py`, who may connect in `network.py`. The rooms `policies/encryption` and
+`policies/access` enforce it, the runtime does the cryptography. A key provider is an enum value plus a struct of its own, and exactly
+the provider's struct is present, as Kubernetes' unions are.
 """
 
 from enum import StrEnum
@@ -9,11 +10,12 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from modelward_operator.api.access import Authentication, RateLimit, Tls
+from modelward_operator.api.network import NetworkPolicyRules
 from modelward_operator.api.types import (
     ListedBy,
     LocalObjectRef,
     Matches,
-    NamespaceName,
     ObjectKey,
     ObjectName,
     Region,
@@ -195,20 +197,6 @@ class Verification(Struct):
     )
 
 
-class AllowedPeer(Struct):
-    """A namespace whose pods may connect."""
-
-    namespace: NamespaceName = Field(description="Name of the namespace.")
-
-
-class NetworkPolicyRules(Struct):
-    """Who may connect to the endpoint."""
-
-    allow_from: Annotated[list[AllowedPeer], Field(max_length=64), ListedBy("namespace")] = Field(
-        default=[], description="Namespaces whose pods may connect, beside the ModelDeployment's own."
-    )
-
-
 class Security(Struct):
     """What protects the model and its endpoint."""
 
@@ -228,8 +216,22 @@ class Security(Struct):
     verification: Verification | None = Field(
         default=None, description="The model must be signed. Absent: nobody's signature is asked for."
     )
+    authentication: Authentication | None = Field(
+        default=None,
+        description="Who may call. Absent: mode TokenReview, so that only who has the right `create` on `modeldeployments/predict` "
+        "of this name is answered; mode None must be written out.",
+    )
+    tls: Tls | None = Field(
+        default=None,
+        description="Encryption on the way. Absent: off, and tokens travel in clear, which EndpointSecured says.",
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="How much one subject may call. Absent: no limit but the queue's."
+    )
     network_policy: NetworkPolicyRules | None = Field(
-        default=None, description="Who may connect. Absent: the pods of the own namespace only."
+        default=None,
+        description="Who may connect, and where to. Absent: the pods of the own namespace only, and egress Restricted; and a network "
+        "plug-in that does not enforce it is told of, but does not keep the model from being Ready.",
     )
 
 

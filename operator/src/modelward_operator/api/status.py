@@ -73,11 +73,31 @@ class PrivacyStatus(Struct):
     generation: int | None = Field(default=None, ge=0, description="Its metadata.generation.")
 
 
+class Heard(Struct):
+    """What some running containers have said that they loaded; the operator reads it back when it starts anew."""
+
+    containers: Annotated[list[Annotated[str, StringConstraints(max_length=16)]], Field(max_length=2048)] = Field(
+        description="Hashes of the IDs of those that said it."
+    )
+    encrypted: bool | None = Field(default=None, description="True when the model was sealed.")
+    verified: bool | None = Field(default=None, description="True when its digest was declared, and is that.")
+    signer_fingerprint: Annotated[str, StringConstraints(max_length=128)] | None = Field(
+        default=None, description="SHA-256 of the signer's public key as DER."
+    )
+    uri: Text | None = Field(default=None, description="Where it came from.")
+    authentication: ShortText | None = Field(default=None, description="How callers are asked who they are.")
+
+
 class Address(Struct):
     """Where clients inside the cluster connect."""
 
     http: ShortText | None = Field(default=None, description="OIP v2 over REST.")
     grpc: ShortText | None = Field(default=None, description="OIP v2 over gRPC, HOST:PORT.")
+    ca_bundle: ShortText | None = Field(
+        default=None,
+        description="With tls.mode Managed: the ConfigMap whose key ca.crt holds the PEM certificates that clients trust. It may hold two, "
+        "for a while before and after the CA changes: mount it, or read it again now and then.",
+    )
 
 
 class Effective(Struct):
@@ -88,6 +108,10 @@ class Effective(Struct):
         default=None,
         ge=0,
         description="Replicas that the operator asks for; absent when an external autoscaler owns them.",
+    )
+    egress: Annotated[list[ShortText], Field(max_length=64)] = Field(
+        default=[],
+        description="Where the pods may connect: what each destination was opened as, and what could not be opened.",
     )
     strategy: ShortText | None = Field(default=None, description="Rollout strategy in use: Surge, InPlace or Recreate.")
 
@@ -108,6 +132,11 @@ class ModelDeploymentStatus(Struct):
         default=None, description="The privacy policy in force. Absent without spec.privacy and while nothing serves."
     )
     effective: Effective | None = Field(default=None, description="Values that the operator derived.")
+    heard: Annotated[list[Heard], Field(max_length=16)] = Field(
+        default=[],
+        description="What running containers have said that they loaded, for a restart of the operator. Kept under a ModelPolicy only.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     conditions: Annotated[list[Condition], Field(max_length=16), ListedBy("type")] = Field(
         default=[], description="Health by aspect."
     )

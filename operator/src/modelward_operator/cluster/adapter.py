@@ -4,6 +4,7 @@ from modelward_operator.cluster.apply import Applier
 from modelward_operator.cluster.events import Teller
 from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
+from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.status import StatusWriter
 from modelward_operator.facts import Applied, Given, Json, Key, Plan
 from modelward_operator.status.news import News
@@ -13,20 +14,27 @@ class KubernetesCluster:
     """Implements `reconcile.Cluster`."""
 
     def __init__(
-        self, gatherer: Gatherer, applier: Applier, writer: StatusWriter, teller: Teller, founder: Founder
+        self,
+        gatherer: Gatherer,
+        founder: Founder,
+        issuer: Issuer,
+        applier: Applier,
+        writer: StatusWriter,
+        teller: Teller,
     ) -> None:
-        self._gatherer, self._applier, self._writer, self._teller = gatherer, applier, writer, teller
-        self._founder = founder
+        self._gatherer, self._founder, self._issuer, self._applier = gatherer, founder, issuer, applier
+        self._writer, self._teller = writer, teller
 
     async def gather(self, key: Key) -> Given | None:
         """Return all facts about `key`, or None when the object is gone."""
         return await self._gatherer.gather(key)
 
     async def apply(self, plan: Plan, given: Given) -> Applied:
-        """Make the children what the plan says."""
+        """Make the ledgers that are missing, issue the certificate that the plan orders, then make the children what it says."""
         founded = await self._founder.found(plan.ledgers)
-        applied = await self._applier.apply(plan, given)
-        return Applied(founded.writes + applied.writes, (*founded.refusals, *applied.refusals))
+        issued = await self._issuer.issue(plan.certificate, given) if plan.certificate else Applied()
+        before = Applied(founded.writes + issued.writes, (*founded.refusals, *issued.refusals))
+        return await self._applier.apply(plan, given, before)
 
     async def write_status(self, given: Given, status: Json) -> bool:
         """Write the status when it differs; say whether it was written."""

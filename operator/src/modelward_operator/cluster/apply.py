@@ -29,12 +29,14 @@ from modelward_operator.errors import Conflict, Unreadable
 from modelward_operator.facts import Applied, Given, Json, Plan, Refusal
 from modelward_operator.plan import names
 
-NEEDED_BY_PODS: Final = frozenset({"ServiceAccount", "ConfigMap", "NetworkPolicy"})
-"""Without these pods would not start, or would start with a stranger's identity or an open door."""
+NEEDED_BY_PODS: Final = frozenset({"ServiceAccount", "ConfigMap", "Secret", "NetworkPolicy"})
+"""Without these pods would not start, or would start with a stranger's identity or certificate, or an open door."""
 REPLACEABLE: Final = frozenset({"Service", "ConfigMap", "PodDisruptionBudget"})
 """What may be deleted and made anew when an apply is rejected: no pod dies of it, and no door opens meanwhile."""
 TRUSTED: Final = 30.0
 """Seconds for which a ModelDeployment that was heard of counts as alive without asking."""
+
+_NOTHING: Final = Applied()
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +47,12 @@ class Applier:
     def __init__(self, client: Client, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._store, self._clock = client, store, clock
 
-    async def apply(self, plan: Plan, given: Given) -> Applied:
-        """Apply the plan; raises Conflict when the ModelDeployment itself is gone or another one."""
-        first = [planned for planned in plan.objects if planned["kind"] != "Deployment"]
+    async def apply(self, plan: Plan, given: Given, before: Applied = _NOTHING) -> Applied:
+        """Apply the plan; `before` is what was done for it already. Raises Conflict when the ModelDeployment is gone or another one."""
         confirmed = _Once(self._confirm_owner, given)
-        done = await _all(self._settle(planned, given, confirmed) for planned in first)
+        done: list[int | Refusal] = [before.writes, *before.refusals]
+        for wave in _waves(plan):
+            done += await _all(self._settle(planned, given, confirmed) for planned in wave)
         blocked = [one for one in done if isinstance(one, Refusal) and one.kind in NEEDED_BY_PODS]
         workload = plan.find("Deployment")
         if workload and (
@@ -174,6 +177,12 @@ class Applier:
         self._store.feed(owner)
         if owner["metadata"]["uid"] != given.uid or "deletionTimestamp" in owner["metadata"]:
             raise Conflict(f"{given.key} was replaced")
+
+
+def _waves(plan: Plan) -> tuple[list[Json], list[Json]]:
+    """Return what is written before the Deployment, side by side in each wave: who may bind a Role, the API server asks the Role."""
+    first = [planned for planned in plan.objects if planned["kind"] == "Role"]
+    return first, [planned for planned in plan.objects if planned["kind"] not in {"Role", "Deployment"}]
 
 
 async def _all(writes: Iterable[Coroutine[Any, Any, int | Refusal]]) -> list[int | Refusal]:

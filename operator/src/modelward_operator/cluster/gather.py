@@ -3,8 +3,10 @@
     store ──▶ ModelDeployment, children, ReplicaSets, pods
     pods ───▶ GET http://POD:8082/report, where the runtime's container runs      (1 s, all at once, few at a time per operator)
     API ────▶ the newest Warning event of a pod that waits without a telling reason
-    voices.py ──▶ what a silent pod said before, and for how long it has been silent
+    voices.py ──▶ what a silent pod said before, to this process or, by the status, to one before it; and how long it has been silent
     surroundings.py ─▶ the namespace's labels, the policies over it, the privacy policy that it names, the public keys that it trusts
+    network.py ──────▶ the addresses that its NetworkPolicy opens, and whether that is enforced
+    authority.py ────▶ for a managed certificate the public side of the operator's CA
 
 Called by adapter.py, once a pass. It concludes nothing: what could not be read is an empty value, and an unfilled store is
 Unreadable, so that nothing is made or pruned on half the facts.
@@ -14,19 +16,27 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
 
+from modelward_operator.api.parse import Invalid, parse
+from modelward_operator.cluster.authority import Authorities
 from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
+from modelward_operator.cluster.network import NetworkReader
 from modelward_operator.cluster.store import Store
 from modelward_operator.cluster.surroundings import Surveyor, privacy_policy_of
 from modelward_operator.cluster.voices import Voices
 from modelward_operator.errors import Conflict, OperatorError, Unreadable
-from modelward_operator.facts import Given, Installation, Json, Key, Pod
+from modelward_operator.facts import Authority, Given, Installation, Json, Key, Pod
 from modelward_operator.plan import names
+from modelward_operator.plan.certificate import is_managed
+from modelward_operator.plan.pod import running_container
+from modelward_operator.status.heard import remembered
 
 REPORT_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 REPORT_LIMIT: Final = 64 * 1024
@@ -60,10 +70,14 @@ class Gatherer:
         clock: Callable[[], float] = time.monotonic,
         admin_port: int = names.ADMIN_PORT,
         clusterwide: bool = False,
+        authorities: Authorities | None = None,
+        network: NetworkReader | None = None,
     ) -> None:
         self._client, self._store, self._installation, self._session = client, store, installation, session
         self._now, self._clock, self._admin_port = now, clock, admin_port
         self._surveyor = Surveyor(client, store, clusterwide=clusterwide, clock=clock)
+        self._authorities = authorities or Authorities(client, installation.namespace, now=now, clock=clock)
+        self._network = network or NetworkReader(client, EnforcementProbe(clock), clock=clock)
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
         self._reports: dict[str, tuple[float, Json]] = {}  # by container ID
@@ -77,13 +91,13 @@ class Gatherer:
         if not raw or "deletionTimestamp" in raw["metadata"]:
             return None
         now = self._now()
-        pods = await asyncio.gather(*(self._pod(pod, now) for pod in self._store.of_model(key, [POD.kind])))
+        pods = await asyncio.gather(*(self._pod(pod, raw, now) for pod in self._store.of_model(key, [POD.kind])))
         around = await self._surveyor.read(key, raw)
         # Only now the rest: while the reports were read, children may have changed.
         before, raw = raw, self._store.read(MODEL.kind, key.namespace, key.name) or raw
         if privacy_policy_of(raw) != privacy_policy_of(before):
             raise Conflict("the model names another PrivacyPolicy than the one that was read")
-        return Given(
+        given = Given(
             key=key,
             raw=raw,
             children=tuple(self._store.of_model(key, [resource.kind for resource in CHILDREN])),
@@ -93,17 +107,26 @@ class Gatherer:
             now=now,
             around=around,
         )
+        return await self._beyond(given)
 
-    async def _pod(self, raw: Json, now: datetime) -> Pod:
-        report, warning = await self._report(raw), await self._warning(raw, now)
+    async def _beyond(self, given: Given) -> Given:
+        """Add what only a spec that can be read asks for."""
+        spec = parse(given.raw)
+        if isinstance(spec, Invalid):
+            return given
+        authority = await self._authorities.public() if is_managed(spec) else Authority()
+        return replace(given, network=await self._network.read(given, spec), authority=authority)
+
+    async def _pod(self, raw: Json, model: Json, now: datetime) -> Pod:
+        report, warning, container = await self._report(raw), await self._warning(raw, now), running_container(raw)
         last_loaded, mute = self._voices.hear(
-            raw["metadata"]["uid"], _container_id(raw), report, is_ready=_is_ready(raw)
+            raw["metadata"]["uid"], container, report, is_ready=_is_ready(raw), before=remembered(model, container)
         )
         return Pod(raw, report, warning, last_loaded, mute)
 
     async def _report(self, pod: Json) -> Json:
         """Return what the pod's runtime says; for a moment without an answer, what the same container said last."""
-        report, container = await self._ask(pod), _container_id(pod)
+        report, container = await self._ask(pod), running_container(pod)
         if report and container:
             if len(self._reports) >= REMEMBERED:
                 self._reports.clear()
@@ -115,7 +138,7 @@ class Gatherer:
     async def _ask(self, pod: Json) -> Json:
         """Ask the pod's runtime what it has loaded; empty when it does not answer as it should."""
         address = pod.get("status", {}).get("podIP", "")
-        if not address or not _runs(pod):
+        if not address or not running_container(pod):
             return {}
         host = f"[{address}]" if ":" in address else address
         try:
@@ -171,19 +194,8 @@ def is_stuck(pod: Json, now: datetime) -> bool:
     return all(state.get("waiting", {}).get("reason", "") in SILENT_REASONS for state in states)
 
 
-def _runs(pod: Json) -> bool:
-    return bool(_container_id(pod))
-
-
 def _is_ready(pod: Json) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", ()))
-
-
-def _container_id(pod: Json) -> str:
-    """Return the ID of the runtime's running container, or an empty string."""
-    containers = pod.get("status", {}).get("containerStatuses", ())
-    running = (c for c in containers if c["name"] == names.CONTAINER and "running" in c.get("state", {}))
-    return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

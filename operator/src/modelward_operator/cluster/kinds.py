@@ -37,15 +37,21 @@ POD: Final = Resource("Pod", "", "v1", "pods")
 REPLICA_SET: Final = Resource("ReplicaSet", "apps", "v1", "replicasets")
 DEPLOYMENT: Final = Resource("Deployment", "apps", "v1", "deployments")
 EVENT: Final = Resource("Event", "", "v1", "events")
+CONFIG_MAP: Final = Resource("ConfigMap", "", "v1", "configmaps")
+"""Also what a trusted signer's public key is read from."""
+SECRET: Final = Resource("Secret", "", "v1", "secrets")
+"""Made for managed certificates, and never read; but for the CA's own, in the operator's namespace."""
+SERVICE: Final = Resource("Service", "", "v1", "services")
+ENDPOINT_SLICE: Final = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 LEASE: Final = Resource("Lease", "coordination.k8s.io", "v1", "leases")
 
 CHILDREN: Final = (
     Resource("ServiceAccount", "", "v1", "serviceaccounts"),
     Resource("Role", "rbac.authorization.k8s.io", "v1", "roles"),
     Resource("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
-    Resource("ConfigMap", "", "v1", "configmaps"),
+    CONFIG_MAP,
     Resource("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
-    Resource("Service", "", "v1", "services"),
+    SERVICE,
     Resource("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
     DEPLOYMENT,
 )
@@ -57,13 +63,10 @@ OBSERVED: Final = (REPLICA_SET, POD)
 SURROUNDINGS: Final = (NAMESPACE, POLICY)
 """What lies around a model and bears on it. Of the cluster, so watched only where the operator serves every namespace."""
 
-NAMED: Final = (PRIVACY,)
-"""What users write and models of the same namespace name: watched wherever the operator serves."""
-
 LEDGER: Final = Resource("PrivacyLedger", "modelward.dev", "v1alpha1", "privacyledgers")
 """What was spent of a privacy budget: made once, and then the pods' to write. Neither watched nor owned."""
 
-CONFIG_MAP: Final = CHILDREN[3]
-"""Also what a trusted signer's public key is read from."""
+NAMED: Final = (PRIVACY,)
+"""What users write and models of the same namespace name: watched wherever the operator serves."""
 
 BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, *NAMED, LEDGER, EVENT, LEASE)}

@@ -2,7 +2,7 @@
 
 A container loads once, so what it said stays true however long it is silent: a network that fails makes no governed model end. A pod that
 never says it, though the kubelet has called it Ready, is no runtime of ours, or one that nobody can hear; the room `governance` rules on
-that. Kept in memory: after a restart of the operator the time begins anew.
+that. Kept in memory: after a restart of the operator the time begins anew, and what was said comes back from `status.heard`.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,17 @@ class Voices:
         self._said: dict[str, Json] = {}
         self._mute_since: dict[str, float] = {}
 
-    def hear(self, pod: str, container: str, report: Json, *, is_ready: bool) -> tuple[Json, float]:
-        """Take what a pod answered; return what its container last said that it has loaded, and the seconds of the pod's silence."""
+    def hear(
+        self, pod: str, container: str, report: Json, *, is_ready: bool, before: Json | None = None
+    ) -> tuple[Json, float]:
+        """Take what a pod answered, and what is known of its container from `before` this process began.
+
+        Return what its container last said that it has loaded, and the seconds of the pod's silence.
+        """
         if report.get("state") == "Ready":
             _keep(self._said, container, report)
+        elif before and container not in self._said:
+            _keep(self._said, container, before)
         if said := self._said.get(container, {}):
             self._mute_since.pop(pod, None)
             return said, 0.0

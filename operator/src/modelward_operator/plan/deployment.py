@@ -8,6 +8,7 @@ from modelward_operator.plan import names
 from modelward_operator.plan.pod import pod_template
 from modelward_operator.plan.replicas import Replicas
 from modelward_operator.plan.rollout import deployment_strategy, strategy_in_use
+from modelward_operator.policies.access.rule import authentication_of, tls_of
 from modelward_operator.rulings import Ruling
 
 
@@ -44,6 +45,8 @@ def _template_inputs(spec: ModelDeploymentSpec) -> str:
     inputs |= spec.security.model_dump(mode="json", include={"encryption", "verification"}, exclude_defaults=True)
     # Nor how to enforce a privacy policy.
     inputs |= spec.model_dump(mode="json", include={"privacy"}, exclude_defaults=True)
+    # Nor to ask who calls: an absent authentication means one that older images do not know.
+    inputs |= {"authentication": authentication_of(spec).mode.value, "tls": tls_of(spec).mode.value}
     return names.fingerprint(inputs)[:16]
 
 

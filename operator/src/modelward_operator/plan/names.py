@@ -31,6 +31,11 @@ HELD_REPLICAS: Final = f"{GROUP}/held-replicas"
 REPLICAS_OWNER: Final = f"{GROUP}/replicas-owner"
 """On the Deployment: `operator`, or `external` when spec.replicas is left to somebody else."""
 
+OPENED: Final = f"{GROUP}/opened-addresses"
+"""On the NetworkPolicy: the addresses of host names that were opened, so that a lookup that fails closes nothing."""
+ISSUED: Final = f"{GROUP}/issued-secret"
+"""On the record of a certificate: UID of the Secret that holds it. Absent: the pass that made the record broke off."""
+
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
 ADMIN_PORT: Final = 8082
@@ -48,13 +53,17 @@ AUDIT_HASH_DIR: Final = "/etc/modelward/audit-hash"
 SINK_CA_DIRS: Final = {"audit": "/etc/modelward/audit-ca", "logging": "/etc/modelward/logging-ca"}
 SINK_DIRS: Final = {"audit": "/var/log/modelward/audit", "logging": "/var/log/modelward/requests"}
 """Where a sink of type File writes, by the section of policy.json."""
-VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
-VAULT_TOKEN_SECONDS: Final = 600
-"""The shortest life that the API server gives a token; the kubelet renews it in time."""
+TLS_DIR: Final = "/etc/modelward/tls"
+JWKS_CA_DIR: Final = "/etc/modelward/jwks-ca"
 API_DIR: Final = "/var/run/secrets/modelward/api"
 API_SERVER: Final = "https://kubernetes.default.svc"
 API_TOKEN_SECONDS: Final = 3607
 """Of the token for the API server; the kubelet renews it in time. As the kubelet's own default, which webhooks know."""
+REVIEW_ROLE: Final = "modelward-runtime-access-review"
+"""ClusterRole of the chart: whoever is bound to it in a namespace may ask there what others may do."""
+VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
+VAULT_TOKEN_SECONDS: Final = 600
+"""The shortest life that the API server gives a token; the kubelet renews it in time."""
 EPSILON_DIR: Final = "/etc/modelward/epsilon"
 MODEL_DIR: Final = "/mnt/model"
 CACHE_DIR: Final = "/var/lib/modelward"
@@ -86,6 +95,21 @@ def tenant(given: Given) -> str:
 def policy_config_name(name: str) -> str:
     """Return the name of the live policy ConfigMap."""
     return f"{name}-policy"
+
+
+def predict_role_name(name: str) -> str:
+    """Return the name of the Role, and of its RoleBinding, that lets `allowedSubjects` call the model."""
+    return f"{name}-predict"
+
+
+def review_binding_name(name: str) -> str:
+    """Return the name of the RoleBinding that lets the pods ask who may call."""
+    return f"{name}-access-review"
+
+
+def tls_name(name: str) -> str:
+    """Return the name of the Secret with the managed certificate, and of the ConfigMap with the CA that clients trust."""
+    return f"{name}-tls"
 
 
 def spend_role_name(name: str) -> str:

@@ -1,29 +1,37 @@
-"""The NetworkPolicy: default-deny ingress, opened to declared namespaces, and the admin port to the operator alone."""
+"""The NetworkPolicy: default-deny both ways, opened to declared namespaces and to what the spec needs.
 
+The admin port is open to the operator's namespace alone.
+"""
+
+from typing import Any
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
+from modelward_operator.plan.egress import egress
 from modelward_operator.rulings import Ruling, Slot
 
 
-def network_policy(given: Given, ruling: Ruling) -> Json:
+def network_policy(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Json:
     """Return the NetworkPolicy of the serving pods. Kubelet probes come from the node and need no rule."""
-    return names.child(
-        given,
-        "networking.k8s.io/v1",
-        "NetworkPolicy",
-        given.key.name,
-        spec={
-            "podSelector": {"matchLabels": names.selector(given.key.name)},
-            "policyTypes": ["Ingress"],
-            "ingress": [
-                {
-                    "from": [_namespace(name) for name in ruling.names(Slot.INGRESS)],
-                    "ports": [_port(names.HTTP_PORT), _port(names.GRPC_PORT)],
-                },
-                {"from": [_namespace(given.installation.namespace)], "ports": [_port(names.ADMIN_PORT)]},
-            ],
-        },
-    )
+    out = egress(given, spec, ruling)
+    rules: dict[str, Any] = {
+        "podSelector": {"matchLabels": names.selector(given.key.name)},
+        "policyTypes": ["Ingress"] if out.rules is None else ["Ingress", "Egress"],
+        "ingress": [
+            {
+                "from": [_namespace(name) for name in ruling.names(Slot.INGRESS)],
+                "ports": [_port(names.HTTP_PORT), _port(names.GRPC_PORT)],
+            },
+            {"from": [_namespace(given.installation.namespace)], "ports": [_port(names.ADMIN_PORT)]},
+        ],
+    }
+    if out.rules:
+        rules["egress"] = out.rules
+    policy = names.child(given, "networking.k8s.io/v1", "NetworkPolicy", given.key.name, spec=rules)
+    if out.looked_up:
+        policy["metadata"]["annotations"] = {names.OPENED: names.canonical_json(out.looked_up)}
+    return policy
 
 
 def _namespace(name: str) -> Json:

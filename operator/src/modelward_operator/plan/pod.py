@@ -29,6 +29,13 @@ def revision(template: Json) -> str:
     return str(template.get("metadata", {}).get("annotations", {}).get(names.REVISION, ""))
 
 
+def running_container(pod: Json) -> str:
+    """Return the ID of the runtime's running container in a live pod, or an empty string."""
+    containers = pod.get("status", {}).get("containerStatuses", ())
+    running = (c for c in containers if c["name"] == names.CONTAINER and "running" in c.get("state", {}))
+    return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
+
+
 def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, boot_config_name: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "serviceAccountName": given.key.name,

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given
+from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, ready
+from modelward_operator.status.endpoint import endpoint
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet
 from modelward_operator.status.protection import decrypted, verified
@@ -17,6 +19,7 @@ class Aspects:
 
     given: Given
     spec: ModelDeploymentSpec
+    ruling: Ruling
     fleet: Fleet
     wanted: int
     url: str
@@ -31,12 +34,15 @@ class Aspects:
                 ),
             ]
         diagnosis = self.fleet.diagnosis()
+        secured = endpoint(self.given, self.spec, self.ruling, self.fleet, diagnosis)
         return [
             *verified(self.given, self.spec, self.fleet, diagnosis),
             *decrypted(self.given, self.spec, self.fleet, diagnosis),
             self._available(diagnosis),
+            *(finding for finding in secured if finding.status == "False"),  # it says more than that no pod is ready
             self._workload(diagnosis),
             self._rollout(diagnosis),
+            *(finding for finding in secured if finding.status != "False"),
         ]
 
     def _available(self, diagnosis: Diagnosis | None) -> Finding:

@@ -16,6 +16,7 @@ class Type(StrEnum):
     MODEL_AVAILABLE = "ModelAvailable"
     WORKLOAD_AVAILABLE = "WorkloadAvailable"
     ROLLOUT_COMPLETE = "RolloutComplete"
+    ENDPOINT_SECURED = "EndpointSecured"
     PRIVACY_ENFORCED = "PrivacyEnforced"
     READY = "Ready"
 
@@ -29,6 +30,9 @@ TYPES: Final = {
     Type.PRIVACY_ENFORCED: "Every pod that serves holds requests to the PrivacyPolicy that spec.privacy names; the message says which "
     "generation of it, and which pods. Unknown: not every pod has said so yet. Absent without spec.privacy and at zero replicas.",
     Type.WORKLOAD_AVAILABLE: "Pods run and are ready.",
+    Type.ENDPOINT_SECURED: "The pods ask who calls and serve TLS as the spec says, and the network policy holds where it is declared. True "
+    "as well where the spec leaves something open: the message says what. Absent with authentication None, TLS off and no "
+    "security.networkPolicy, unless the network is found to be open.",
     Type.ROLLOUT_COMPLETE: "All pods are of the current revision. False: the new revision cannot start; an old one serves on.",
 }
 
@@ -44,6 +48,8 @@ class Reason(StrEnum):
     SIGNATURE_VALID = "SignatureValid"
     DECRYPTED = "Decrypted"
     PODS_READY = "PodsReady"
+    SECURED = "Secured"
+    NETWORK_OPEN = "NetworkOpen"
     COMPLETE = "Complete"
     POLICY_ENFORCED = "PolicyEnforced"
     # In progress
@@ -55,6 +61,7 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp"
     DRAINING = "Draining"
     ROLLING_OUT = "RollingOut"
+    CERTIFICATE_PENDING = "CertificatePending"
     CHILD_UNWRITTEN = "ChildUnwritten"
     POLICY_PENDING = "PolicyPending"
     # Not healthy
@@ -66,6 +73,11 @@ class Reason(StrEnum):
     SIGNATURE_WARNING = "SignatureWarning"
     SIGNATURE_UNREPORTED = "SignatureUnreported"
     ENCRYPTION_UNREPORTED = "EncryptionUnreported"
+    AUTHENTICATION_UNREPORTED = "AuthenticationUnreported"
+    TLS_UNREPORTED = "TlsUnreported"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_MISMATCH = "CertificateMismatch"
+    NETWORK_POLICY_NOT_ENFORCED = "NetworkPolicyNotEnforced"
     INVALID_SPEC = "InvalidSpec"
     CHILD_NOT_OWNED = "ChildNotOwned"
     CHILD_REJECTED = "ChildRejected"
@@ -94,6 +106,9 @@ REASONS: Final = {
     Reason.SIGNATURE_VALID: "The model is signed by a signer of security.verification.trust; the message names the signer.",
     Reason.DECRYPTED: "The model was sealed, and a key of security.encryption.keyRef opened it; the message names the key.",
     Reason.PODS_READY: "At least one pod is ready.",
+    Reason.SECURED: "The endpoint is as the spec wants it. The message says authentication, TLS, ingress and egress, and what is open.",
+    Reason.NETWORK_OPEN: "As Secured, but a connection that the network policy forbids went through: the network plug-in enforces none. "
+    "Nobody declared security.networkPolicy, so the model is Ready all the same.",
     Reason.COMPLETE: "All pods are of the current revision.",
     Reason.POLICY_ENFORCED: "Every ready pod reports that it enforces the present generation of the PrivacyPolicy.",
     Reason.STARTING: "The pods exist or are about to, and have not reported yet.",
@@ -104,6 +119,8 @@ REASONS: Final = {
     Reason.WARMING_UP: "The first inference is under way.",
     Reason.DRAINING: "The pod ends; requests in flight are being answered.",
     Reason.ROLLING_OUT: "Pods of the new revision replace those of the old one, which serves until then.",
+    Reason.CERTIFICATE_PENDING: "A certificate is being issued, or was and the kubelet has not handed it to every pod yet. Ready stands "
+    "while the pods serve one that counts.",
     Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
     Reason.POLICY_PENDING: "Not every ready pod has said yet that it enforces the present generation of the PrivacyPolicy; the kubelet "
     "brings a change to running pods within about a minute.",
@@ -119,6 +136,13 @@ REASONS: Final = {
     Reason.SIGNATURE_WARNING: "No signature holds, and security.verification.mode is Warn: the model serves. The message says why.",
     Reason.SIGNATURE_UNREPORTED: "A pod serves and does not report who signed its model.",
     Reason.ENCRYPTION_UNREPORTED: "A pod serves and does not report that its model was sealed.",
+    Reason.AUTHENTICATION_UNREPORTED: "A pod serves and does not report the authentication that the spec asks for.",
+    Reason.TLS_UNREPORTED: "A pod serves and does not report a certificate.",
+    Reason.CERTIFICATE_EXPIRED: "A pod serves a certificate that has expired. With security.tls.mode Secret, renew it in the Secret.",
+    Reason.CERTIFICATE_MISMATCH: "A pod serves another certificate than the one that the operator issued: somebody replaced the Secret, or "
+    "the kubelet cannot refresh it.",
+    Reason.NETWORK_POLICY_NOT_ENFORCED: "security.networkPolicy is declared, and a connection that it forbids went through: the network "
+    "plug-in does not enforce it. Install one that does, or leave security.networkPolicy out.",
     Reason.INVALID_SPEC: "The stored spec cannot be read; the message lists every field. What runs keeps running, unless a "
     "ModelPolicy forbids it.",
     Reason.CHILD_NOT_OWNED: "An object with a name that this model needs belongs to somebody else. Delete or rename one of the two.",
@@ -184,6 +208,8 @@ VERIFY_FAILURES: Final = frozenset(
 
 POLICY_FAILURES: Final = frozenset({"PolicyUnsatisfiable"})
 """Failures at start-up that speak of PrivacyEnforced."""
+ENDPOINT_FAILURES: Final = frozenset({"ServingCertificateUnusable"})
+"""Load failures that speak of EndpointSecured."""
 
 DECRYPT_FAILURES: Final = frozenset(
     {

@@ -15,6 +15,7 @@ from modelward_operator.facts import Json, Pod
 from modelward_operator.plan import names
 from modelward_operator.status.conditions import (
     DECRYPT_FAILURES,
+    ENDPOINT_FAILURES,
     LOAD_FAILURES,
     POLICY_FAILURES,
     VERIFY_FAILURES,
@@ -179,6 +180,8 @@ def _load_failure(failure: object, name: str) -> Diagnosis | None:
         aspect = Type.MODEL_DECRYPTED
     elif reason in POLICY_FAILURES:
         aspect = Type.PRIVACY_ENFORCED
+    elif reason in ENDPOINT_FAILURES:
+        aspect = Type.ENDPOINT_SECURED
     retry = "" if failure.get("permanent") else " (retrying)"
     return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 

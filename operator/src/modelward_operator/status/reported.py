@@ -1,4 +1,5 @@
-"""What a pod's report says about its model, held to what the status can take. Called by `summarise.py` and `protection.py`.
+"""What a pod's report says about its model and its endpoint, held to what the status can take. Called by `summarise.py`, `protection.py`
+and `endpoint.py`.
 
 A report comes from a pod, which may be anything: texts are cut and cleaned, numbers must be numbers, times must be times. What has not
 its form is left out, as if it had not been said.
@@ -13,6 +14,7 @@ from modelward_operator.facts import Json
 from modelward_operator.status.diagnose import text
 
 _FINGERPRINT: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -55,6 +57,28 @@ def seal_of(report: Json) -> Seal:
         verified_time=_time(model.get("verifiedTime")),
         encrypted=model.get("encrypted") is True,
         warning=_word(model.get("verificationWarning")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one pod says about its endpoint; empty where it says nothing."""
+
+    authentication: str = ""
+    sha256: str = ""
+    """Of the certificate that it serves, over the DER, in hex."""
+    not_after: datetime | None = None
+
+
+def access_of(report: Json) -> Access:
+    """Return what a report says about authentication and the certificate served."""
+    access = _map(report.get("access"))
+    tls = _map(access.get("tls"))
+    sha256, not_after = str(tls.get("sha256", "")), _time(tls.get("notAfter"))
+    return Access(
+        authentication=_word(access.get("authentication"))[:64],
+        sha256=sha256 if _SHA256.fullmatch(sha256) else "",
+        not_after=datetime.fromisoformat(not_after) if not_after else None,
     )
 
 

@@ -8,25 +8,34 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from modelward_operator.api.access import TlsMode
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.parse import Invalid
 from modelward_operator.facts import Applied, Given, Json, Plan, Pod, Refusal
 from modelward_operator.plan import names
+from modelward_operator.plan.certificate import current_record, is_managed
 from modelward_operator.plan.config import policy_generation
 from modelward_operator.plan.deployment import image_of
+from modelward_operator.plan.egress import egress
 from modelward_operator.plan.rollout import strategy_in_use
+from modelward_operator.policies.access.rule import tls_of
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.aspects import Aspects
 from modelward_operator.status.conditions import Reason, Type
-from modelward_operator.status.diagnose import ending, ready
+from modelward_operator.status.diagnose import ending, ready, text
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
+from modelward_operator.status.heard import heard
 from modelward_operator.status.privacy import enforced
 from modelward_operator.status.reported import loaded_model
 
 MESSAGE_LIMIT: Final = 2048
 POLICY_LOOK: Final = 3.0
 """Seconds after which pods are asked again whether they enforce the policy: no event tells."""
+WORDS_LIMIT: Final = 64
+HAND_OVER_LOOK: Final = 10.0
+"""Seconds after which pods are asked again whether they serve the certificate that stands."""
+DAY: Final = 86400.0
 TRUST_LOOK: Final = 300.0
 """Seconds after which the public keys under a policy are compared again: their ConfigMaps are the users', and are not watched."""
 
@@ -36,24 +45,26 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     workload = plan.find("Deployment")
     fleet = fleet_of(given, workload)
     wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
+    url = _url(given, spec)
     privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_generation(plan))
     # A policy that a pod cannot enforce is why the pod is not ready; one that it does not enforce yet is the last thing to wait for.
     findings = [finding for finding in privacy if finding.status == "False"]
-    findings += Aspects(given, spec, fleet, wanted, _url(given)).findings()
+    findings += Aspects(given, spec, ruling, fleet, wanted, url).findings()
     findings += [finding for finding in privacy if finding.status != "False"]
-    findings.append(_ready(given, ruling, applied, fleet, wanted, findings))
+    findings.append(_ready(ruling, applied, fleet, wanted, url, findings))
     live = given.child("Deployment", given.key.name)
     status: dict[str, Any] = {
         "observedGeneration": given.generation,
         "replicas": len(fleet.current) + len(fleet.old),
         "readyReplicas": len(fleet.serving),
         "selector": ",".join(f"{key}={value}" for key, value in sorted(names.selector(given.key.name).items())),
-        "url": _url(given),
-        "address": {"http": _url(given), "grpc": f"{_host(given)}:{names.GRPC_PORT}"},
+        "url": url,
+        "address": _address(given, spec, url),
         "effective": {
             "image": image_of(workload) or image_of(live),
             "strategy": strategy_in_use(given, spec).value,
             **({"replicas": workload["spec"]["replicas"]} if "replicas" in workload["spec"] else {}),
+            "egress": _way_out(given, spec, ruling),
         },
         "conditions": _conditions(given, findings),
     }
@@ -61,6 +72,8 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
         status["model"] = model
     if in_force:
         status["privacy"] = in_force
+    if said := heard(given):
+        status["heard"] = said
     return status
 
 
@@ -73,6 +86,7 @@ def summarise_invalid(given: Given, invalid: Invalid, ruling: Ruling, applied: A
     before = {**given.raw.get("status", {})}
     kept = [c for c in before.get("conditions", ()) if c["type"] != Type.READY]
     fresh = _conditions(given, [ready])
+    before |= {"heard": said} if (said := heard(given)) else {}
     return {**before, "observedGeneration": given.generation, "conditions": [*kept, *fresh]}
 
 
@@ -83,7 +97,16 @@ def look_again_after(given: Given, status: Json, applied: Applied) -> float | No
     waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
     waits += [POLICY_LOOK for c in status["conditions"] if c["type"] == Type.PRIVACY_ENFORCED and c["status"] != "True"]
     waits += [TRUST_LOOK for policy in given.around.policies if policy.spec.trusted_signers]
+    waits += [given.network.stale_after, *_certificate_looks(given, status)]
     return min((w for w in waits if w is not None), default=None)
+
+
+def _certificate_looks(given: Given, status: Json) -> Iterable[float]:
+    """A renewal is due by the clock alone, and that a pod has taken the new certificate no event tells."""
+    if any(c["reason"] == Reason.CERTIFICATE_PENDING for c in status["conditions"]):
+        yield HAND_OVER_LOOK
+    if standing := current_record(given):
+        yield min(max((standing.renewal - given.now).total_seconds(), HAND_OVER_LOOK), DAY)
 
 
 def _wait(pod: Pod, now: datetime, governed: bool) -> float | None:
@@ -98,7 +121,7 @@ def _wait(pod: Pod, now: datetime, governed: bool) -> float | None:
 
 
 def _ready(
-    given: Given, ruling: Ruling, applied: Applied, fleet: Fleet, wanted: int, findings: Sequence[Finding]
+    ruling: Ruling, applied: Applied, fleet: Fleet, wanted: int, url: str, findings: Sequence[Finding]
 ) -> Finding:
     if ruling.denied:
         return _denied(ruling, applied)
@@ -116,7 +139,7 @@ def _ready(
                 known = serves if serves not in finding.message else ""
                 return Finding(Type.READY, status, finding.reason, finding.message + known)
     tolerated = "".join(f"; {finding.message}" for finding in findings if finding.status == "False")
-    serving = f"{len(fleet.serving)} of {wanted} pods serve at {_url(given)}{tolerated}"
+    serving = f"{len(fleet.serving)} of {wanted} pods serve at {url}{tolerated}"
     return Finding(Type.READY, "True", Reason.SERVING, serving)
 
 
@@ -170,5 +193,18 @@ def _host(given: Given) -> str:
     return f"{given.key.name}.{given.key.namespace}.svc"
 
 
-def _url(given: Given) -> str:
-    return f"http://{_host(given)}:{names.HTTP_PORT}"
+def _url(given: Given, spec: ModelDeploymentSpec) -> str:
+    scheme = "http" if tls_of(spec).mode is TlsMode.OFF else "https"
+    return f"{scheme}://{_host(given)}:{names.HTTP_PORT}"
+
+
+def _address(given: Given, spec: ModelDeploymentSpec, url: str) -> Json:
+    authority = {"caBundle": names.tls_name(given.key.name)} if is_managed(spec) else {}
+    return {"http": url, "grpc": f"{_host(given)}:{names.GRPC_PORT}", **authority}
+
+
+def _way_out(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> list[str]:
+    words = list(egress(given, spec, ruling).words)
+    if len(words) > WORDS_LIMIT:
+        words = [*words[: WORDS_LIMIT - 1], f"and {len(words) - WORDS_LIMIT + 1} more"]
+    return [text(line, 512) for line in words]

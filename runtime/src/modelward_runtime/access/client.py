@@ -151,7 +151,6 @@ class Connection:
             if received > _MOST_BYTES:
                 raise EOFError(f"the answer has more than {_MOST_BYTES} bytes")
             self._parser.feed_data(part)
-        self.reusable = self._parser.should_keep_alive()
         self.used = asyncio.get_running_loop().time()
         return self._answer
 
@@ -181,5 +180,6 @@ class Connection:
     def on_message_complete(self) -> None:
         """That was all, unless it was only a hint that there will be an answer."""
         self._complete = self._answer.status >= 200
+        self.reusable = self._parser.should_keep_alive()  # afterwards the parser has forgotten
         if not self._complete:
             self._answer.headers.clear()

@@ -9,7 +9,7 @@ import msgspec
 
 from modelward_runtime.contract import Name, Positive, Record
 
-Url = Annotated[str, msgspec.Meta(pattern="^https://[^/?#@]+", max_length=2048)]
+Url = Annotated[str, msgspec.Meta(pattern="^https://[^/?#@]+([/?][^#]*)?$", max_length=2048)]
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Prefix = Annotated[str, msgspec.Meta(max_length=253)]
 Rate = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,6})?$")]

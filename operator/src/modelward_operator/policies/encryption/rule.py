@@ -6,7 +6,7 @@ No key passes through here. The operator names the Secret, the kubelet mounts it
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.security import AwsKms, Encryption, EncryptionMode, KeyRef, TrustedSigner, VaultTransit
@@ -14,6 +14,9 @@ from modelward_operator.facts import Given, Policy
 from modelward_operator.plan import names
 from modelward_operator.policies.encryption.reasons import TENANT_AMBIGUOUS
 from modelward_operator.rulings import Addition, Ruling, Slot, Verdict
+
+EKS_POD_IDENTITY: Final = "http://169.254.170.23"
+"""The agent on the node that gives a pod the credentials of its ServiceAccount, and no other's."""
 
 
 def encryption(given: Given, spec: ModelDeploymentSpec) -> Ruling:
@@ -93,6 +96,8 @@ def _key_additions(ref: KeyRef) -> Iterator[Addition]:
     if ref.name is not None:
         # Every user of the pod may read the file, and there is one: the runtime's. It is in memory, and no other pod sees it.
         yield _volume("kek", names.KEK_DIR, {"secret": {"secretName": ref.name, "defaultMode": 0o444}})
+    for url in _services(ref):
+        yield Addition(Slot.EGRESS, url, url)
     if ref.vault is not None:
         token = {"audience": "vault", "expirationSeconds": names.VAULT_TOKEN_SECONDS, "path": "token"}
         yield _volume(
@@ -104,6 +109,17 @@ def _key_additions(ref: KeyRef) -> Iterator[Addition]:
             yield _volume("vault-ca", names.VAULT_CA_DIR, source)
     if ref.aws_kms is not None and ref.aws_kms.secret_ref is not None:
         yield Addition(Slot.CREDENTIALS, "AWS", ref.aws_kms.secret_ref.name)
+
+
+def _services(ref: KeyRef) -> Iterator[str]:
+    """Return what the pods must reach for a key; without credentials of its own, KMS also needs who gives the pod's identity some."""
+    if ref.vault is not None:
+        yield ref.vault.address
+    if ref.aws_kms is not None:
+        yield ref.aws_kms.endpoint or f"https://kms.{ref.aws_kms.region}.amazonaws.com"
+        if ref.aws_kms.secret_ref is None:
+            yield f"https://sts.{ref.aws_kms.region}.amazonaws.com"
+            yield EKS_POD_IDENTITY
 
 
 def _trust(signers: Iterable[TrustedSigner]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ lies in a ConfigMap), and what the pods say that they have loaded. Of a spec tha
 import base64
 from collections.abc import Iterable, Iterator
 
+from modelward_operator.api.access import AuthenticationMode
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.api.security import EncryptionMode, TrustedSigner, VerificationMode
@@ -23,7 +24,7 @@ def governance(given: Given, spec: ModelDeploymentSpec) -> Ruling:
         (
             policy,
             [
-                *_in_spec(policy.spec, spec, given),
+                *_in_spec(policy.spec, spec),
                 *_in_trust(policy.spec, spec, given),
                 *in_pods(policy.spec, given, spec),
             ],
@@ -52,9 +53,13 @@ def _denying(found: Iterable[tuple[Policy, list[str]]]) -> Ruling:
     )
 
 
-def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) -> list[str]:
+def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec) -> list[str]:
     """The chart's ValidatingAdmissionPolicy says the same, in CEL."""
-    encryption, verification = spec.security.encryption, spec.security.verification
+    encryption, verification, authentication = (
+        spec.security.encryption,
+        spec.security.verification,
+        spec.security.authentication,
+    )
     prefixes, images, image = policy.allowed_uri_prefixes, policy.allowed_images, spec.runtime.image
     demands = (
         # what the policy demands, whether the spec meets it, what to write
@@ -72,7 +77,7 @@ def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) -
         (bool(prefixes), is_below(spec.model.uri, prefixes), f"spec.model.uri must begin with {' or '.join(prefixes)}"),
         (
             policy.require_authentication,
-            _authentication(given) != "None",
+            authentication is None or authentication.mode is not AuthenticationMode.NONE,
             "spec.security.authentication.mode must not be None",
         ),
         (policy.require_privacy_policy, spec.privacy is not None, "spec.privacy.policyRef must be set"),
@@ -83,11 +88,6 @@ def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) -
         ),
     )
     return [words for demanded, met, words in demands if demanded and not met]
-
-
-def _authentication(given: Given) -> str:
-    security = given.raw.get("spec", {}).get("security") or {}
-    return str((security.get("authentication") or {}).get("mode", ""))
 
 
 def _in_trust(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) -> Iterator[str]:

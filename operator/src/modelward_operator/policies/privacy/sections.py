@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modelward_operator.api.auditing import Audit, FileSink, Logging, LoggingMode, Retention, Sink, SinkType
-from modelward_operator.api.privacypolicy import Input, Output
+from modelward_operator.api.privacyinput import Input
+from modelward_operator.api.privacyoutput import Output
 from modelward_operator.facts import Given, PrivacyPolicy
 from modelward_operator.plan import names
 from modelward_operator.policies.privacy.epsilon import epsilon_section

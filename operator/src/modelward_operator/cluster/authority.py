@@ -1,0 +1,120 @@
+"""The operator's own CA: one Secret in the operator's namespace, which the operator alone reads.
+
+    made on first use ──▶ signs for 4 of its 5 years ──▶ a successor is made ──30 days in both bundles──▶ the successor signs
+                                                                                   the old one stays in the bundle until it expires
+
+Called by gather.py for the public side, and by issuer.py to sign. Only the replica that leads calls it, and a write that lost a race is
+a Conflict: the pass starts anew.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.kinds import SECRET
+from modelward_operator.cluster.x509 import Pair, fingerprint, new_authority, new_leaf, validity
+from modelward_operator.errors import Unreadable
+from modelward_operator.facts import Authority, Json
+from modelward_operator.plan.names import FIELD_MANAGER
+
+NAME: Final = "modelward-ca"
+"""Of the Secret; the chart's Role names it."""
+REIGN: Final = timedelta(days=1460)
+"""After which a CA gets a successor."""
+OVERLAP: Final = timedelta(days=30)
+"""For which a successor is only published: clients take its certificate before they meet one that it signed."""
+BELIEVED: Final = 60.0
+"""Seconds for which the Secret is not read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An issued certificate with its key."""
+
+    pair: Pair
+    issuer: str
+    """Fingerprint of the CA that signed it."""
+
+
+class Authorities:
+    """Reads and keeps the CAs through one client."""
+
+    def __init__(
+        self, client: Client, namespace: str, *, now: Callable[[], datetime], clock: Callable[[], float]
+    ) -> None:
+        self._client, self._namespace, self._now, self._clock = client, namespace, now, clock
+        self._read_at, self._pairs = float("-inf"), list[Pair]()
+        self._turn = asyncio.Lock()  # the first passes would else make a CA each
+
+    async def public(self) -> Authority:
+        """Return what clients and passes may know. Raises Unreadable, Conflict."""
+        pairs = await self._current()
+        known = [fingerprint(pair.certificate) for pair in pairs]
+        bundle = "".join(pair.certificate for pair in pairs)
+        return Authority(bundle, fingerprint(_signer(pairs, self._now()).certificate), frozenset(known))
+
+    async def sign(self, dns_names: Sequence[str]) -> Leaf:
+        """Return a new certificate for these names. Raises Unreadable, Conflict."""
+        now = self._now()
+        authority = _signer(await self._current(), now)
+        return Leaf(new_leaf(authority, dns_names, now), fingerprint(authority.certificate))
+
+    async def _current(self) -> list[Pair]:
+        async with self._turn:
+            if self._clock() - self._read_at < BELIEVED:
+                return self._pairs
+            pairs = await self._kept()
+            self._read_at, self._pairs = self._clock(), pairs
+            return pairs
+
+    async def _kept(self) -> list[Pair]:
+        """Read the Secret, and write it where a CA is to be made or has expired."""
+        now = self._now()
+        try:
+            live: dict[str, Any] = await self._client.get(SECRET, self._namespace, NAME)
+        except NotFound:
+            live = {}
+        found = _pairs(live.get("data") or {})
+        pairs = [pair for pair in found if validity(pair.certificate)[1] > now]
+        if not pairs or now - validity(pairs[-1].certificate)[0] > REIGN:
+            pairs.append(new_authority(now))
+        if pairs == found:
+            return pairs
+        body = _secret(self._namespace, pairs)
+        if not live:
+            await self._client.create(SECRET, body, manager=FIELD_MANAGER)
+        else:
+            kept = {name: value for name, value in live["metadata"].items() if name != "managedFields"}
+            await self._client.update(SECRET, {**live, "metadata": kept, "data": body["data"]}, manager=FIELD_MANAGER)
+        return pairs
+
+
+def _signer(pairs: Sequence[Pair], now: datetime) -> Pair:
+    """Return the newest CA that has been published for long enough; the oldest where none has."""
+    published = [pair for pair in pairs if now - validity(pair.certificate)[0] > OVERLAP]
+    return published[-1] if published else pairs[0]
+
+
+def _pairs(data: Json) -> list[Pair]:
+    """Return the CAs of a Secret, the oldest first. Raises Unreadable: what cannot be read is not replaced."""
+    try:
+        decoded = {name: base64.b64decode(value, validate=True).decode("ascii") for name, value in data.items()}
+        found = [Pair(text, decoded[f"{name[:-4]}.key"]) for name, text in decoded.items() if name.endswith(".crt")]
+        return sorted(found, key=lambda pair: (validity(pair.certificate)[0], pair.certificate))
+    except (KeyError, ValueError, binascii.Error) as error:
+        raise Unreadable(f"Secret {NAME} does not hold the CA that it should: {error}") from error
+
+
+def _secret(namespace: str, pairs: Iterable[Pair]) -> dict[str, Any]:
+    data: dict[str, str] = {}
+    for pair in pairs:
+        name = fingerprint(pair.certificate)[:16]
+        data[f"{name}.crt"] = base64.b64encode(pair.certificate.encode()).decode()
+        data[f"{name}.key"] = base64.b64encode(pair.key.encode()).decode()
+    metadata = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": "modelward"}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}

@@ -1,0 +1,156 @@
+"""Read what a NetworkPolicy needs to know of the world: addresses of names, pods behind Services, where the API server is.
+
+    the rooms' Slot.EGRESS ──▶ host names ──┬─ kubernetes.default.svc ──▶ its Service and EndpointSlice         (kept 60 s)
+                                            ├─ a Service of the cluster ─▶ its selector and ports                (kept 60 s)
+                                            └─ any other ────────────────▶ the operator's own DNS                 (kept 60 s)
+    enforcement.py ──▶ whether the network plug-in enforces the policy
+
+Called by gather.py, once a pass. What cannot be read is an absent fact, or the one before: never the end of a pass.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.network import EgressMode
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.enforcement import EnforcementProbe
+from modelward_operator.cluster.kinds import ENDPOINT_SLICE, SERVICE
+from modelward_operator.cluster.recent import Recent
+from modelward_operator.facts import Given, Json, Network, Service
+from modelward_operator.plan import names
+from modelward_operator.plan.egress import host_and_port, is_address, is_written_in_full, service_of
+from modelward_operator.policies.rooms import rule
+from modelward_operator.rulings import Slot
+
+AGE: Final = 60.0
+LOOK_AGAIN: Final = 300.0
+"""Seconds after which a model whose policy holds looked-up addresses is looked at again: no event tells that they changed."""
+SOON: Final = 30.0
+"""The same, while an address is not known: what the pods cannot reach, they wait for."""
+LOOKUP: Final = 2.0
+"""Seconds for one lookup of a name."""
+LOOKUPS_AT_ONCE: Final = 4
+ADDRESSES: Final = 32
+"""Of one name that are kept at most."""
+SEEN: Final = 3600.0
+"""Seconds for which an address of a name stays open after it was last given: names answer with ever another few of theirs."""
+
+T = TypeVar("T")
+Lookup = Callable[[str], Awaitable[Sequence[str]]]
+"""Returns the addresses of a name; raises OSError."""
+
+
+class NetworkReader:
+    """Reads through one client, one resolver and one probe. `lookup` and `clock` are injected for tests."""
+
+    def __init__(
+        self, client: Client, probe: EnforcementProbe, *, clock: Callable[[], float], lookup: Lookup | None = None
+    ) -> None:
+        self._client, self._probe, self._clock = client, probe, clock
+        self._lookup = lookup or Resolver()
+        self._hosts = Recent[Sequence[str]](AGE, (), clock)
+        self._services = Recent[Service | None](AGE, None, clock)
+        self._api_server = Recent[Sequence[tuple[str, int]]](AGE, (), clock)
+        self._seen: dict[str, dict[str, float]] = {}
+
+    async def read(self, given: Given, spec: ModelDeploymentSpec) -> Network:
+        """Return what is known of the ways to and from the pods."""
+        ruling = rule(given, spec)
+        enforced, look = await self._probe.read(given, ruling.names(Slot.INGRESS))
+        policy = spec.security.network_policy
+        if policy and policy.egress and policy.egress.mode is EgressMode.OPEN:
+            return Network(enforced=enforced, stale_after=look)
+        network = await self._ways(given, ruling.names(Slot.EGRESS))
+        waits = [wait for wait in (look, network.stale_after) if wait is not None]
+        return replace(network, enforced=enforced, stale_after=min(waits, default=None))
+
+    async def _ways(self, given: Given, urls: Collection[str]) -> Network:
+        named = (host for host, _ in map(host_and_port, set(urls) - {names.API_SERVER}))
+        hosts = {host for host in named if host and not is_address(host)}
+        services = await _gather({host: self._service(host, given) for host in hosts})
+        others = [host for host in hosts if services[host] is None and not is_written_in_full(host, given)]
+        found = await _gather({host: self._addresses(host) for host in others})
+        asks = names.API_SERVER in urls
+        api_server = await self._api_server.ask("", self._read_api_server) if asks else ()
+        known = all(found.values()) and bool(api_server or not asks)
+        return Network(
+            api_server=api_server,
+            services={host: service for host, service in services.items() if service is not None},
+            hosts={host: addresses for host, addresses in found.items() if addresses},
+            stale_after=(LOOK_AGAIN if known else SOON) if hosts or asks else None,
+        )
+
+    async def _service(self, host: str, given: Given) -> Service | None:
+        named = service_of(host, given)
+        if named is None:
+            return None
+        name, namespace = named
+        return await self._services.ask(f"{namespace}/{name}", lambda: self._read_service(name, namespace))
+
+    async def _read_service(self, name: str, namespace: str) -> Service | None:
+        try:
+            return _service(await self._client.get(SERVICE, namespace, name))
+        except NotFound:
+            return None
+
+    async def _read_api_server(self) -> Sequence[tuple[str, int]]:
+        service = await self._client.get(SERVICE, "default", "kubernetes")
+        slice_ = await self._client.get(ENDPOINT_SLICE, "default", "kubernetes")
+        ports = [int(port["port"]) for port in service["spec"]["ports"]]
+        found = {(str(address), port) for address in service["spec"].get("clusterIPs", ()) for port in ports}
+        behind = [int(port["port"]) for port in slice_.get("ports") or ()]
+        addresses = [str(address) for endpoint in slice_.get("endpoints") or () for address in endpoint["addresses"]]
+        return sorted(found | {(address, port) for address in addresses for port in behind})
+
+    async def _addresses(self, host: str) -> Sequence[str]:
+        now, seen = self._clock(), self._seen.setdefault(host, {})
+        for address in await self._hosts.ask(host, lambda: self._lookup(host)):
+            seen[address] = now
+        fresh = {address: at for address, at in seen.items() if now - at < SEEN}
+        kept = sorted(fresh, key=lambda address: (-fresh[address], address))[:ADDRESSES]
+        self._seen[host] = {address: fresh[address] for address in kept}
+        return sorted(kept)
+
+
+class Resolver:
+    """The operator's own DNS, a few names at a time and in threads of its own: a server that hangs holds up nothing else."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="lookup")
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        """Return the addresses of a name; raises OSError."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(LOOKUP):
+                found = await loop.run_in_executor(self._threads, _resolve, host)
+        except UnicodeError as error:
+            raise OSError(f"{host} is no name") from error
+        return sorted(set(found))
+
+
+def _resolve(host: str) -> list[str]:
+    infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(info[4][0]).partition("%")[0] for info in infos]
+
+
+def _service(raw: Json) -> Service:
+    """Return what a policy needs of a Service. Behind a headless one stand its pods themselves, at the port that the caller names."""
+    spec = raw.get("spec", {})
+    ports = {} if spec.get("clusterIP") == "None" else {p["port"]: p.get("targetPort", p["port"]) for p in _tcp(spec)}
+    return Service(spec.get("selector") or {}, ports)
+
+
+def _tcp(spec: Json) -> list[Json]:
+    return [port for port in spec.get("ports") or () if port.get("protocol", "TCP") == "TCP"]
+
+
+async def _gather(questions: Mapping[str, Awaitable[T]]) -> dict[str, T]:
+    """Await all side by side, by name."""
+    answers = await asyncio.gather(*questions.values())
+    return dict(zip(questions, answers, strict=True))

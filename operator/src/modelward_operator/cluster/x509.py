@@ -1,0 +1,117 @@
+"""Certificates of the operator's own CA, on `cryptography`: P-256, ECDSA with SHA-256, what RFC 5280 and current TLS clients ask for.
+
+Called by `authority.py`. It keeps nothing; keys are made here, and are in memory only until they are in a Secret.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+SKEW: Final = timedelta(minutes=5)
+"""For which a clock may be behind: certificates count from that much earlier on."""
+AUTHORITY_LIFE: Final = timedelta(days=1825)
+LEAF_LIFE: Final = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key, in PEM. Its text is the key's own secret: it is never logged."""
+
+    certificate: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Pair({fingerprint(self.certificate)})"
+
+
+def new_authority(now: datetime) -> Pair:
+    """Return a CA that signs leaves and no other CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    # The name holds the key's own identifier: two CAs with one name would send a client that trusts both down the wrong path.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"ModelWard CA {identifier.digest.hex()[:12]}")])
+    draft = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + AUTHORITY_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+    )
+    return Pair(_pem(draft.sign(key, hashes.SHA256())), _key_pem(key))
+
+
+def new_leaf(authority: Pair, dns_names: Sequence[str], now: datetime) -> Pair:
+    """Return a server certificate for these names, signed by `authority`."""
+    signer = load_pem_private_key(authority.key.encode(), None)
+    if not isinstance(signer, ec.EllipticCurvePrivateKey):
+        raise TypeError("a CA of ours has an elliptic curve's key")
+    issuer, key = (
+        x509.load_pem_x509_certificate(authority.certificate.encode()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
+    draft = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))  # names are in the extension, which is critical then (RFC 5280, 4.2.1.6)
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(min(now + LEAF_LIFE, issuer.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in dns_names]), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_issuer_identifier(issuer), critical=False)
+    )
+    return Pair(_pem(draft.sign(signer, hashes.SHA256())), _key_pem(key))
+
+
+def fingerprint(certificate: str) -> str:
+    """Return the SHA-256 of a certificate in PEM, over its DER, in hex."""
+    return x509.load_pem_x509_certificate(certificate.encode()).fingerprint(hashes.SHA256()).hex()
+
+
+def validity(certificate: str) -> tuple[datetime, datetime]:
+    """Return from when until when a certificate in PEM counts."""
+    parsed = x509.load_pem_x509_certificate(certificate.encode())
+    return parsed.not_valid_before_utc, parsed.not_valid_after_utc
+
+
+def _issuer_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -1,0 +1,123 @@
+"""Says whether a call may be answered, as far as its record goes, and makes the record when it is.
+
+`exchange.auditor`, None where no policy asks for an audit log. Led by
+`running.py`; used on the event loop's thread by `entry.py`.
+
+    begin ─▶ room for a record is set aside ─▶ the call ─▶ end: the record ─▶ settle: Synchronous waits until it is safe
+      └─ required and no room, or a sink that fails: 503, before the model has seen anything
+"""
+
+import time
+from typing import Any, Final
+
+from modelward_runtime.audit.config import Audit
+from modelward_runtime.audit.entry import Entry
+from modelward_runtime.audit.journal import Journal, Receipt
+from modelward_runtime.audit.records import Decision, Prediction
+from modelward_runtime.errors import Unavailable
+from modelward_runtime.report import Report
+
+SAFE_SECONDS: Final = 10.0  # that a call waits for its record
+
+
+class Auditor:
+    """The audit of one process's calls."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._required = self._synchronous = False
+        self._failure = ""
+        self._unopened = 0  # calls answered before there was a chain
+        self.journal: Journal | None = None
+        self.input_key = b""
+
+    def adopt(self, policy: Audit, input_key: bytes) -> None:
+        """From now on this holds."""
+        self._required, self._synchronous = policy.required, policy.synchronous
+        self.input_key = input_key
+
+    def opened(self, journal: Journal) -> None:
+        """There is a chain."""
+        self.journal, self._failure = journal, ""
+        for _ in range(self._unopened):
+            journal.lose(answered=True)
+        self._unopened = 0
+
+    def unopened(self, why: str) -> None:
+        """There is none yet."""
+        self._failure = why
+
+    @property
+    def obstacle(self) -> str:
+        """Why calls cannot be answered, empty while they can: what readiness asks."""
+        if not self._required:
+            return ""
+        journal = self.journal
+        if journal is None:
+            return (
+                f"the audit log cannot be opened: {self._failure}" if self._failure else "the audit log is being opened"
+            )
+        if self._synchronous and journal.failure:
+            return f"the audit log cannot be written: {journal.failure}"
+        return "" if journal.has_room else f"the audit log is full: {journal.failure or 'its sink is too slow'}"
+
+    def begin(self, transport: str) -> Entry:
+        """A call begins. Raises `Unavailable` where its record could not be kept and must be."""
+        journal = self.journal
+        if journal is not None and journal.has_room and not (self._required and self._synchronous and journal.failure):
+            journal.reserved += 1
+            return Entry(self, transport, journal)
+        if self._required:
+            if journal is not None:
+                journal.lose(answered=False)
+            raise Unavailable("the audit log takes no records")
+        return Entry(self, transport, None)
+
+    def end(self, entry: Entry, decision: Decision, code: int, reason: str, sent: int) -> Receipt | None:
+        """The call has ended: its record, on its way; None where there is none."""
+        journal = entry.journal or self.journal
+        if journal is None:
+            self._unopened += 1
+            return None
+        if entry.journal is not None:
+            journal.reserved -= 1
+        elif not journal.has_room:
+            journal.lose(answered=True)
+            return None
+        if journal.closed:
+            return None
+        report, model = self._report, self._report.boot.model
+        return journal.record(
+            "prediction",
+            Prediction(
+                entry.subject,
+                model.name,
+                model.version,
+                report.digest,
+                report.policy_generation,
+                decision,
+                code,
+                reason,
+                entry.transport,
+                entry.request_bytes,
+                sent,
+                round(time.perf_counter() - entry.began, 6),
+                entry.input_hmac,
+            ),
+        )
+
+    async def settle(self, receipt: Receipt | None) -> None:
+        """The answer may leave. Raises `Unavailable` where its record is not safe and must be."""
+        if receipt is None or not self._synchronous:
+            return
+        if await receipt.outlet.wait(receipt.position, SAFE_SECONDS) or not self._required:
+            return
+        if self.journal is not None:
+            self.journal.withhold(receipt.number)
+        raise Unavailable("the audit log takes no records")
+
+    def to_json(self) -> dict[str, Any]:
+        """What GET /report tells."""
+        if self.journal is None:
+            return {"records": 0, "head": "", "checkpoint": None, "failure": self._failure}
+        return self.journal.report()

@@ -1,0 +1,163 @@
+"""The payload log: one record for a sample of answered calls.
+
+`exchange.payloads`, None where no policy asks for one; made by `running.py`. It takes `Cleared` and `Released`, which only exist after
+the privacy rules, so that nothing can reach it that the model or the caller may not see. Which calls are logged is chance: nothing that a
+caller sends moves it. What finds no room is counted and dropped: a payload log is never in the way of an answer.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from modelward_runtime.audit.chain import Stamps, source_of
+from modelward_runtime.model import Array, Face, TensorSpec
+from modelward_runtime.payloads.config import Logging
+from modelward_runtime.report import Report
+from modelward_runtime.sinks.metrics import OutletMetrics
+from modelward_runtime.sinks.outlet import Outlet
+from modelward_runtime.sinks.sink import Sink, Writer
+from modelward_runtime.states import Cleared, Released
+
+TYPE: Final = "dev.modelward.payload"
+MOST_WAITING: Final = 512  # records in memory, each of MOST_BYTES at most
+MOST_BYTES: Final = 65_536  # that the tensors of a record may take; what is over is cut, and says so
+MOST_ELEMENTS: Final = 4096  # of a tensor
+MOST_TEXT: Final = 1024  # characters of an element
+_DAY: Final = 86_400.0
+
+
+class LoggedTensor(msgspec.Struct, omit_defaults=True, gc=False):
+    """A tensor; `data` is flat, row-major, and may be cut."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: list[Any] | None = None
+    truncated: bool = False
+
+
+class PayloadLog:
+    """One writer's series of payload records."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        report: Report,
+        metrics: OutletMetrics,
+        chance: Callable[[], float] = random.random,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source_of(writer.series)
+        self._report = report
+        self._metrics = metrics
+        self._chance = chance
+        self._stamps = Stamps(wall)
+        self._number = self._filled = self._longest = 0
+        self._piece_began = time.monotonic()
+        self._redacted = False
+        self._share = 0.0
+        self._outlet: Outlet | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Records that are not safe yet."""
+        return self._outlet.waiting if self._outlet else 0
+
+    def adopt(self, policy: Logging) -> None:
+        """From now on this holds."""
+        self._redacted = policy.mode == "Redacted"
+        self._share = policy.sample_percent / 100
+
+    def move(self, sink: Sink, linger: float, longest: int) -> Outlet | None:
+        """Write there from now on; returns the outlet before, to be closed."""
+        before, self._outlet = self._outlet, Outlet(sink, linger, self._metrics)
+        self._longest, self._filled = longest, 0
+        self._piece_began = time.monotonic()
+        self._outlet.start()
+        return before
+
+    def log(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> None:
+        """Log an answered call, if it is its turn."""
+        if self._chance() >= self._share or self._outlet is None:
+            return
+        if self._outlet.waiting >= MOST_WAITING:
+            self._metrics.lost += 1
+            return
+        if self._longest and self._filled >= self._longest:
+            self._turn(self._outlet)
+        line = self._line(face, cleared, released, seconds)
+        self._filled += len(line)
+        self._outlet.put(line)
+
+    def beat(self) -> None:
+        """Once an hour: no piece longer than a day."""
+        if self._outlet and self._filled and time.monotonic() - self._piece_began >= _DAY:
+            self._turn(self._outlet)
+
+    async def close(self, seconds: float) -> None:
+        """Write what waits, and end."""
+        if self._outlet:
+            self._metrics.lost += await self._outlet.close(seconds)
+            self._outlet = None
+
+    def _turn(self, outlet: Outlet) -> None:
+        outlet.turn()
+        self._filled, self._piece_began = 0, time.monotonic()
+
+    def _line(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> bytes:
+        room = MOST_BYTES if self._redacted else 0
+        inputs, room = _tensors(face.inputs, cleared.inputs, room)
+        outputs, _ = _tensors(face.outputs, released.outputs, room)
+        self._number += 1
+        event = {
+            "specversion": "1.0",
+            "id": str(self._number),
+            "source": self._source,
+            "type": TYPE,
+            "time": self._stamps.now(),
+            "data": {
+                "model": face.name,
+                "version": face.version,
+                "policyGeneration": self._report.policy_generation,
+                "mode": "Redacted" if self._redacted else "Metadata",
+                "seconds": round(seconds, 6),
+                "inputs": inputs,
+                "outputs": outputs,
+            },
+        }
+        return msgspec.json.encode(event) + b"\n"
+
+
+def _tensors(specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array], room: int) -> "tuple[list[LoggedTensor], int]":
+    """Tensors as they are logged, and the bytes of room that are left; no room from the start: no data."""
+    wants_data = room > 0
+    datatypes = {spec.name: spec.datatype for spec in specs}
+    logged: list[LoggedTensor] = []
+    for name, array in arrays.items():
+        tensor = LoggedTensor(name, datatypes.get(name, ""), array.shape)
+        if wants_data:
+            tensor.data, room = _cut(array, max(room, 0))
+            tensor.truncated = len(tensor.data) < array.size or any(
+                isinstance(item, str) and len(item) > MOST_TEXT for item in array.ravel()[: len(tensor.data)].tolist()
+            )
+        logged.append(tensor)
+    return logged, room
+
+
+def _cut(array: Array, room: int) -> tuple[list[Any], int]:
+    """As many elements as there is room for. NaN and infinities, which JSON lacks, become null."""
+    items: list[Any] = array.ravel()[:MOST_ELEMENTS].tolist()
+    kept: list[Any] = []
+    for item in items:
+        element = item[:MOST_TEXT] if isinstance(item, str) else item
+        if isinstance(element, float) and not np.isfinite(element):
+            element = None
+        room -= len(element.encode()) * 2 + 3 if isinstance(element, str) else 24
+        if room < 0:
+            break
+        kept.append(element)
+    return kept, room

@@ -1,0 +1,181 @@
+"""Objects below a prefix: `POD/BOOT/HOUR/NUMBER.jsonl`, one for each batch, written whole or not at all.
+
+A batch that failed is put again under the same name, so that an answer that got lost makes no second object. HOUR counts the hours of this
+writer's life: it keeps every listing short. How old an object is, the store's clock says, not ours. Errors carry no credential.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from modelward_runtime.sinks.config import S3
+from modelward_runtime.sinks.sink import SUFFIX, Piece, SinkFailed, Writer
+from modelward_runtime.store.locate import parse_s3
+from modelward_runtime.store.s3 import explain
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import S3Config, S3Credential
+
+_HOUR: Final = 3600.0
+_MOST_TAIL: Final = 1 << 20
+
+
+class S3Sink:
+    """The objects of one writer, and those of others beside them."""
+
+    def __init__(
+        self, settings: S3, writer: Writer, credentials: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._location = parse_s3(settings.uri)
+        self._root = f"{self._location.key}/".lstrip("/")
+        self._writer = writer
+        self._clock = clock
+        self._began = clock()
+        self._number = 0
+        self._seen: tuple[float, float] | None = None  # the store's time of our last object, and ours when we asked
+        self._last_key = ""
+        with self._explained("opening the store"):
+            self._store = _open(self._location.bucket, settings, credentials)
+
+    def write(self, lines: Sequence[bytes], *, fresh: bool) -> None:
+        """One object."""
+        hour = int((self._clock() - self._began) / _HOUR)
+        key = f"{self._folder()}{hour:06}/{self._number + 1:09}{SUFFIX}"
+        with self._explained(f"writing {key}"):
+            obstore.put(self._store, key, b"".join(lines), use_multipart=False)
+        self._number += 1
+        self._last_key = key
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def heads(self) -> list[bytes]:
+        """The last line of every other series."""
+        with self._explained("listing"):
+            newest = [self._newest(folder) for folder in self._series() if folder != self._folder()]
+            lines = [self._tail(entry["path"], entry["size"]) for entry in newest if entry]
+            return [line for line in lines if line]
+
+    def pieces(self, before: float) -> list[Piece]:
+        """The oldest objects of every series, as long as they were put before; never this writer's last one."""
+        with self._explained("listing"):
+            return [piece for folder in self._series() for piece in self._ended(folder, before)]
+
+    def tail(self, piece: Piece) -> bytes:
+        """Its last line."""
+        with self._explained(f"reading {piece.name}"):
+            return self._tail(piece.name, obstore.head(self._store, piece.name)["size"])
+
+    def remove(self, piece: Piece) -> None:
+        """Delete the object."""
+        try:
+            with self._explained(f"deleting {piece.name}"):
+                obstore.delete(self._store, piece.name)
+        except FileNotFoundError:
+            return
+
+    def server_time(self) -> float | None:
+        """What the store's clock says: when it took our last object, and the time since we learned that."""
+        if self._last_key:
+            with self._explained(f"reading {self._last_key}"):
+                taken = obstore.head(self._store, self._last_key)["last_modified"].timestamp()
+            if self._seen is None or taken > self._seen[0]:
+                self._seen = (taken, self._clock())
+        return None if self._seen is None else self._seen[0] + self._clock() - self._seen[1]
+
+    def _folder(self) -> str:
+        return f"{self._root}{self._writer.pod}/{self._writer.boot}/"
+
+    def _series(self) -> list[str]:
+        """The folder of every writer."""
+        return [boot for pod in self._folders(self._root) for boot in self._folders(pod)]
+
+    def _folders(self, prefix: str) -> list[str]:
+        listing = obstore.list_with_delimiter(self._store, prefix or None)
+        return sorted(f"{name.rstrip('/')}/" for name in listing["common_prefixes"])
+
+    def _newest(self, folder: str) -> "ObjectMeta | None":
+        hours = self._folders(folder)
+        objects = self._objects(hours[-1]) if hours else []
+        return objects[-1] if objects else None
+
+    def _objects(self, folder: str) -> "list[ObjectMeta]":
+        pages = obstore.list(self._store, folder, chunk_size=1000)
+        return sorted((entry for page in pages for entry in page), key=lambda entry: entry["path"])
+
+    def _ended(self, folder: str, before: float) -> Iterator[Piece]:
+        pod, boot = folder.rstrip("/").rsplit("/", 2)[-2:]
+        for hour in self._folders(folder):
+            for entry in self._objects(hour):
+                put = entry["last_modified"].timestamp()
+                if put >= before or entry["path"] == self._last_key:
+                    return
+                yield Piece(entry["path"], f"{pod}.{boot}", put, put)
+
+    def _tail(self, key: str, size: int) -> bytes:
+        start = max(0, size - _MOST_TAIL)
+        content = bytes(obstore.get_range(self._store, key, start=start, end=size)) if size else b""
+        return content.rpartition(b"\n")[0].rpartition(b"\n")[2]
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if "NoSuchBucket" not in str(error):
+                raise  # an object that is gone is for the caller to judge
+            raise SinkFailed(explain(error, doing, self._location).message) from error
+        except (BaseError, OSError, ValueError) as error:
+            told = explain(error, doing, self._location).message
+            raise SinkFailed(told.partition("; a private CA")[0]) from error  # its advice is about models
+
+
+def _open(bucket: str, settings: S3, credentials: str) -> S3Store:
+    own = _own_credentials(os.environ, credentials)
+    config: S3Config = {
+        "region": settings.region or os.environ.get("AWS_REGION") or "us-east-1",
+        "virtual_hosted_style_request": not settings.endpoint,
+    }
+    if settings.endpoint:
+        config["endpoint"] = settings.endpoint
+    bundle = _read(Path(settings.ca_bundle_file)) if settings.ca_bundle_file else None
+    return S3Store(
+        bucket,
+        config=config,
+        client_options={
+            "allow_http": bool(settings.endpoint and settings.endpoint.startswith("http://")),
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(seconds=15),
+            **({"root_certificate": bundle} if bundle else {}),
+        },
+        retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=15)},  # the outlet tries again
+        credential_provider=(lambda: own) if own else None,
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SinkFailed(f"the CA bundle {file} cannot be read: {error.strerror}") from error
+
+
+def _own_credentials(environ: Mapping[str, str], prefix: str) -> "S3Credential | None":
+    """Those of the environment that carry our prefix, whole; None: the pod's identity, as the model's store uses it."""
+    names = [f"{prefix}AWS_{name}" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
+    identity, secret, token = (environ.get(name, "") for name in names)
+    if not identity:
+        return None
+    for name in names:
+        if environ.get(name, "") != environ.get(name, "").strip():
+            raise SinkFailed(f"{name} begins or ends with white space: make the secret anew without it")
+    return {"access_key_id": identity, "secret_access_key": secret, "token": token or None, "expires_at": None}

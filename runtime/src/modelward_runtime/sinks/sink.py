@@ -1,0 +1,81 @@
+"""The seam between who writes records and where they go.
+
+`outlet.py` calls `write` on its thread, `keeping.py` the rest on another. Implemented by `stdout.py`, `file.py` and `s3.py`. A piece is a
+file or an object; the pieces of one writer, in their order, are a series.
+"""
+
+import re
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+SUFFIX = ".jsonl"
+
+
+class SinkFailed(Exception):
+    """Nothing of what was to be written counts as written. The text says what is wrong, and holds no record."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One writer of a series: the pod, and an id of this start of it that later ones sort behind, as far as clocks allow."""
+
+    pod: str = field(default_factory=lambda: pod_name(socket.gethostname()))
+    boot: str = field(default_factory=lambda: new_boot(time.time()))
+
+    @property
+    def series(self) -> str:
+        """As names of pieces begin."""
+        return f"{self.pod}.{self.boot}"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file or object that no one writes to any more; `first` and `last` are when its records were made, seconds since the epoch."""
+
+    name: str
+    series: str
+    first: float
+    last: float
+
+
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, lines: Sequence[bytes], *, fresh: bool) -> None:
+        """Make the lines safe; `fresh`: in a new piece. SinkFailed: none of them is, and the same call may be made again."""
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+
+
+class Store(Sink, Protocol):
+    """A sink whose pieces can be found again."""
+
+    def heads(self) -> list[bytes]:
+        """The last whole line of every series that is there, this writer's own excepted. SinkFailed."""
+
+    def pieces(self, before: float) -> list[Piece]:
+        """Of every series the oldest pieces, in order, as long as they ended before. Never what is written to now. SinkFailed."""
+
+    def tail(self, piece: Piece) -> bytes:
+        """The last whole line of a piece, or nothing. SinkFailed."""
+
+    def remove(self, piece: Piece) -> None:
+        """Delete it; it may be gone already. SinkFailed."""
+
+    def server_time(self) -> float | None:
+        """The store's own clock, where it has one that is known. SinkFailed."""
+
+
+def pod_name(host: str) -> str:
+    """A host's name as part of a file's name: dots separate the parts of ours."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", host)[:128] or "unknown"
+
+
+def new_boot(wall: float) -> str:
+    """An id of a start that sorts by time."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall)) + "-" + uuid.uuid4().hex[:8]

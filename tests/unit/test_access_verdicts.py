@@ -1,0 +1,192 @@
+"""What is remembered about tokens, for how long, and that one review serves all who ask."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from modelward_runtime.access import verdicts
+from modelward_runtime.access.door import GuardedGate
+from modelward_runtime.access.identity import FOREVER, Identity, Refusal, Unreachable
+from modelward_runtime.access.verdicts import Verdicts
+from modelward_runtime.errors import ApiError, CallerUnknown, PredictForbidden, Unauthenticated
+from modelward_runtime.states import Caller
+
+ADA = Caller("ada")
+
+
+class House:
+    """A gate over an authenticator that knows everybody until told otherwise, with clocks that a test sets."""
+
+    def __init__(self) -> None:
+        self.now, self.wall = 1000.0, 1_700_000_000.0
+        self.reviews = 0
+        self.error: Exception | None = None
+        self.permitted = True
+        self.expires = FOREVER
+        self.open = asyncio.Event()
+        self.open.set()
+        self.gate = GuardedGate(self, self, patience=5)
+        self.gate._verdicts = Verdicts(self.gate._review, lambda: self.now, lambda: self.wall)
+
+    async def authenticate(self, token: bytes) -> Identity:
+        self.reviews += 1
+        await self.open.wait()
+        if self.error:
+            raise self.error
+        return Identity("ada", expires=self.expires)
+
+    async def permits(self, identity: Identity) -> bool:
+        return self.permitted
+
+    async def admit(self, token: str = "t") -> Caller | type[ApiError]:
+        try:
+            return await self.gate.admit(f"Bearer {token}".encode())
+        except ApiError as error:
+            return type(error)
+        finally:
+            await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        while running := list(self.gate._verdicts._reviews.values()):
+            await asyncio.gather(*running)
+
+
+@pytest.fixture
+async def house() -> House:
+    return House()
+
+
+async def test_a_known_token_is_not_reviewed_again_for_ten_seconds(house: House) -> None:
+    for house.now in (1000.0, 1003.0, 1007.4):
+        assert ADA == await house.admit()
+    assert 1 == house.reviews
+
+
+async def test_it_is_renewed_before_that_without_making_anybody_wait(house: House) -> None:
+    await house.admit()
+    house.open.clear()
+    house.now += 8
+    assert [ADA] * 3 == [await house.admit() for _ in range(3)]
+    house.open.set()
+    await house.settle()
+    assert 2 == house.reviews
+    house.now += 7
+    assert ADA == await house.admit()
+    assert 2 == house.reviews
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "permitted", "expected"),
+    [
+        ("the token is over", Refusal("gone"), True, Unauthenticated),
+        ("the right is gone", None, False, PredictForbidden),
+    ],
+)
+async def test_a_renewal_that_refuses_holds_at_once(
+    house: House, reason: str, error: Exception | None, permitted: bool, expected: type[ApiError]
+) -> None:
+    await house.admit()
+    house.error, house.permitted = error, permitted
+    house.now += 8
+    await house.admit()
+    await house.settle()
+    assert expected is await house.admit(), reason
+
+
+async def test_nobody_is_known_longer_than_the_token_lasts(house: House) -> None:
+    house.expires = house.wall + 4
+    assert ADA == await house.admit()
+    house.now += 4.1
+    house.error = Refusal("expired")
+    assert Unauthenticated is await house.admit()
+
+
+async def test_a_clock_that_is_set_changes_nothing_for_who_is_known(house: House) -> None:
+    house.expires = house.wall + 3600
+    await house.admit()
+    house.error = Unreachable("away")
+    for house.wall in (0.0, 4e9):
+        assert ADA == await house.admit()
+
+
+async def test_who_is_refused_is_asked_about_again_after_three_seconds(house: House) -> None:
+    house.error = Refusal("no")
+    assert [Unauthenticated] * 5 == [await house.admit() for _ in range(5)]
+    assert 1 == house.reviews
+    house.now, house.error = house.now + 3.1, None
+    assert ADA == await house.admit()
+
+
+async def test_while_nobody_can_be_asked_the_known_stay_ten_seconds_and_then_the_door_is_shut(house: House) -> None:
+    await house.admit()
+    house.error = Unreachable("away")
+    for house.now in (1008.0, 1009.5):
+        assert ADA == await house.admit()
+        await house.settle()
+    house.now = 1010.1
+    assert CallerUnknown is await house.admit()
+    house.now, house.error = 1011.2, None
+    assert ADA == await house.admit(), "a second later it is tried again"
+
+
+async def test_a_flaw_of_ours_keeps_the_door_shut(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.error = ZeroDivisionError("secret")
+    assert CallerUnknown is await house.admit()
+    assert "this is a bug" in caplog.text
+
+
+async def test_a_burst_is_one_review_and_a_caller_who_leaves_takes_nobody_along(house: House) -> None:
+    house.open.clear()
+    burst = [asyncio.ensure_future(house.admit()) for _ in range(100)]
+    await asyncio.sleep(0)
+    burst[0].cancel()
+    await asyncio.sleep(0)
+    house.open.set()
+    assert [ADA] * 99 == await asyncio.gather(*burst[1:])
+    assert 1 == house.reviews
+
+
+async def test_a_review_that_takes_too_long_is_no_admission(house: House) -> None:
+    house.gate._patience = 0.01
+    house.open.clear()
+    assert CallerUnknown is await house.admit()
+    house.open.set()
+    await house.settle()
+    assert ADA == await house.admit(), "what it finds counts for the next call"
+
+
+async def test_a_flood_of_invented_tokens_waits_in_a_lane_of_its_own(house: House) -> None:
+    await house.admit("known")
+    house.open.clear()
+    flood = [asyncio.ensure_future(house.admit(f"x{number}")) for number in range(verdicts._LENGTH + 50)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert verdicts._WIDTH + 1 == house.reviews, "so many at once"
+    assert 50 == sum(call.done() and call.result() is CallerUnknown for call in flood), "and so many wait"
+    house.now += 8
+    assert ADA == await house.admit("known")
+    assert verdicts._WIDTH + 2 == house.reviews, "the known are renewed meanwhile"
+    house.error = Refusal("no")
+    house.open.set()
+    await asyncio.gather(*flood)
+
+
+async def test_tables_are_bounded_and_the_refused_push_nobody_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "_MOST", 10)
+    await house.admit("known")
+    house.error = Refusal("no")
+    for number in range(50):
+        await house.admit(f"x{number}")
+    assert 10 == len(house.gate._verdicts._refusals)
+    assert ADA == await house.admit("known")
+    assert 51 == house.reviews
+
+
+async def test_no_token_is_kept(house: House) -> None:
+    await house.admit("secret")
+    digest = hashlib.sha256(b"Bearer secret").digest()
+    assert [digest] == list(house.gate._verdicts._admissions)
+    assert "secret" not in repr(vars(house.gate._verdicts))

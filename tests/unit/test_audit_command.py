@@ -1,0 +1,101 @@
+"""`modelward audit verify` and `keygen audit` as one calls them: words, JSON, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelward_runtime import cli
+from tests.audit_logs import key, records, write_keys, write_log
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    code = left.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> Path:
+    folder = tmp_path / "log"
+    await write_log(folder, "b1", count=30, longest=8192)
+    await write_log(folder, "b2", count=3, is_closed=False, records=2)
+    write_keys(tmp_path)
+    return folder
+
+
+def test_a_whole_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
+    told = capsys.readouterr().out
+    assert "whole: 43 records in 2 chains, 4 files" in told, told
+    assert "/pods/pod/boots/b1: records 0 to 36, head " in told
+    assert "Signed up to record 4 " in told
+    assert "; 1 records after it are chained but not signed" in told
+
+
+def test_the_same_as_json(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert (True, 4, 43, []) == (told["valid"], told["files"], told["records"], told["findings"])
+    first, second = told["chains"]
+    assert (True, 0, 36, key().fingerprint) == (first["closed"], first["unsigned"], first["lastCheckpoint"], first["key"])
+    assert (False, 1, 4, 0) == (second["closed"], second["unsigned"], second["lastCheckpoint"], second["tornBytes"])
+    assert records(log)[-1]["hash"] == second["head"]
+
+
+def test_a_changed_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = log / "pod.b1.000001.jsonl"
+    file.write_bytes(file.read_bytes().replace(b'"requestBytes":5', b'"requestBytes":6'))
+    assert 1 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
+    told = capsys.readouterr().out
+    assert f"{file}:8: the record was changed: its hash is another" in told
+    assert "NOT WHOLE" in told
+    assert 1 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem", "--json")
+    assert not json.loads(capsys.readouterr().out)["valid"]
+
+
+def test_a_head_that_was_noted_elsewhere(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trust = ("--trust", log.parent / "audit.pub.pem")
+    head = records(log)[-1]["hash"]
+    assert 0 == run("audit", "verify", log, *trust, "--head", head)
+    file = log / "pod.b2.000001.jsonl"
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
+    assert 0 == run("audit", "verify", log, *trust)
+    assert 1 == run("audit", "verify", log, *trust, "--head", head)
+    assert f"no record has the hash {head}" in capsys.readouterr().out
+
+
+def test_some_files_only(log: Path) -> None:
+    trust = ("--trust", log.parent / "audit.pub.pem")
+    assert 1 == run("audit", "verify", log / "pod.b1.000002.jsonl", *trust)
+    assert 0 == run("audit", "verify", log / "pod.b1.000002.jsonl", *trust, "--partial")
+
+
+def test_what_cannot_be_tried(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trust = ("--trust", log.parent / "audit.pub.pem")
+    (log.parent / "empty").mkdir()
+    for arguments, expected in [
+        ((log / "nothing", *trust), "nothing: No such file"),
+        ((log.parent / "empty", *trust), "there is no *.jsonl file"),
+        ((log, "--trust", log / "pod.b1.000001.jsonl"), "is no public key in PEM form"),
+        ((log, "--trust", log.parent / "absent.pem"), "absent.pem: No such file"),
+        ((log, *trust, "--head", "12"), "12 is no hash"),
+    ]:
+        assert 2 == run("audit", "verify", *arguments)
+        assert expected in capsys.readouterr().err
+
+
+def test_payload_logs_in_the_same_directory_are_another_matter(log: Path) -> None:
+    (log / "pod-payloads.b1.000001.jsonl").write_text('{"time":"2026-01-01T00:00:00Z"}\n')
+    assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
+
+
+async def test_a_key_of_keygen_signs_and_verifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from modelward_runtime.audit.keys import load_signing_key
+
+    assert 0 == run("keygen", "audit", "--out", tmp_path / "a.pem", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert load_signing_key(tmp_path / "a.pem").fingerprint == told["fingerprint"]
+    assert 1 == run("keygen", "audit", "--out", tmp_path / "a.pem"), "never over another"

@@ -1,0 +1,271 @@
+"""Files as a sink: whole lines or none, whatever the disk does. Retention: what is old goes, nothing else ever does."""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelward_runtime.audit.reading import head_of
+from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
+from modelward_runtime.sinks.config import Retention
+from modelward_runtime.sinks.file import FileSink
+from modelward_runtime.sinks.keeping import Keeper
+from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, pod_name
+from modelward_runtime.sinks.stdout import StdoutSink
+from tests.audit_logs import check, journal_in, kinds, prediction, records, write_log
+
+WRITER = Writer("pod", "b1")
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may be longer than 4 KiB, as on a full disk: a write stops half way and then fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def line(number: int) -> bytes:
+    return b"%0499d\n" % number
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_leaves_whole_lines_and_the_batch_can_be_tried_again(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path, WRITER)
+    sink.write([line(0), line(1)], fresh=False)
+    batch = [line(number) for number in range(2, 10)]
+    for _ in range(3):
+        with pytest.raises(SinkFailed, match="File too large"):
+            sink.write(batch, fresh=False)
+        assert line(0) + line(1) == (tmp_path / "pod.b1.000001.jsonl").read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    sink.write(batch, fresh=False)
+    assert b"".join([line(0), line(1), *batch]) == (tmp_path / "pod.b1.000001.jsonl").read_bytes()
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_file_that_could_not_be_begun_is_not_there(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path, WRITER)
+    sink.write([line(0)], fresh=False)
+    with pytest.raises(SinkFailed):
+        sink.write([line(number) for number in range(9)], fresh=True)
+    assert ["pod.b1.000001.jsonl"] == [file.name for file in tmp_path.iterdir()]
+    sink.write([line(1)], fresh=True)
+    assert line(1) == (tmp_path / "pod.b1.000002.jsonl").read_bytes()
+
+
+def test_two_sinks_of_one_writer_never_share_a_file(tmp_path: Path) -> None:
+    first, second = FileSink(tmp_path, WRITER), FileSink(tmp_path, WRITER)
+    first.write([line(0)], fresh=False)
+    second.write([line(1)], fresh=False)
+    first.write([line(2)], fresh=True)
+    assert [line(0), line(1), line(2)] == [file.read_bytes() for file in sorted(tmp_path.iterdir())]
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkFailed, match=f"{tmp_path / 'file'}"):
+        FileSink(tmp_path / "file", WRITER)
+
+
+def test_a_torn_end_is_left_alone_and_its_last_whole_line_is_the_head(tmp_path: Path) -> None:
+    (tmp_path / "pod.b0.000001.jsonl").write_bytes(line(7) + b'{"specver')
+    assert [line(7)[:-1]] == FileSink(tmp_path, WRITER).heads()
+
+
+def test_standard_output_goes_on_where_it_broke_off(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as target:
+        sink = StdoutSink(target.fileno())
+        sink.write([b"a\n", b"b\n"], fresh=True)
+    with pytest.raises(SinkFailed, match="Bad file descriptor"):
+        sink.write([b"c\n"], fresh=False)
+    assert b"a\nb\n" == (tmp_path / "out").read_bytes()
+
+
+@pytest.mark.parametrize(("host", "expected"), [("fraud-7d4.ns", "fraud-7d4-ns"), ("", "unknown"), ("x" * 300, "x" * 128), ("a/b", "a-b")])
+def test_a_pods_name_is_part_of_a_files_name(host: str, expected: str) -> None:
+    assert expected == pod_name(host)
+
+
+# ── the clock ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Clocks:
+    """A wall clock and one that does not jump."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = NOW, 1000.0
+        self.made = SteadyClock(lambda: self.wall, lambda: self.steady)
+
+    def pass_by(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+
+def test_in_the_first_hour_the_newest_record_of_others_bounds_the_clock() -> None:
+    clocks = Clocks()
+    assert NOW - 7 == clocks.made.now(NOW - 7)
+    assert 0 == clocks.made.now(0), "nothing is known, so nothing is old"
+    assert NOW == clocks.made.now(NOW + 1e9), "records of a clock that ran ahead make nothing older"
+    clocks.pass_by(HOUR)
+    assert NOW + HOUR == clocks.made.now(0)
+
+
+def test_a_jump_forward_counts_when_it_has_lasted_a_day() -> None:
+    clocks = Clocks()
+    clocks.made.now(0)
+    clocks.wall += 4 * 365 * DAY
+    for _ in range(24):
+        clocks.pass_by(HOUR)
+        assert clocks.made.now(0) <= NOW + DAY + HOUR
+    clocks.pass_by(2 * HOUR)
+    assert clocks.made.now(0) > NOW + 4 * 365 * DAY
+
+
+def test_a_jump_back_counts_at_once() -> None:
+    clocks = Clocks()
+    clocks.pass_by(2 * HOUR)
+    clocks.made.now(0)
+    clocks.wall -= 30 * DAY
+    assert clocks.wall == clocks.made.now(0)
+
+
+def test_a_stores_clock_bounds_ours() -> None:
+    clocks = Clocks()
+    clocks.pass_by(2 * HOUR)
+    assert NOW - DAY == clocks.made.now(0, NOW - DAY)
+    assert clocks.wall == clocks.made.now(0, NOW + DAY)
+
+
+# ── retention ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def always(_pieces: list[Piece], _last: bytes) -> bool:
+    return True
+
+
+def keeper(folder: Path, now: float, *, least: int = 10, most: int = 20) -> Keeper:
+    clocks = Clocks()
+    clocks.wall = now - 2 * HOUR
+    clocks.pass_by(2 * HOUR)
+    return Keeper(FileSink(folder, WRITER), Retention(min_days=least, max_days=most), always, clocks.made)
+
+
+def put(folder: Path, number: int, *, days: float, until: float | None = None, boot: str = "b0") -> Path:
+    """A file whose records were made from so many days ago to so many days ago."""
+    path = folder / f"pod.{boot}.{number:06}.jsonl"
+    ends = days if until is None else until
+    stamps = [NOW - days * DAY, NOW - ends * DAY]
+    path.write_text("".join('{"time":"%s"}\n' % _stamp(stamp) for stamp in stamps))
+    os.utime(path, (stamps[1], stamps[1]))
+    return path
+
+
+def _stamp(seconds: float) -> str:
+    import datetime
+
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+AGES = [
+    ("older than both", 30, 30, False),
+    ("just older than maxDays", 20.1, 20.05, False),
+    ("older than minDays only", 15, 15, True),
+    ("begun before maxDays, ended after minDays", 21, 9, True),
+    ("begun before maxDays, ended before minDays", 21, 11, False),
+    ("young", 1, 1, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "days", "until", "stays"), AGES, ids=[row[0] for row in AGES])
+async def test_what_is_older_than_max_goes_and_what_is_younger_than_min_stays(
+    tmp_path: Path, reason: str, days: float, until: float, stays: bool
+) -> None:
+    path = put(tmp_path, 1, days=days, until=until)
+    await keeper(tmp_path, NOW).look()
+    assert stays == path.exists(), reason
+
+
+async def test_pieces_go_in_their_order_so_that_no_hole_is_left(tmp_path: Path) -> None:
+    files = [put(tmp_path, 1, days=30), put(tmp_path, 2, days=21, until=5), put(tmp_path, 3, days=30), put(tmp_path, 4, days=1)]
+    assert 1 == await keeper(tmp_path, NOW).look()
+    assert [False, True, True, True] == [file.exists() for file in files]
+
+
+async def test_a_clock_that_ran_behind_makes_nothing_old(tmp_path: Path) -> None:
+    """File 2 was written while the clock said 1970, between files of today."""
+    put(tmp_path, 1, days=2)
+    wrong = put(tmp_path, 2, days=NOW / DAY)
+    put(tmp_path, 3, days=2)
+    assert 0 == await keeper(tmp_path, NOW).look()
+    first = put(tmp_path, 1, days=NOW / DAY, boot="b1x")
+    put(tmp_path, 2, days=2, boot="b1x")
+    assert 0 == await keeper(tmp_path, NOW).look()
+    assert wrong.exists()
+    assert first.exists(), "the file after it began two days ago, so it did not end before"
+
+
+async def test_a_node_that_boots_in_the_wrong_year_deletes_nothing(tmp_path: Path) -> None:
+    path = put(tmp_path, 1, days=1)
+    clocks = Clocks()
+    clocks.wall = NOW + 10 * 365 * DAY
+    mad = Keeper(FileSink(tmp_path, WRITER), Retention(min_days=10, max_days=20), always, clocks.made)
+    assert 0 == await mad.look()
+    clocks.pass_by(HOUR / 2)
+    clocks.wall = NOW + HOUR  # the time service has corrected it
+    clocks.steady += HOUR
+    assert 0 == await mad.look()
+    assert path.exists()
+
+
+async def test_the_file_that_is_written_to_stays_and_a_full_disk_deletes_nothing(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path, WRITER)
+    sink.write([b'{"time":"1999-01-01T00:00:00Z"}\n'], fresh=False)
+    own = tmp_path / "pod.b1.000001.jsonl"
+    os.utime(own, (NOW - 99 * DAY, NOW - 99 * DAY))
+    young = put(tmp_path, 1, days=11)
+    clocks = Clocks()
+    clocks.pass_by(2 * HOUR)
+    assert 0 == await Keeper(sink, Retention(min_days=10, max_days=20), always, clocks.made).look()
+    assert (True, True) == (own.exists(), young.exists())
+
+
+async def test_what_is_not_noted_is_not_deleted(tmp_path: Path) -> None:
+    async def never(_pieces: list[Piece], _last: bytes) -> bool:
+        return False
+
+    path = put(tmp_path, 1, days=30)
+    made = keeper(tmp_path, NOW)
+    made._note = never
+    assert 0 == await made.look()
+    assert path.exists()
+
+
+async def test_a_log_is_whole_after_retention_and_not_after_a_hand(tmp_path: Path) -> None:
+    await write_log(tmp_path, "b0", count=40, longest=4096)
+    await write_log(tmp_path, "b00", count=5)
+    files = sorted(tmp_path.glob("pod.b0.*"))
+    for file in files[:-1]:
+        content = file.read_bytes()
+        os.utime(file, (NOW - 30 * DAY, NOW - 30 * DAY))
+        assert content
+    journal = journal_in(tmp_path, "b1")
+    journal.begin([head for line in FileSink(tmp_path, WRITER).heads() if (head := head_of(line))])
+    gone = [Piece(file.name, "pod.b0", NOW, NOW) for file in files[:2]]
+    assert await journal.expire(gone, files[1].read_bytes().splitlines()[-1])
+    for file in files[:2]:
+        file.unlink()
+    journal.record("prediction", prediction())
+    await journal.close(5)
+    assert "expired" in kinds(records(tmp_path))
+    verdict = check(tmp_path)
+    assert verdict.is_whole, verdict.findings
+    files[2].unlink()
+    assert "the records before" in check(tmp_path).findings[0].message
+    for file in tmp_path.glob("pod.b00.*"):
+        file.unlink()
+    assert 2 == len(check(tmp_path).findings)

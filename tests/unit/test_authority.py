@@ -1,0 +1,205 @@
+"""The operator's CA: what its certificates say, how it is kept, and how one follows another."""
+
+import asyncio
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from modelward_operator.cluster.authority import BELIEVED, NAME, OVERLAP, REIGN, Authorities
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.x509 import Pair, fingerprint, new_authority, new_leaf, validity
+from modelward_operator.errors import Conflict, Unreadable
+from modelward_operator.facts import Json
+
+BEGIN = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+NAMES = ("fraud", "fraud.risk", "fraud.risk.svc", "fraud.risk.svc.cluster.local")
+
+
+def load(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem.encode())
+
+
+def check(leaf: Pair, bundle: str, name: str, now: datetime) -> None:
+    """Verify as a TLS client does, by RFC 5280; raises VerificationError."""
+    roots = Store(x509.load_pem_x509_certificates(bundle.encode()))
+    verifier = PolicyBuilder().store(roots).time(now).build_server_verifier(x509.DNSName(name))
+    verifier.verify(load(leaf.certificate), [])
+
+
+class Secrets:
+    """The API server, as far as one Secret goes."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, Any] = {}
+        self.requests: list[str] = []
+
+    async def get(self, _resource: object, namespace: str, name: str) -> Json:
+        self.requests.append("get")
+        assert (namespace, name) == ("modelward-system", NAME)
+        if not self.live:
+            raise NotFound("no")
+        return self.live
+
+    async def create(self, _resource: object, body: Json, *, manager: str) -> Json:
+        self.requests.append(f"create by {manager}")
+        if self.live:
+            raise Conflict("exists")
+        self.live = {**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}
+        return self.live
+
+    async def update(self, _resource: object, body: Json, *, manager: str) -> Json:
+        self.requests.append(f"update by {manager}")
+        if body["metadata"]["resourceVersion"] != self.live["metadata"]["resourceVersion"]:
+            raise Conflict("changed")
+        version = str(int(body["metadata"]["resourceVersion"]) + 1)
+        self.live = {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
+        return self.live
+
+
+class Clock:
+    """The time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+
+    def passes(self, time: timedelta) -> None:
+        self.now += time
+
+    def seconds(self) -> float:
+        return (self.now - BEGIN).total_seconds()
+
+
+@pytest.fixture
+def secrets() -> Secrets:
+    return Secrets()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def authorities(secrets: Secrets, clock: Clock) -> Authorities:
+    client = cast("Client", secrets)
+    return Authorities(client, "modelward-system", now=lambda: clock.now, clock=clock.seconds)
+
+
+def test_a_leaf_is_what_a_tls_client_asks_for() -> None:
+    authority = new_authority(BEGIN)
+    leaf = new_leaf(authority, NAMES, BEGIN)
+    for name in NAMES:
+        check(leaf, authority.certificate, name, BEGIN)
+    certificate = load(leaf.certificate)
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert certificate.not_valid_after_utc - BEGIN == timedelta(days=90)
+    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    key = load_pem_private_key(leaf.key.encode(), None)
+    assert key.public_key() == certificate.public_key()
+
+
+@pytest.mark.parametrize(
+    ("reason", "name", "after"),
+    [
+        ("another name", "fraud.shop.svc", timedelta()),
+        ("a name below", "a.fraud.risk.svc", timedelta()),
+        ("expired", "fraud", timedelta(days=91)),
+    ],
+)
+def test_a_client_refuses_it_otherwise(reason: str, name: str, after: timedelta) -> None:
+    authority = new_authority(BEGIN)
+    with pytest.raises(VerificationError):
+        check(new_leaf(authority, NAMES, BEGIN), authority.certificate, name, BEGIN + after)
+
+
+def test_a_leaf_of_another_ca_is_refused_and_two_cas_have_two_names() -> None:
+    one, two = new_authority(BEGIN), new_authority(BEGIN)
+    with pytest.raises(VerificationError):
+        check(new_leaf(one, NAMES, BEGIN), two.certificate, "fraud", BEGIN)
+    assert load(one.certificate).subject != load(two.certificate).subject
+
+
+def test_a_key_is_in_no_representation() -> None:
+    pair = new_authority(BEGIN)
+    assert "PRIVATE" not in repr(pair)
+    assert repr(pair) == f"Pair({fingerprint(pair.certificate)})"
+
+
+async def test_it_is_made_once_however_many_ask_at_once(authorities: Authorities, secrets: Secrets) -> None:
+    found = await asyncio.gather(*(authorities.public() for _ in range(5)))
+    assert len({authority.signer for authority in found}) == 1
+    assert secrets.requests == ["get", "create by modelward"]
+
+
+async def test_it_survives_the_process(authorities: Authorities, secrets: Secrets, clock: Clock) -> None:
+    before = await authorities.public()
+    client = cast("Client", secrets)
+    anew = Authorities(client, "modelward-system", now=lambda: clock.now, clock=clock.seconds)
+    assert before == await anew.public()
+
+
+async def test_a_successor_is_published_long_before_it_signs_and_the_old_one_stays_until_it_expires(
+    authorities: Authorities, clock: Clock
+) -> None:
+    first = await authorities.public()
+    clock.passes(REIGN - timedelta(days=1))
+    assert first == await authorities.public()
+    clock.passes(timedelta(days=2))
+    both = await authorities.public()
+    assert len(both.known) == 2
+    assert both.signer == first.signer
+    leaf = await authorities.sign(NAMES)
+    assert leaf.issuer == first.signer
+    check(leaf.pair, first.bundle, "fraud", clock.now)
+    clock.passes(OVERLAP + timedelta(days=1))
+    second = await authorities.public()
+    assert second.signer != first.signer
+    assert second.known == both.known
+    late = await authorities.sign(NAMES)
+    check(late.pair, both.bundle, "fraud", clock.now)
+    clock.passes(timedelta(days=365))
+    assert len((await authorities.public()).known) == 1
+
+
+async def test_no_leaf_outlives_its_ca(clock: Clock) -> None:
+    authority = new_authority(BEGIN)
+    end = validity(authority.certificate)[1]
+    assert validity(new_leaf(authority, NAMES, end - timedelta(days=5)).certificate)[1] == end
+
+
+async def test_what_cannot_be_read_is_not_replaced(authorities: Authorities, secrets: Secrets) -> None:
+    secrets.live = {"metadata": {"resourceVersion": "1"}, "data": {"a.crt": base64.b64encode(b"no PEM").decode()}}
+    with pytest.raises(Unreadable):
+        await authorities.public()
+    assert secrets.requests == ["get"]
+
+
+async def test_a_write_that_lost_a_race_begins_anew(
+    authorities: Authorities, secrets: Secrets, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Authorities(cast("Client", secrets), "modelward-system", now=lambda: clock.now, clock=clock.seconds)
+
+    async def absent(*_: object) -> Json:
+        raise NotFound("not yet")
+
+    with monkeypatch.context() as racing:
+        racing.setattr(secrets, "get", absent)
+        await other.public()
+        with pytest.raises(Conflict):
+            await authorities.public()
+    assert await authorities.public() == await other.public()
+
+
+async def test_the_secret_is_read_again_now_and_then(authorities: Authorities, secrets: Secrets, clock: Clock) -> None:
+    await authorities.public()
+    secrets.live = {}
+    clock.passes(timedelta(seconds=BELIEVED + 1))
+    await authorities.public()
+    assert secrets.requests == ["get", "create by modelward"] * 2

@@ -1,0 +1,155 @@
+"""What is looked up for a NetworkPolicy, how often, and what is made of a lookup that fails."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.enforcement import EnforcementProbe
+from modelward_operator.cluster.kinds import Resource
+from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, SOON, NetworkReader, Resolver
+from modelward_operator.cluster.recent import AGAIN
+from modelward_operator.errors import Unreadable
+from modelward_operator.facts import Given, Json, Network, Service
+from tests.makers import make_given, parsed
+
+KUBERNETES: dict[str, Json] = {
+    "Service": {"spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 443, "targetPort": 6443}]}},
+    "EndpointSlice": {"endpoints": [{"addresses": ["192.168.7.2"]}], "ports": [{"port": 6443}]},
+}
+MINIO: Json = {
+    "spec": {
+        "selector": {"app": "minio"},
+        "ports": [{"port": 9000, "targetPort": "s3"}, {"port": 1, "protocol": "UDP"}],
+    }
+}
+ASKS_NOBODY = {"authentication": {"mode": "None"}}
+
+
+class World:
+    """An API server and a DNS that say what a test wants, or fail."""
+
+    def __init__(self) -> None:
+        self.time, self.asked, self.fails = 0.0, list[str](), False
+        self.services: dict[str, Json] = {"storage/minio": MINIO}
+        self.hosts: dict[str, Sequence[str]] = {"s3.example.com": ("192.0.2.7",)}
+
+        async def no_connection(_address: str, _port: int) -> bool:
+            return False
+
+        probe = EnforcementProbe(self.clock, no_connection)
+        self.reader = NetworkReader(cast("Client", self), probe, clock=self.clock, lookup=self.lookup)
+
+    def clock(self) -> float:
+        return self.time
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Json:
+        self.asked.append(f"{resource.kind} {namespace}/{name}")
+        if self.fails:
+            raise Unreadable("no answer")
+        if (namespace, name) == ("default", "kubernetes"):
+            return KUBERNETES[resource.kind]
+        if f"{namespace}/{name}" not in self.services:
+            raise NotFound("no")
+        return self.services[f"{namespace}/{name}"]
+
+    async def lookup(self, host: str) -> Sequence[str]:
+        self.asked.append(host)
+        if self.fails or host not in self.hosts:
+            raise OSError("no such name")
+        return self.hosts[host]
+
+    async def read(self, given: Given) -> Network:
+        return await self.reader.read(given, parsed(given))
+
+
+def store(endpoint: str, **security: Any) -> Given:
+    model = {"uri": "s3://m/a/", "storage": {"endpoint": endpoint}}
+    return make_given({"model": model, "security": {**ASKS_NOBODY, **security}})
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_who_asks_the_api_server_is_told_where_it_is(world: World) -> None:
+    given = make_given({"model": {"uri": "pvc://m/a/"}})
+    expected = Network(api_server=[("10.96.0.1", 443), ("192.168.7.2", 6443)], stale_after=LOOK_AGAIN)
+    assert expected == await world.read(given)
+    await world.read(given)
+    assert world.asked == ["Service default/kubernetes", "EndpointSlice default/kubernetes"], "once a minute for all"
+
+
+@pytest.mark.parametrize("host", ["minio.storage.svc", "minio.storage.svc.cluster.local", "minio.storage"])
+async def test_a_service_is_read_and_not_looked_up(host: str, world: World) -> None:
+    network = await world.read(store(f"https://{host}:9000"))
+    assert network.services == {host: Service({"app": "minio"}, {9000: "s3"})}
+    assert world.asked == ["Service storage/minio"]
+
+
+async def test_behind_a_headless_service_the_callers_port_is_the_pods(world: World) -> None:
+    world.services["storage/minio"] = {"spec": {**MINIO["spec"], "clusterIP": "None"}}
+    network = await world.read(store("https://minio-0.minio.storage.svc:9000"))
+    assert network.services["minio-0.minio.storage.svc"].ports == {}
+
+
+async def test_a_short_name_that_is_no_service_is_looked_up(world: World) -> None:
+    world.hosts["example.com"] = ("192.0.2.9",)
+    assert {"example.com": ["192.0.2.9"]} == (await world.read(store("https://example.com"))).hosts
+
+
+async def test_an_address_and_a_model_without_a_way_out_ask_nobody(world: World) -> None:
+    assert Network() == await world.read(store("http://10.0.0.7:9000"))
+    assert Network() == await world.read(store("https://s3.example.com", networkPolicy={"egress": {"mode": "Open"}}))
+    assert world.asked == []
+
+
+async def test_a_lookup_that_fails_keeps_what_was_known(world: World) -> None:
+    given = make_given({"model": {"uri": "s3://m/a/", "storage": {"endpoint": "https://s3.example.com"}}})
+    before = await world.read(given)
+    world.time, world.fails = 61.0, True
+    assert before == await world.read(given)
+    asked = len(world.asked)
+    world.time += AGAIN - 1
+    await world.read(given)
+    assert asked == len(world.asked), "and is not tried again at once"
+
+
+async def test_what_was_never_known_is_absent(world: World) -> None:
+    world.fails = True
+    for endpoint in ("https://minio.storage.svc", "https://s3.example.com"):
+        given = make_given({"model": {"uri": "s3://m/a/", "storage": {"endpoint": endpoint}}})
+        assert Network(stale_after=SOON) == await world.read(given), "and asked for again soon"
+
+
+async def test_a_name_that_answers_with_ever_another_address_keeps_them_open_for_an_hour(world: World) -> None:
+    given = store("https://s3.example.com")
+    for turn in range(3):
+        world.hosts["s3.example.com"] = (f"192.0.2.{turn}",)
+        world.time = turn * 61.0
+        network = await world.read(given)
+    assert network.hosts == {"s3.example.com": ["192.0.2.0", "192.0.2.1", "192.0.2.2"]}
+    world.time = SEEN + 61.5
+    assert (await world.read(given)).hosts == {"s3.example.com": ["192.0.2.2"]}
+
+
+async def test_a_name_with_a_hundred_addresses_is_bounded(world: World) -> None:
+    world.hosts["s3.example.com"] = tuple(f"192.0.2.{n}" for n in range(100))
+    assert len((await world.read(store("https://s3.example.com"))).hosts["s3.example.com"]) == ADDRESSES
+
+
+async def test_a_readers_own_names_are_real() -> None:
+    assert "127.0.0.1" in await Resolver()("localhost")
+    for wrong in ("no-such-host.invalid", "a" * 300):
+        with pytest.raises(OSError):
+            await Resolver()(wrong)
+
+
+async def test_the_own_namespace_is_where_a_bare_name_is(world: World) -> None:
+    world.services["risk/minio"] = MINIO
+    given = store("http://minio:9000")
+    assert set((await world.read(replace(given))).services) == {"minio"}
+    assert world.asked == ["Service risk/minio"]

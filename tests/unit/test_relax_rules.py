@@ -1,0 +1,58 @@
+"""The rule that lets a PrivacyPolicy tighten without a right knows every field: what it forgot could be loosened by anybody."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelward_operator.api.crd import privacypolicy_crd
+
+MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
+SPEC = privacypolicy_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+RULES = {
+    variable["name"]: variable["expression"]
+    for item in yaml.safe_load_all(MANIFESTS.read_text())
+    if item and (item["kind"], item["metadata"]["name"]) == ("ValidatingAdmissionPolicy", "modelward-relax-policies")
+    for variable in item["spec"]["variables"]
+}
+SECTIONS = {
+    "input": RULES["inputTightens"],
+    "output": RULES["outputTightens"],
+    "logging": RULES["loggingStays"],
+    "audit": RULES["auditTightens"],
+}
+WHOLE = {
+    "input": {"pii", "hashKeyRef", "columns"},
+    "output": set[str](),
+    "logging": {"logging"},
+    "audit": {"sink", "signingKeyRef", "inputHashKeyRef", "retention"},
+}
+"""Compared as wholes, so that what is below them need not be named."""
+
+
+def named(node: dict[str, Any], section: str) -> Iterator[str]:
+    """Yield the fields of a section that the rule must name."""
+    for name, field in node.get("properties", {}).items():
+        yield name
+        inner = field["items"] if field.get("type") == "array" else field
+        if name not in WHOLE[section]:
+            yield from named(inner, section)
+
+
+def test_the_sections_are_all_that_there_is() -> None:
+    assert SPEC["properties"].keys() == SECTIONS.keys()
+
+
+@pytest.mark.parametrize("section", [section for section in SECTIONS if section != "logging"])
+def test_every_field_is_compared(section: str) -> None:
+    compared = set(re.findall(r"\w+", SECTIONS[section]))
+    assert {*named(SPEC["properties"][section], section)} <= compared
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_is_compared_as_a_whole_is_compared_so(section: str) -> None:
+    for name in WHOLE[section]:
+        assert re.search(rf"{name}(\.orValue\(\S+\))? == \S*{name}", SECTIONS[section]), name
