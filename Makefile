@@ -50,7 +50,7 @@ down: ## The embedded cluster away again, without a trace
 demo: up ## From a bare machine to predictions from a ModelDeployment on a real cluster
 	uv run python -m e2e.demo
 
-bench: $(if $(filter sealed access,$(SUITE)),setup,up) ## Benchmarks, measured side by side in one run: SUITE=apply|sealed|access (the last two need no cluster)
+bench: $(if $(filter access policy sealed,$(SUITE)),setup,up) ## Benchmarks, side by side in one run: SUITE=apply|access|policy|sealed (only apply needs a cluster)
 	uv run python -m e2e.bench $(if $(filter core,$(SUITE)),apply,$(SUITE))
 
 generate: setup ## CRDs, field reference and gRPC stubs from their one source

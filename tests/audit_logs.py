@@ -66,14 +66,18 @@ def terms(sink: Sink, *, longest: int = 1 << 20, records: int = 1000, signer: st
     return Terms(key(signer), sink, 0.0, longest, records, 60.0)
 
 
-def journal_in(folder: Path, boot: str = "b1", *, pod: str = "pod", clock: Callable[[], float] | None = None, **more: Any) -> Journal:
+def journal_in(
+    folder: Path, boot: str = "b1", *, pod: str = "pod", clock: Callable[[], float] | None = None, **more: Any
+) -> Journal:
     """A journal on a directory, not begun."""
     writer = Writer(pod, boot)
     extra = {"clock": clock} if clock else {}
     return Journal(writer, terms(FileSink(folder, writer), **more), OutletMetrics("t", "t"), **extra)
 
 
-async def write_log(folder: Path, boot: str = "b1", *, count: int = 20, pod: str = "pod", is_closed: bool = True, **more: Any) -> None:
+async def write_log(
+    folder: Path, boot: str = "b1", *, count: int = 20, pod: str = "pod", is_closed: bool = True, **more: Any
+) -> None:
     """One start of a pod, with so many calls; it names what it finds, as the real one does."""
     journal = journal_in(folder, boot, pod=pod, **more)
     found = [head for line in FileSink(folder, Writer(pod, boot)).heads() if (head := head_of(line))]
@@ -99,6 +103,11 @@ def records(*paths: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
+def files(folder: Path) -> list[Path]:
+    """What lies in a directory, in order."""
+    return sorted(folder.iterdir())
+
+
 def kinds(found: Sequence[dict[str, Any]]) -> list[str]:
     """The last part of each record's type."""
     return [record["type"].rpartition(".")[2] for record in found]
@@ -107,7 +116,9 @@ def kinds(found: Sequence[dict[str, Any]]) -> list[str]:
 BOOT = Boot(api_version="runtime/v1", kind="Boot", model=ModelSource(name="tiny", version="1", uri="s3://b/m.onnx"))
 
 
-def auditor_on(journal: Journal | None, *, required: bool = True, durability: str = "Buffered", input_key: bytes = b"") -> Auditor:
+def auditor_on(
+    journal: Journal | None, *, required: bool = True, durability: str = "Buffered", input_key: bytes = b""
+) -> Auditor:
     """An auditor whose policy says this."""
     auditor = Auditor(Report(BOOT, "b", digest="sha256:" + "1" * 64, policy_generation="g1"))
     policy = Audit(sink=File(directory="/audit"), signing_key_file="k", required=required, durability=durability)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from e2e.bench import access, apply, sealed
+from e2e.bench import access, apply, policy, sealed
 from e2e.demo.inside import enter_cluster
 from e2e.demo.kube import KubectlError
 
@@ -16,8 +16,9 @@ SUITES = {
     "apply": apply.run,  # from `kubectl apply` to the first prediction, by stage; memory; writes of an unchanged object
     "access": access.run,  # what the door costs a call whose token is known, next to the same server without a door
     "sealed": sealed.run,  # a sealed model's start next to the plain one's; memory; decryption next to bare AES-GCM
+    "policy": policy.run,  # what a privacy policy costs a call; text searched for personal data: speed, precision, recall
 }
-WITHOUT_CLUSTER = {"access", "sealed"}
+WITHOUT_CLUSTER = {"access", "policy", "sealed"}
 
 
 def main() -> int:

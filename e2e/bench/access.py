@@ -92,7 +92,7 @@ async def _round(first: Call, second: Call) -> tuple[list[float], list[float]]:
 
 def _summary(rounds: list[tuple[list[float], list[float]]]) -> dict[str, float]:
     """The fastest round of each side: whatever else the machine does only adds."""
-    found = {}
+    found: dict[str, float] = {}
     for percent in (50, 99):
         first, second = (
             min(statistics.quantiles(pair[side], n=100)[percent - 1] for pair in rounds) for side in (0, 1)

@@ -1,9 +1,9 @@
 """Rows of the suite policy about the audit log: what a call pays for its record. Needs no cluster; `policy.py` asks for them.
 
-    Buffered       begin ▶ end ▶ settle of one call on the event loop's thread, into a real file, while the outlet's thread writes; beside it
-                   all processor time of the process, that thread's included
-    Synchronous    the same, awaited until the record is on the disk: one caller after the other, and 64 at once (they share an fsync)
-    verification   a log of 100,000 records, from its files
+Buffered       begin ▶ end ▶ settle of one call on the event loop's thread, into a real file, while the outlet's thread writes; beside it
+               all processor time of the process, that thread's included
+Synchronous    the same, awaited until the record is on the disk: one caller after the other, and 64 at once (they share an fsync)
+verification   a log of 100,000 records, from its files
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from modelward_runtime.audit.auditor import Auditor
 from modelward_runtime.audit.config import Audit
@@ -65,6 +66,19 @@ def rows() -> list[Row]:
         return [*measured, _verified(folder / "buffered", public)]
 
 
+def section(folder: Path, durability: Literal["Buffered", "Synchronous"]) -> dict[str, Any]:
+    """The section `audit` of a policy.json whose key and log lie in this folder: for whole calls, side by side with a server without."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(pem)
+    return {
+        "sink": {"type": "File", "directory": str(folder / "log"), "maxFileBytes": 64 << 20},
+        "signingKeyFile": str(folder / "key.pem"),
+        "required": True,
+        "durability": durability,
+    }
+
+
 async def _buffered(folder: Path, key: SigningKey) -> list[Row]:
     auditor, journal = _open(folder, key, synchronous=False)
     await _answer_many(auditor, 2000)
@@ -74,7 +88,7 @@ async def _buffered(folder: Path, key: SigningKey) -> list[Row]:
     for _ in range(RECORDS // _CHUNK):
         calls += await _answer_many(auditor, _CHUNK)
         bare += await _answer_many(None, _CHUNK)
-        while journal.waiting > 4 * _CHUNK:
+        while journal.waiting > 4 * _CHUNK:  # noqa: ASYNC110  as calls would: they have pauses
             await asyncio.sleep(0.01)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - began
     lost = journal.report()["failure"]
@@ -125,7 +139,7 @@ def _open(folder: Path, key: SigningKey, *, synchronous: bool) -> tuple[Auditor,
     journal = Journal(writer, Terms(key, sink, linger, 64 << 20, 1000, 60), OutletMetrics("bench", "bench"))
     journal.begin([])
     auditor = Auditor(report)
-    durability = "Synchronous" if synchronous else "Buffered"
+    durability: Literal["Buffered", "Synchronous"] = "Synchronous" if synchronous else "Buffered"
     auditor.adopt(
         Audit(sink=File(directory=str(folder)), signing_key_file="-", required=True, durability=durability), b""
     )

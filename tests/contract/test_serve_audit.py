@@ -37,7 +37,11 @@ def home(tmp_path: Path) -> Path:
 
 
 def policy(home: Path, generation: str = "1", *, folder: str = "audit", **changes: Any) -> str:
-    audit = {"sink": {"type": "File", "directory": str(home / folder)}, "signingKeyFile": str(home / "audit.pem"), **changes}
+    audit = {
+        "sink": {"type": "File", "directory": str(home / folder)},
+        "signingKeyFile": str(home / "audit.pem"),
+        **changes,
+    }
     return json.dumps({"apiVersion": "runtime/v1", "kind": "Policy", "generation": generation, "audit": audit})
 
 
@@ -69,9 +73,10 @@ def ask_until_it_dies(process: Process, answered: list[int], number: int) -> Non
 @pytest.mark.parametrize("durability", ["Buffered", "Synchronous"])
 def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(home: Path, durability: str) -> None:
     chance = random.Random(7)
-    said = policy(home, durability=durability, required=True, checkpointRecords=20, sink={"type": "File", "directory": str(home / "audit"), "maxFileBytes": 16384})  # fmt: skip
+    sink = {"type": "File", "directory": str(home / "audit"), "maxFileBytes": 16384}
+    said = policy(home, durability=durability, required=True, checkpointRecords=20, sink=sink)
     answered: list[int] = []
-    for number in range(4):
+    for number in range(3):
         with start(home, said, f"p{number}") as process:
             process.until_ready()
             threads = [threading.Thread(target=ask_until_it_dies, args=(process, answered, n)) for n in range(4)]
@@ -87,16 +92,18 @@ def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(ho
         assert number + 1 == len(told.chains)
         assert all(chain.unsigned < 40 for chain in told.chains), "the tail since the last checkpoint"
     geneses = [record for record in lines(home / "audit") if record["type"].endswith("genesis")]
-    assert [0, 1, 2, 3] == [len(genesis["data"]["found"]) for genesis in geneses]
+    assert [0, 1, 2] == [len(genesis["data"]["found"]) for genesis in geneses]
     kept = sum(record["type"].endswith("prediction") for record in lines(home / "audit"))
-    assert len(answered) > 100
+    assert len(answered) > 50
     if durability == "Synchronous":
         assert kept >= len(answered), "no answer left before its record was on the disk"
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     """Whole records only: a kill may tear one."""
-    return [json.loads(line) for file in sorted(folder.iterdir()) for line in file.read_bytes().splitlines() if whole(line)]
+    return [
+        json.loads(line) for file in sorted(folder.iterdir()) for line in file.read_bytes().splitlines() if whole(line)
+    ]
 
 
 def limit_files(process: Process, size: int) -> None:
@@ -157,11 +164,23 @@ def test_another_policy_moves_the_log_without_a_gap(home: Path) -> None:
         assert 200 == process.infer("m", ROWS)[0]
         process.signal()
         assert process.exit_code() == 0
-    assert ["1", "2", "3", "4"] == sorted(data["policyGeneration"] for data in predictions(home / "audit", home / "second"))
+    assert ["1", "2", "3", "4"] == sorted(
+        data["policyGeneration"] for data in predictions(home / "audit", home / "second")
+    )
     trust = [f"--trust={home / name}" for name in ("audit.pub.pem", "next.pub.pem")]
-    told = subprocess.run([COMMAND, "audit", "verify", home / "audit", home / "second", *trust], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [COMMAND, "audit", "verify", home / "audit", home / "second", *trust],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (0, True) == (told.returncode, "in 1 chains, 4 files" in told.stdout), told.stdout
-    alone = subprocess.run([COMMAND, "audit", "verify", home / "audit", home / "second", trust[0]], capture_output=True, text=True, check=False)
+    alone = subprocess.run(
+        [COMMAND, "audit", "verify", home / "audit", home / "second", trust[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (1, True) == (alone.returncode, "which --trust does not name" in alone.stdout)
 
 
@@ -236,7 +255,7 @@ def send_everything(process: Process) -> None:
 MODES: list[tuple[str, dict[str, Any] | None, Callable[[str], bool]]] = [
     ("none", None, lambda name: False),
     ("metadata", {"mode": "Metadata"}, lambda name: False),
-    ("redacted", {"mode": "Redacted"}, lambda name: "-payloads." in name),
+    ("redacted", {"mode": "Redacted"}, lambda name: "_payloads." in name),
 ]
 
 
@@ -250,7 +269,12 @@ def test_what_callers_send_is_in_no_log(
     said = json.loads(policy(tmp_path, inputHashKeyFile=str(tmp_path / "hash"), durability="Synchronous"))
     if logging:
         said["logging"] = {**logging, "sink": {"type": "File", "directory": str(tmp_path / "audit")}}
-    with run(tmp_path / "p", {"directory": str(tmp_path / "m"), "name": "m"}, policy=json.dumps(said), environment={"LOG_LEVEL": "debug"}) as process:
+    with run(
+        tmp_path / "p",
+        {"directory": str(tmp_path / "m"), "name": "m"},
+        policy=json.dumps(said),
+        environment={"LOG_LEVEL": "debug"},
+    ) as process:
         process.until_ready()
         send_everything(process)
         told = process.get("/metrics")[1] + json.dumps(process.report())
@@ -261,5 +285,7 @@ def test_what_callers_send_is_in_no_log(
     assert MARKER not in told, name
     files = {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()}
     assert {file for file, text in files.items() if MARKER in text} == {file for file in files if may_hold_it(file)}
-    assert len(bodies()) + 2 == len(predictions(*(tmp_path / "audit" / file for file in files if "-payloads." not in file)))
-    assert bool(logging) == any("-payloads." in file for file in files)
+    assert len(bodies()) + 2 == len(
+        predictions(*(tmp_path / "audit" / file for file in files if "_payloads." not in file))
+    )
+    assert bool(logging) == any("_payloads." in file for file in files)

@@ -167,7 +167,9 @@ def test_run_reports_what_it_serves(model: Path, tmp_path: Path) -> None:
             "executionProvider": "CPUExecutionProvider",
             "policyGeneration": POLICY["generation"],
             "policyFailure": None,
+            "access": {"authentication": "None", "tls": None},
             "failure": None,
+            "audit": None,
         }
         assert expected == report
         assert process.infer("m", ROWS)[0] == 200

@@ -1,8 +1,9 @@
-"""Audit and payload logs in a real S3 server: every batch an object, a store that is away, a restart, and retention by the store's clock."""
+"""Audit and payload logs in a real S3 server: every batch an object, a store that is away, a restart, retention by the store's clock."""
 
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,17 @@ def test_a_restart_goes_on_where_the_log_ended(tmp_path: Path, store: ObjectStor
     prefix = f"served/{durability}"
     said = policy(tmp_path, store, prefix, durability=durability, required=True)
     for number in range(2):
-        with run(tmp_path / f"p{number}", {"directory": str(tmp_path / "m"), "name": "m"}, policy=said, environment=OWN | MODELS) as process:
+        with run(
+            tmp_path / f"p{number}",
+            {"directory": str(tmp_path / "m"), "name": "m"},
+            policy=said,
+            environment=OWN | MODELS,
+        ) as process:
             process.until_ready()
             for _ in range(5):
                 assert 200 == process.infer("m", ROWS)[0]
             if durability == "Synchronous":
-                assert 7 + 5 * 0 <= process.report()["audit"]["records"], "in the store before the answers left"
+                assert 7 <= process.report()["audit"]["records"], "in the store before the answers left"
             process.signal()
             assert process.exit_code() == 0
     files = files_of(store, prefix)
@@ -89,7 +95,9 @@ def test_a_store_that_is_away_stops_a_required_log_and_heals(tmp_path: Path, sto
     save(linear(), tmp_path / "m/model.onnx")
     write_keys(tmp_path)
     said = policy(tmp_path, store, "away", durability="Synchronous", required=True)
-    with run(tmp_path / "p", {"directory": str(tmp_path / "m"), "name": "m"}, policy=said, environment=OWN | MODELS) as process:
+    with run(
+        tmp_path / "p", {"directory": str(tmp_path / "m"), "name": "m"}, policy=said, environment=OWN | MODELS
+    ) as process:
         process.until_ready()
         assert 200 == process.infer("m", ROWS)[0]
         bucket = store.data / "audit"
@@ -114,7 +122,9 @@ def test_wrong_credentials_keep_a_required_log_from_being_opened(tmp_path: Path,
     write_keys(tmp_path)
     said = policy(tmp_path, store, "denied", required=True)
     wrong = {**OWN, f"{PREFIX}AWS_SECRET_ACCESS_KEY": "wrong-secret"}
-    with run(tmp_path / "p", {"directory": str(tmp_path / "m"), "name": "m"}, policy=said, environment=wrong) as process:
+    with run(
+        tmp_path / "p", {"directory": str(tmp_path / "m"), "name": "m"}, policy=said, environment=wrong
+    ) as process:
         process.until(lambda: "SignatureDoesNotMatch" in ((process.report()["audit"] or {}).get("failure") or ""))
         process.until(lambda: process.report()["state"] == "Ready")
         status, why = process.get("/readyz")
@@ -163,8 +173,6 @@ async def test_retention_deletes_by_the_stores_clock(store: ObjectStore) -> None
             self.ahead, self.steady = 100 * DAY, 0.0
 
         def clock(self) -> SteadyClock:
-            import time
-
             return SteadyClock(lambda: time.time() + self.ahead, lambda: self.steady)
 
     wall = Wall()
@@ -180,7 +188,9 @@ async def test_retention_deletes_by_the_stores_clock(store: ObjectStore) -> None
     assert ([3], 1) == (noted, len(files_of(store, "kept")))
 
 
-def test_what_is_wrong_is_said_without_secrets(store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_without_secrets(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     missing = S3Sink(S3(uri="s3://nobucket/a/", endpoint=store.endpoint), Writer("pod", "b1"), PREFIX)
     with pytest.raises(SinkFailed, match="the bucket 'nobucket' does not exist"):
         missing.write([b"x\n"], fresh=False)
@@ -198,7 +208,7 @@ async def test_a_private_ca_is_trusted_by_its_bundle(tmp_path: Path) -> None:
         trusted = S3Sink(settings(secure, "a", ca_bundle_file=str(made.ca)), Writer("pod", "b1"), PREFIX)
         await asyncio.to_thread(trusted.write, [b"x\n"], fresh=False)
         stranger = S3Sink(settings(secure, "a"), Writer("pod", "b2"), PREFIX)
-        with pytest.raises(SinkFailed, match="certificate") as caught:
+        with pytest.raises(SinkFailed, match="UnknownIssuer") as caught:
             await asyncio.to_thread(stranger.write, [b"x\n"], fresh=False)
         assert "caBundleRef" not in str(caught.value)
         shutil.rmtree(secure.data / "audit")

@@ -89,6 +89,10 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
+async def silence(_: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
 @pytest.mark.parametrize(
     ("reason", "step", "expected"),
     [
@@ -155,6 +159,16 @@ async def test_a_kept_connection_that_died_is_replaced(client: Client, server: S
     assert b"1" == (await client.call("GET", {}, seconds=5)).body
     assert b"2" == (await client.call("GET", {}, seconds=5)).body
     assert 2 == server.connections
+
+
+async def test_kept_connections_to_a_machine_that_is_gone_cost_one_attempt(reviews: ApiReviews, server: Server) -> None:
+    server.script = [answer(201, REVIEW)] * 2
+    first = [asyncio.ensure_future(ask(reviews)) for _ in range(2)]
+    await asyncio.gather(*first)
+    assert 2 == len(reviews._client._idle)
+    server.script = [silence, answer(201, REVIEW)]
+    assert {"authenticated": True} == await ask(reviews)
+    assert 3 == server.connections
 
 
 async def test_another_ca_than_the_given_one_is_not_trusted(server: Server, tmp_path: Path) -> None:

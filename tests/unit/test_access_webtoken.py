@@ -1,7 +1,8 @@
 """Web tokens in one process: the attacks again, what passes, and whose names a token may carry. Keys come over real HTTPS."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from modelward_runtime.access import jwks
 from modelward_runtime.access.bearer import NoToken, find_token
 from modelward_runtime.access.client import Client
 from modelward_runtime.access.config import JWT
@@ -70,21 +72,21 @@ async def test_every_attack_is_refused(keys: KeySet, attack: Attack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "token"),
+    ("reason", "make"),
     [
-        ("no type", MINT.token({"typ": ...})),
-        ("an access token", MINT.token({"typ": "at+JWT"})),
-        ("another kind of key", MINT.token({"alg": "ES256", "kid": "k2"}, CURVE)),
-        ("a thumbprint nobody needs", MINT.token({"x5t": "abc"})),
-        ("a key of its own that nobody reads", MINT.token({"jwk": jwk(KEY, "x")})),
-        ("one audience, not in a list", MINT.token(aud="modelward.dev")),
-        ("a clock that is 20 s ahead", MINT.token(nbf=time.time() + 20, iat=time.time() + 20)),
-        ("a clock that is 20 s behind", MINT.token(exp=time.time() - 20)),
-        ("no key id, and one key that fits", MINT.token({"kid": ...})),
+        ("no type", lambda: MINT.token({"typ": ...})),
+        ("an access token", lambda: MINT.token({"typ": "at+JWT"})),
+        ("another kind of key", lambda: MINT.token({"alg": "ES256", "kid": "k2"}, CURVE)),
+        ("a thumbprint nobody needs", lambda: MINT.token({"x5t": "abc"})),
+        ("a key of its own that nobody reads", lambda: MINT.token({"jwk": jwk(KEY, "x")})),
+        ("one audience, not in a list", lambda: MINT.token(aud="modelward.dev")),
+        ("a clock that is 20 s ahead", lambda: MINT.token(nbf=time.time() + 20, iat=time.time() + 20)),
+        ("a clock that is 20 s behind", lambda: MINT.token(exp=time.time() - 20)),
+        ("no key id, and one key that fits", lambda: MINT.token({"kid": ...})),
     ],
 )
-async def test_what_is_unusual_and_right_passes(keys: KeySet, reason: str, token: str) -> None:
-    assert "oidc:ada" == (await verify(keys, f"Bearer {token}")).username, reason
+async def test_what_is_unusual_and_right_passes(keys: KeySet, reason: str, make: Callable[[], str]) -> None:
+    assert "oidc:ada" == (await verify(keys, f"Bearer {make()}")).username, reason
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,20 @@ async def test_keys_are_renewed_in_the_background_and_a_hanging_issuer_holds_up_
     while timed._fetching:
         await timed._fetching
     assert published.asked <= asked + 1, "one fetch at a time"
+
+
+async def test_an_unknown_key_waits_for_a_hanging_issuer_only_so_long(
+    published: Issuer, timed: KeySet, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await timed.find("k1", "RS256")
+    monkeypatch.setattr(jwks, "_SECONDS", 0.2)
+    published.may_answer.clear()
+    clock.now += 11
+    began = time.monotonic()
+    found = await asyncio.gather(*(timed.find("k9", "RS256") for _ in range(20)), return_exceptions=True)
+    assert {Unreachable} == {type(error) for error in found}
+    assert time.monotonic() - began < 2
+    assert await timed.find("k1", "RS256"), "and who is known does not wait"
 
 
 async def test_stale_keys_hold_for_an_hour_and_not_longer(published: Issuer, timed: KeySet, clock: Clock) -> None:

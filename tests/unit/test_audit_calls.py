@@ -13,7 +13,17 @@ from modelward_runtime import grpc_server
 from modelward_runtime.access.config import Limits
 from modelward_runtime.audit.entry import input_hmac, outcome
 from modelward_runtime.audit.journal import Journal
-from modelward_runtime.errors import ApiError, BadRequest, BodiesFull, Forbidden, PolicyViolated, PredictForbidden, QueueFull, Unauthenticated, Unavailable
+from modelward_runtime.errors import (
+    ApiError,
+    BadRequest,
+    BodiesFull,
+    Forbidden,
+    PolicyViolated,
+    PredictForbidden,
+    QueueFull,
+    Unauthenticated,
+    Unavailable,
+)
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.exchange import Limits as Bounds
 from modelward_runtime.metrics import Metrics
@@ -81,7 +91,14 @@ REST = [
 
 @pytest.mark.parametrize(("reason", "path", "body", "headers", "expected"), REST, ids=[row[0] for row in REST])
 async def test_a_call_over_rest_leaves_a_record(
-    exchange: Exchange, journal: Journal, tmp_path: Path, reason: str, path: str, body: bytes, headers: dict[str, str], expected: Any
+    exchange: Exchange,
+    journal: Journal,
+    tmp_path: Path,
+    reason: str,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+    expected: Any,
 ) -> None:
     status, _, answer = await Client(exchange).send("POST", path, body, headers)
     (call,) = calls(tmp_path)  # safe before the answer left
@@ -113,7 +130,12 @@ async def test_who_is_refused_at_the_door_is_recorded_over_rest(
     for authorization in ("Bearer good", "Bearer good", "Bearer bad", ""):
         await client.send("POST", INFER, REQUEST, {"authorization": authorization})
     await journal.close(5)
-    expected = [(200, "", "alice"), (429, "rate-limited", "alice"), (403, "forbidden", "mallory"), (401, "unauthenticated", "")]
+    expected = [
+        (200, "", "alice"),
+        (429, "rate-limited", "alice"),
+        (403, "forbidden", "mallory"),
+        (401, "unauthenticated", ""),
+    ]
     assert expected == [(call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)]
     assert "Bearer" not in json.dumps(records(tmp_path))
 
@@ -245,12 +267,13 @@ def test_an_error_has_a_stable_reason(reason: str, error: Exception, expected: t
     assert expected == (code, decision, name), reason
 
 
+TEXT = TensorSpec("a", "BYTES", (2,))
 HMACS: list[tuple[str, TensorSpec, Any, TensorSpec, Any]] = [
-    ("value", TensorSpec("a", "FP32", (2,)), np.float32([1, 2]), TensorSpec("a", "FP32", (2,)), np.float32([1, 3])),
+    ("value", TensorSpec("a", "FP32", (2,)), np.array([1, 2], np.float32), TensorSpec("a", "FP32", (2,)), np.array([1, 3], np.float32)),
     ("shape", TensorSpec("a", "INT8", (4,)), np.zeros(4, np.int8), TensorSpec("a", "INT8", (2, 2)), np.zeros((2, 2), np.int8)),
     ("name", TensorSpec("a", "INT8", (1,)), np.zeros(1, np.int8), TensorSpec("b", "INT8", (1,)), np.zeros(1, np.int8)),
     ("type", TensorSpec("a", "INT8", (1,)), np.zeros(1, np.int8), TensorSpec("a", "UINT8", (1,)), np.zeros(1, np.uint8)),
-    ("split of text", TensorSpec("a", "BYTES", (2,)), np.array(["ab", "c"], object), TensorSpec("a", "BYTES", (2,)), np.array(["a", "bc"], object)),
+    ("split of text", TEXT, np.array(["ab", "c"], object), TEXT, np.array(["a", "bc"], object)),
 ]  # fmt: skip
 
 

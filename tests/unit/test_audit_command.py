@@ -1,12 +1,19 @@
 """`modelward audit verify` and `keygen audit` as one calls them: words, JSON, exit codes."""
 
 import json
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from modelward_runtime import cli
-from tests.audit_logs import key, records, write_keys, write_log
+from modelward_runtime.audit.chain import Chain
+from modelward_runtime.audit.follow import KINDS
+from modelward_runtime.audit.keys import load_signing_key
+from modelward_runtime.audit.records import Checkpoint, Genesis
+from modelward_runtime.sinks.sink import Writer
+from tests.audit_logs import check, key, kinds, prediction, records, write_keys, write_log
 
 
 def run(*arguments: object) -> int:
@@ -40,7 +47,12 @@ def test_the_same_as_json(log: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = json.loads(capsys.readouterr().out)
     assert (True, 4, 43, []) == (told["valid"], told["files"], told["records"], told["findings"])
     first, second = told["chains"]
-    assert (True, 0, 36, key().fingerprint) == (first["closed"], first["unsigned"], first["lastCheckpoint"], first["key"])
+    assert (True, 0, 36, key().fingerprint) == (
+        first["closed"],
+        first["unsigned"],
+        first["lastCheckpoint"],
+        first["key"],
+    )
     assert (False, 1, 4, 0) == (second["closed"], second["unsigned"], second["lastCheckpoint"], second["tornBytes"])
     assert records(log)[-1]["hash"] == second["head"]
 
@@ -88,14 +100,45 @@ def test_what_cannot_be_tried(log: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_payload_logs_in_the_same_directory_are_another_matter(log: Path) -> None:
-    (log / "pod-payloads.b1.000001.jsonl").write_text('{"time":"2026-01-01T00:00:00Z"}\n')
+    (log / "pod_payloads.b1.000001.jsonl").write_text('{"time":"2026-01-01T00:00:00Z"}\n')
     assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
 
 
 async def test_a_key_of_keygen_signs_and_verifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from modelward_runtime.audit.keys import load_signing_key
-
     assert 0 == run("keygen", "audit", "--out", tmp_path / "a.pem", "--json")
     told = json.loads(capsys.readouterr().out)
     assert load_signing_key(tmp_path / "a.pem").fingerprint == told["fingerprint"]
     assert 1 == run("keygen", "audit", "--out", tmp_path / "a.pem"), "never over another"
+
+
+async def test_a_hundred_thousand_records_are_verified_in_seconds(tmp_path: Path) -> None:
+    chain = Chain(Writer("pod", "b1"))
+    start = Genesis("modelward.audit/v1", "pod", "b1", key().fingerprint, [])
+    with (tmp_path / "pod.b1.000001.jsonl").open("wb") as file:
+        file.write(chain.add("genesis", start))
+        for number in range(100_000):
+            file.write(chain.add("prediction", prediction(number)))
+            if number % 1000 == 999:
+                file.write(chain.sign(key(), Checkpoint(key().fingerprint, "Records", closing=False)))
+    began = time.process_time()
+    tracemalloc.start()
+    told = check(tmp_path / "pod.b1.000001.jsonl")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (True, 100_101) == (told.is_whole, told.records), told.findings
+    assert time.process_time() - began < 30, "two seconds, and what the measuring of memory costs"
+    assert peak < 8 << 20, "whatever its length"
+
+
+def test_the_example_in_the_documentation_is_a_log(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "runtime/AUDIT.md").read_text()
+    (tmp_path / "log.jsonl").write_text(text.partition("```json\n")[2].partition("```")[0])
+    public = "-----BEGIN" + text.partition("```\n-----BEGIN")[2].partition("```")[0]
+    (tmp_path / "key.pub.pem").write_text(public)
+    assert 0 == run("audit", "verify", tmp_path / "log.jsonl", "--trust", tmp_path / "key.pub.pem")
+    assert {"genesis", "checkpoint", "prediction"} == set(kinds(records(tmp_path / "log.jsonl")))
+
+
+def test_the_documentation_knows_every_kind_of_record() -> None:
+    text = (Path(__file__).parents[2] / "runtime/AUDIT.md").read_text()
+    assert all(f"| `{kind}` |" in text for kind in KINDS)

@@ -14,7 +14,7 @@ from modelward_runtime.sinks import outlet as outlets
 from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.sink import SinkFailed, Writer
-from tests.audit_logs import auditor_on, check, journal_in, key, kinds, prediction, records, terms, write_log
+from tests.audit_logs import auditor_on, check, files, journal_in, key, kinds, prediction, records, terms, write_log
 
 
 class Moody:
@@ -66,25 +66,27 @@ async def test_a_chain_begins_is_signed_and_ends(tmp_path: Path) -> None:
     assert [str(number) for number in range(len(found))] == [record["id"] for record in found]
     assert {"/pods/pod/boots/b1"} == {record["source"] for record in found}
     assert [first["hash"] for first in found[:-1]] == [second["previous"] for second in found[1:]]
-    assert {"format": "modelward.audit/v1", "pod": "pod", "boot": "b1", "key": key().fingerprint, "found": []} == found[0]["data"]
+    assert {"format": "modelward.audit/v1", "pod": "pod", "boot": "b1", "key": key().fingerprint, "found": []} == found[
+        0
+    ]["data"]
     (chain,) = check(tmp_path).chains
     assert (len(found), len(found) - 1, 0, True) == (chain.records, chain.last_checkpoint, chain.unsigned, chain.closed)
 
 
 async def test_a_full_file_is_followed_by_one_that_continues_it(tmp_path: Path) -> None:
     await write_log(tmp_path, count=30, longest=4096)
-    files = sorted(tmp_path.iterdir())
-    assert len(files) > 2
-    assert [f"pod.b1.{number:06}.jsonl" for number in range(1, len(files) + 1)] == [file.name for file in files]
-    for file in files[1:]:
+    found = files(tmp_path)
+    assert len(found) > 2
+    assert [f"pod.b1.{number:06}.jsonl" for number in range(1, len(found) + 1)] == [file.name for file in found]
+    for file in found[1:]:
         assert kinds(records(file))[0] == "continues"
-    for file in files:
+    for file in found:
         assert kinds(records(file))[-1] == "checkpoint", "each file ends signed"
         assert file.stat().st_size < 4096 + 2000
     assert check(tmp_path).is_whole
-    assert not check(*files[1:]).is_whole
-    assert check(*files[1:], partial=True).is_whole
-    assert not check(files[0], *files[2:], partial=True).is_whole, "a hole is no part"
+    assert not check(*found[1:]).is_whole
+    assert check(*found[1:], partial=True).is_whole
+    assert not check(found[0], *found[2:], partial=True).is_whole, "a hole is no part"
 
 
 async def test_a_restart_names_what_it_found(tmp_path: Path) -> None:
@@ -250,8 +252,10 @@ async def test_a_day_old_piece_is_followed_by_the_next_and_an_idle_log_gives_a_s
     journal.beat()
     journal.beat()
     await journal.close(5)
-    first, second = sorted(tmp_path.iterdir())
-    assert ["Start", "Hour", "Rotation"] == [r["data"]["cause"] for r in records(first) if r["type"].endswith("checkpoint")]
+    first, second = files(tmp_path)
+    assert ["Start", "Hour", "Rotation"] == [
+        r["data"]["cause"] for r in records(first) if r["type"].endswith("checkpoint")
+    ]
     assert ["continues", "checkpoint"] == kinds(records(second))
 
 

@@ -1,5 +1,6 @@
 """Files as a sink: whole lines or none, whatever the disk does. Retention: what is old goes, nothing else ever does."""
 
+import json
 import os
 import resource
 from collections.abc import Iterator
@@ -8,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from modelward_runtime.audit.reading import head_of
+from modelward_runtime.log import timestamp
 from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
 from modelward_runtime.sinks.config import Retention
 from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.keeping import Keeper
 from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, pod_name
 from modelward_runtime.sinks.stdout import StdoutSink
-from tests.audit_logs import check, journal_in, kinds, prediction, records, write_log
+from tests.audit_logs import check, files, journal_in, kinds, prediction, records, write_log
 
 WRITER = Writer("pod", "b1")
 NOW = 1_800_000_000.0
@@ -86,7 +88,9 @@ def test_standard_output_goes_on_where_it_broke_off(tmp_path: Path) -> None:
     assert b"a\nb\n" == (tmp_path / "out").read_bytes()
 
 
-@pytest.mark.parametrize(("host", "expected"), [("fraud-7d4.ns", "fraud-7d4-ns"), ("", "unknown"), ("x" * 300, "x" * 128), ("a/b", "a-b")])
+@pytest.mark.parametrize(
+    ("host", "expected"), [("fraud-7d4.ns", "fraud-7d4-ns"), ("", "unknown"), ("x" * 300, "x" * 128), ("a/b", "a-b")]
+)
 def test_a_pods_name_is_part_of_a_files_name(host: str, expected: str) -> None:
     assert expected == pod_name(host)
 
@@ -155,20 +159,16 @@ def keeper(folder: Path, now: float, *, least: int = 10, most: int = 20) -> Keep
     return Keeper(FileSink(folder, WRITER), Retention(min_days=least, max_days=most), always, clocks.made)
 
 
-def put(folder: Path, number: int, *, days: float, until: float | None = None, boot: str = "b0") -> Path:
+def put(
+    folder: Path, number: int, *, days: float, until: float | None = None, boot: str = "b0", pod: str = "pod"
+) -> Path:
     """A file whose records were made from so many days ago to so many days ago."""
-    path = folder / f"pod.{boot}.{number:06}.jsonl"
+    path = folder / f"{pod}.{boot}.{number:06}.jsonl"
     ends = days if until is None else until
     stamps = [NOW - days * DAY, NOW - ends * DAY]
-    path.write_text("".join('{"time":"%s"}\n' % _stamp(stamp) for stamp in stamps))
+    path.write_text("".join(json.dumps({"time": timestamp(stamp)}) + "\n" for stamp in stamps))
     os.utime(path, (stamps[1], stamps[1]))
     return path
-
-
-def _stamp(seconds: float) -> str:
-    import datetime
-
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
 AGES = [
@@ -191,7 +191,12 @@ async def test_what_is_older_than_max_goes_and_what_is_younger_than_min_stays(
 
 
 async def test_pieces_go_in_their_order_so_that_no_hole_is_left(tmp_path: Path) -> None:
-    files = [put(tmp_path, 1, days=30), put(tmp_path, 2, days=21, until=5), put(tmp_path, 3, days=30), put(tmp_path, 4, days=1)]
+    files = [
+        put(tmp_path, 1, days=30),
+        put(tmp_path, 2, days=21, until=5),
+        put(tmp_path, 3, days=30),
+        put(tmp_path, 4, days=1),
+    ]
     assert 1 == await keeper(tmp_path, NOW).look()
     assert [False, True, True, True] == [file.exists() for file in files]
 
@@ -234,6 +239,18 @@ async def test_the_file_that_is_written_to_stays_and_a_full_disk_deletes_nothing
     assert (True, True) == (own.exists(), young.exists())
 
 
+async def test_a_payload_logs_retention_is_its_own(tmp_path: Path) -> None:
+    audit, payload = put(tmp_path, 1, days=30), put(tmp_path, 1, days=30, pod="pod_payloads")
+    clocks = Clocks()
+    clocks.pass_by(2 * HOUR)
+    sink = FileSink(tmp_path, Writer("pod_payloads", "b1"))
+    assert 1 == await Keeper(sink, Retention(min_days=0, max_days=1), always, clocks.made).look()
+    assert (True, False) == (audit.exists(), payload.exists())
+    payload = put(tmp_path, 1, days=30, pod="pod_payloads")
+    assert 1 == await keeper(tmp_path, NOW).look()
+    assert (False, True) == (audit.exists(), payload.exists())
+
+
 async def test_what_is_not_noted_is_not_deleted(tmp_path: Path) -> None:
     async def never(_pieces: list[Piece], _last: bytes) -> bool:
         return False
@@ -248,24 +265,19 @@ async def test_what_is_not_noted_is_not_deleted(tmp_path: Path) -> None:
 async def test_a_log_is_whole_after_retention_and_not_after_a_hand(tmp_path: Path) -> None:
     await write_log(tmp_path, "b0", count=40, longest=4096)
     await write_log(tmp_path, "b00", count=5)
-    files = sorted(tmp_path.glob("pod.b0.*"))
-    for file in files[:-1]:
-        content = file.read_bytes()
-        os.utime(file, (NOW - 30 * DAY, NOW - 30 * DAY))
-        assert content
+    first = [file for file in files(tmp_path) if file.name.startswith("pod.b0.")]
     journal = journal_in(tmp_path, "b1")
     journal.begin([head for line in FileSink(tmp_path, WRITER).heads() if (head := head_of(line))])
-    gone = [Piece(file.name, "pod.b0", NOW, NOW) for file in files[:2]]
-    assert await journal.expire(gone, files[1].read_bytes().splitlines()[-1])
-    for file in files[:2]:
+    gone = [Piece(file.name, "pod.b0", NOW, NOW) for file in first[:2]]
+    assert await journal.expire(gone, first[1].read_bytes().splitlines()[-1])
+    for file in first[:2]:
         file.unlink()
     journal.record("prediction", prediction())
     await journal.close(5)
     assert "expired" in kinds(records(tmp_path))
     verdict = check(tmp_path)
     assert verdict.is_whole, verdict.findings
-    files[2].unlink()
+    first[2].unlink()
     assert "the records before" in check(tmp_path).findings[0].message
-    for file in tmp_path.glob("pod.b00.*"):
-        file.unlink()
+    (tmp_path / "pod.b00.000001.jsonl").unlink()
     assert 2 == len(check(tmp_path).findings)

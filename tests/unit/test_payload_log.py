@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from modelward_runtime.config import parse_policy
+from modelward_runtime.errors import LoadError
 from modelward_runtime.model import TensorSpec, face_of
 from modelward_runtime.payloads import log as logs
 from modelward_runtime.payloads.config import Logging
@@ -19,11 +20,11 @@ from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.sink import SinkFailed, Writer
 from modelward_runtime.states import Cleared, Released
-from tests.audit_logs import BOOT, records
+from tests.audit_logs import BOOT, files, records
 from tests.runtime_models import echo
 
 FACE = face_of(echo(TensorSpec("n", "FP32", (-1,)), TensorSpec("t", "BYTES", (-1,))))
-WRITER = Writer("pod-payloads", "b1")
+WRITER = Writer("pod_payloads", "b1")
 
 
 def policy(mode: str = "Redacted", percent: int = 100) -> Logging:
@@ -72,13 +73,17 @@ async def test_a_record_is_bounded_and_says_that_it_was_cut(tmp_path: Path) -> N
     assert 4096 >= len(first["data"]["inputs"][0]["data"]) > 0
     assert first["data"]["inputs"][0]["truncated"]
     assert first["data"]["inputs"][0]["shape"] == [1_000_000]
-    assert logs.MOST_BYTES + 4096 > max(len(line) for file in tmp_path.iterdir() for line in file.read_bytes().splitlines())
+    assert logs.MOST_BYTES + 4096 > max(
+        len(line) for file in files(tmp_path) for line in file.read_bytes().splitlines()
+    )
     assert (["y" * 1024], True) == (second["data"]["inputs"][1]["data"], second["data"]["inputs"][1]["truncated"])
     assert [None, None, 1.0] == third["data"]["inputs"][0]["data"]
     assert "truncated" not in third["data"]["inputs"][0]
 
 
-@pytest.mark.parametrize(("percent", "chance", "expected"), [(100, 0.999, 1), (0, 0.0, 0), (25, 0.249, 1), (25, 0.25, 0)])
+@pytest.mark.parametrize(
+    ("percent", "chance", "expected"), [(100, 0.999, 1), (0, 0.0, 0), (25, 0.249, 1), (25, 0.25, 0)]
+)
 async def test_a_sample_is_chance(tmp_path: Path, percent: int, chance: float, expected: int) -> None:
     log = log_in(tmp_path, policy(percent=percent), chance=lambda: chance)
     put(log)
@@ -96,7 +101,8 @@ async def test_what_finds_no_room_is_counted_and_dropped(tmp_path: Path, monkeyp
         def close(self) -> None: ...
 
     log = log_in(tmp_path, policy())
-    assert (before := log.move(Full(), 0.0, 0))
+    before = log.move(Full(), 0.0, 0)
+    assert before
     await before.close(5)
     for _ in range(10):
         put(log)
@@ -110,23 +116,32 @@ async def test_files_are_followed_by_the_next(tmp_path: Path) -> None:
     for _ in range(40):
         put(log)
     await log.close(5)
-    assert len(list(tmp_path.iterdir())) > 2
+    assert len(files(tmp_path)) > 2
     assert list(range(1, 41)) == [int(record["id"]) for record in records(tmp_path)]
 
 
 POLICY = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "g"}
 FILE = {"type": "File", "directory": "/audit", "maxFileBytes": 1048576}
-S3 = {"type": "S3", "uri": "s3://audit/models/", "endpoint": "https://store:9000", "region": "eu", "caBundleFile": "/ca"}
+S3 = {
+    "type": "S3",
+    "uri": "s3://audit/models/",
+    "endpoint": "https://store:9000",
+    "region": "eu",
+    "caBundleFile": "/ca",
+}
 KEY = {"signingKeyFile": "/etc/modelward/audit/key.pem"}
 GOOD: list[dict[str, Any]] = [
     {"audit": {"sink": {"type": "Stdout"}, **KEY}},
     {"audit": {"sink": FILE, **KEY, "required": True, "durability": "Synchronous", "checkpointRecords": 10,
                "checkpointSeconds": 5, "inputHashKeyFile": "/k", "retention": {"minDays": 180, "maxDays": 180}}},
-    {"audit": {"sink": S3, **KEY}, "logging": {"mode": "Metadata", "sink": S3, "samplePercent": 1, "retention": {"minDays": 0, "maxDays": 30}}},
+    {"audit": {"sink": S3, **KEY},
+     "logging": {"mode": "Metadata", "sink": S3, "samplePercent": 1, "retention": {"minDays": 0, "maxDays": 30}}},
     {"logging": {"mode": "Redacted", "sink": {"type": "Stdout"}}},
 ]  # fmt: skip
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("retention of stdout", {"logging": {"mode": "Metadata", "sink": {"type": "Stdout"}, "retention": {"minDays": 1, "maxDays": 2}}}, "retention needs a sink"),
+    ("retention of stdout",
+     {"logging": {"mode": "Metadata", "sink": {"type": "Stdout"}, "retention": {"minDays": 1, "maxDays": 2}}},
+     "retention needs a sink"),
     ("crossing limits", {"audit": {"sink": FILE, **KEY, "retention": {"minDays": 3, "maxDays": 2}}}, "minDays 3 is more than maxDays 2"),
     ("required stdout", {"audit": {"sink": {"type": "Stdout"}, **KEY, "required": True}}, "need a sink of type File or S3"),
     ("synchronous stdout", {"audit": {"sink": {"type": "Stdout"}, **KEY, "durability": "Synchronous"}}, "need a sink of type File or S3"),
@@ -148,6 +163,6 @@ def test_sections_of_the_policy_are_read(sections: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("reason", "sections", "expected"), WRONG, ids=[row[0] for row in WRONG])
 def test_wrong_sections_are_refused_with_their_path(reason: str, sections: dict[str, Any], expected: str) -> None:
-    with pytest.raises(Exception, match="policy.json") as caught:
+    with pytest.raises(LoadError, match=r"policy\.json") as caught:
         parse_policy(json.dumps({**POLICY, **sections}).encode())
     assert expected in str(caught.value), reason

@@ -62,7 +62,9 @@ def test_a_ready_process_that_cannot_record_what_must_be_recorded_is_not_ready(r
     report.obstacle = lambda: "the audit log is full"
     app = admin.App(report, bytes)
     assert (503, b"the audit log is full\n") == (app.answer("GET", "/readyz")[0], app.answer("GET", "/readyz")[2])
-    assert [200, 200] == [app.answer("GET", path)[0] for path in ("/livez", "/startupz")], "it must not be restarted for it"
+    assert [200, 200] == [app.answer("GET", path)[0] for path in ("/livez", "/startupz")], (
+        "it must not be restarted for it"
+    )
 
 
 def test_an_unready_probe_says_why(report: Report) -> None:

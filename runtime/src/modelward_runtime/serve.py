@@ -142,8 +142,8 @@ class Service:
         self, loading: "asyncio.Task[OnnxModel]", recorded: "asyncio.Future[None]", ports: "ModelPorts"
     ) -> "OnnxModel":
         """The model, once it is loaded and a policy is in force, if there is to be one."""
-        await recorded
         model = await loading
+        await recorded
         if self._policy:
             await self._policy.enforce(lambda wanted: self._adopt(wanted, model, ports))
         return model

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
@@ -82,7 +83,7 @@ class Certificates:
         try:
             pair = read_pair(self._directory)
             context = make_context(pair)
-        except (Unusable, ssl.SSLError) as error:
+        except (Unusable, OSError) as error:
             self._problem = str(error)
             log.error("the serving certificate is not usable", extra={"cause": self._problem})  # noqa: TRY400
             return self._problem
@@ -132,7 +133,7 @@ def read_pair(directory: Path) -> Pair:
     try:
         leaf = x509.load_pem_x509_certificates(chain)[0]
         private = load_pem_private_key(key, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise Unusable(f"{directory}: tls.crt or tls.key is not PEM, or the key has a password: {error}") from None
     if leaf.public_key().public_bytes(*_SPKI) != private.public_key().public_bytes(*_SPKI):
         raise Unusable(f"{directory}: tls.key is not the key of the first certificate in tls.crt")
@@ -173,9 +174,7 @@ def _stamp_of(directory: Path) -> object:
 @contextmanager
 def _nameless(content: bytes) -> Iterator[str]:
     """A path to a file that only this process has, while the block runs."""
-    descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, content)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
+    with os.fdopen(os.memfd_create("tls", os.MFD_CLOEXEC), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"

@@ -62,6 +62,7 @@ class Client:
                     return answer
                 return await self._converse(await self._connect(), request)
         except TimeoutError:
+            self.close()  # what was kept may lead to a machine that is gone: the next attempt connects anew
             raise Unreachable(f"{self.place} did not answer within {seconds:g} s") from None
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(f"the certificate of {self.place} is not trusted: {error.verify_message}") from None

@@ -50,6 +50,7 @@ class GuardedGate:
     async def admit(self, authorization: bytes) -> Caller:
         """The caller with the right to predict."""
         if not authorization or len(authorization) > MOST_BYTES:
+            _log_unauthenticated("too long" if authorization else "no token")
             raise Unauthenticated
         digest = hashlib.sha256(authorization).digest()
         known = self._verdicts.known(digest, authorization)
@@ -60,12 +61,16 @@ class GuardedGate:
         try:
             identity = await self._authenticator.authenticate(find_token(authorization))
         except (NoToken, Refusal) as refusal:
-            log.info("caller not authenticated", extra={"cause": str(refusal)})
+            _log_unauthenticated(str(refusal))
             return Findings(refuse=Unauthenticated)
         if not await self._authorizer.permits(identity):
             log.info("caller not authorised", extra={"subject": identity.username[:256]})
             return Findings(refuse=partial(PredictForbidden, identity.username))
         return Findings(Caller(identity.username), expires=identity.expires)
+
+
+def _log_unauthenticated(cause: str) -> None:
+    log.info("caller not authenticated", extra={"cause": cause})
 
 
 class Door:

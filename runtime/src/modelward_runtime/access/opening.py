@@ -34,8 +34,10 @@ def import_parts(access: Access | None) -> None:
 
 
 def _gate(access: Access | None, patience: float) -> Gate:
-    if access is None or isinstance(access.authentication, Nobody) or access.authorization is None:
+    if access is None or isinstance(access.authentication, Nobody):
         return OpenGate()
+    if access.authorization is None:
+        raise ValueError("callers are asked who they are, and nothing says what they may")  # the parser refuses it, too
     api = ApiReviews(access.authentication)
     authenticator: Authenticator
     if isinstance(access.authentication, JWT):

@@ -33,7 +33,7 @@ class TokenReviewer:
         spec = {"token": token.decode("ascii"), "audiences": [self._audience]}
         status = await self._api.ask(_PATH, "TokenReview", "authentication.k8s.io/v1", spec=spec)
         if status.get("authenticated") is not True:
-            raise Refusal("the API server does not know it, or not for this audience")
+            raise Refusal(f"by the API server: {str(status.get('error') or 'it does not know it')[:300]}")
         if self._audience not in (status.get("audiences") or ()):
             raise Refusal("the API server does not say that it is for this audience")
         return _identity(status.get("user"), expires)

@@ -15,7 +15,7 @@ from modelward_runtime.audit.entry import Entry
 from modelward_runtime.audit.journal import Journal, Receipt
 from modelward_runtime.audit.records import Decision, Prediction
 from modelward_runtime.errors import Unavailable
-from modelward_runtime.report import Report
+from modelward_runtime.serving import Serving
 
 SAFE_SECONDS: Final = 10.0  # that a call waits for its record
 
@@ -23,7 +23,7 @@ SAFE_SECONDS: Final = 10.0  # that a call waits for its record
 class Auditor:
     """The audit of one process's calls."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Serving) -> None:
         self._report = report
         self._required = self._synchronous = False
         self._failure = ""

@@ -16,7 +16,7 @@ from modelward_runtime.audit.follow import ChainState
 from modelward_runtime.audit.keys import fingerprint, load_trusted
 from modelward_runtime.audit.verify import Verdict, verify
 from modelward_runtime.saying import FAILED, USAGE
-from modelward_runtime.sinks.sink import SUFFIX
+from modelward_runtime.sinks.sink import PAYLOADS, SUFFIX
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,9 +56,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _is_payload(file: Path, root: Path) -> bool:
-    """As `payloads/running.py` names its writer: POD-payloads, the beginning of a file's name or a folder."""
+    """As `payloads/running.py` names its writer, in the beginning of a file's name or as a folder."""
     parts = file.relative_to(root).parts
-    return parts[-1].partition(".")[0].endswith("-payloads") or any(part.endswith("-payloads") for part in parts[:-1])
+    return any(part.partition(".")[0].endswith(PAYLOADS) for part in parts)
 
 
 def _json(verdict: Verdict) -> str:

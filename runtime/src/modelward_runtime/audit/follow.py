@@ -16,7 +16,7 @@ from modelward_runtime.audit.reading import Link, NotARecord, beginning, read
 from modelward_runtime.audit.records import Checkpoint, Continues, Expired, Genesis, Lost
 
 T = TypeVar("T")
-_KINDS: Final = frozenset({"genesis", "continues", "checkpoint", "prediction", "lost", "withheld", "expired"})
+KINDS: Final = frozenset({"genesis", "continues", "checkpoint", "prediction", "lost", "withheld", "expired"})
 
 
 class Broken(Exception):
@@ -148,7 +148,7 @@ class Follower:
             raise Broken(f"record {link.number} is no beginning of a chain, or one in its middle")
 
     def _interpret(self, link: Link) -> None:
-        if link.kind not in _KINDS:
+        if link.kind not in KINDS:
             raise Broken(f"record {link.number} is of a type that this version does not know, {TYPE}{link.kind[:64]}")
         if link.kind == "checkpoint":
             self._check_signature(link)

@@ -17,7 +17,10 @@ _LONGEST_END: Final = 256
 _ANY_END: Final = re.compile(_END.pattern.removesuffix(rb"\Z"))
 _OPENING: Final = b'{"specversion":"1.0","id":"'
 _BEGINNING: Final = re.compile(re.escape(_OPENING) + rb'(\d{1,18})","source":"([^"\\]{1,600})"')
-NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}\Z")
+_NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
+_SOURCE: Final = re.compile(
+    r"/pods/[A-Za-z0-9-]{1,128}/boots/[A-Za-z0-9-]{1,64}\Z"
+)  # what is printed holds no surprise
 
 
 class _Attributes(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -62,7 +65,7 @@ def read(line: bytes) -> Link:
         found = _DECODER.decode(body + b"}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotARecord("is no record of the format") from None
-    if not (NUMBER.match(found.id) and found.type.startswith(TYPE)):
+    if not (_NUMBER.match(found.id) and _SOURCE.match(found.source) and found.type.startswith(TYPE)):
         raise NotARecord("is no record of the format")
     kind = found.type[len(TYPE) :]
     if (kind == "checkpoint") != (end[2] is not None):

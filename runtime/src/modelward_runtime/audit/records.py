@@ -1,9 +1,10 @@
 """What the records say: the member `data` of each type. Never a payload, and of what a caller wrote only the subject. See AUDIT.md."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+Number = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,17})\Z")]
 Decision = Literal["Allowed", "Denied", "Failed"]
 
 
@@ -33,7 +34,7 @@ class Head(_Data):
     """Where another chain ended: its source, and the id and hash of its last record."""
 
     source: str
-    id: str
+    id: Number
     hash: str
 
 
@@ -82,6 +83,6 @@ class Expired(_Data):
     """Retention deletes the oldest pieces of a chain, up to and including the record `id` with this hash."""
 
     source: str
-    id: str
+    id: Number
     hash: str
     pieces: int

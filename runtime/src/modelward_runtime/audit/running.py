@@ -20,7 +20,7 @@ from modelward_runtime.audit.keys import load_input_key, load_signing_key
 from modelward_runtime.audit.reading import head_of
 from modelward_runtime.audit.records import Head
 from modelward_runtime.errors import unsatisfiable
-from modelward_runtime.report import Report
+from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.config import Stdout
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
@@ -49,7 +49,9 @@ class _Plan:
 class AuditLog:
     """The audit log, or none. `hand_out` is told who audits calls from now on."""
 
-    def __init__(self, report: Report, registry: CollectorRegistry, hand_out: Callable[[Auditor | None], None]) -> None:
+    def __init__(
+        self, report: Serving, registry: CollectorRegistry, hand_out: Callable[[Auditor | None], None]
+    ) -> None:
         self._report = report
         self._hand_out = hand_out
         self._metrics = OutletMetrics("modelward_audit", "Audit records")
@@ -124,7 +126,12 @@ class AuditLog:
             self._tend(journal, plan)
 
     async def _open(self, auditor: Auditor, plan: _Plan) -> None:
-        found = await self._find(auditor, plan)
+        try:
+            found = await self._find(auditor, plan)
+        except Exception:
+            log.exception("the audit log cannot be opened: this is a bug")
+            auditor.unopened("internal error")
+            raise
         journal = Journal(plan.writer, plan.terms, self._metrics)
         journal.begin(found)
         auditor.opened(journal)

@@ -16,7 +16,7 @@ import numpy as np
 from modelward_runtime.audit.chain import Stamps, source_of
 from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.payloads.config import Logging
-from modelward_runtime.report import Report
+from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.outlet import Outlet
 from modelward_runtime.sinks.sink import Sink, Writer
@@ -46,7 +46,7 @@ class PayloadLog:
     def __init__(
         self,
         writer: Writer,
-        report: Report,
+        report: Serving,
         metrics: OutletMetrics,
         chance: Callable[[], float] = random.random,
         wall: Callable[[], float] = time.time,

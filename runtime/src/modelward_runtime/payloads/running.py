@@ -12,15 +12,14 @@ from prometheus_client import CollectorRegistry
 from modelward_runtime.errors import unsatisfiable
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.payloads.log import PayloadLog
-from modelward_runtime.report import Report
+from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.opening import linger, longest_piece, open_sink
-from modelward_runtime.sinks.sink import Piece, Sink, SinkFailed, Store, Writer
+from modelward_runtime.sinks.sink import PAYLOADS, Piece, Sink, SinkFailed, Store, Writer
 
 CREDENTIALS: Final = "MODELWARD_LOGGING_"
 FLUSH_SECONDS: Final = 5.0  # that the last records may take
-SERIES: Final = "payloads"  # beside the audit's chain in the same directory, and never taken for one
 Commit = Callable[[], None]
 
 
@@ -28,7 +27,7 @@ class Payloads:
     """The payload log, or none. `hand_out` is told who logs calls from now on."""
 
     def __init__(
-        self, report: Report, registry: CollectorRegistry, hand_out: Callable[[PayloadLog | None], None]
+        self, report: Serving, registry: CollectorRegistry, hand_out: Callable[[PayloadLog | None], None]
     ) -> None:
         self._report = report
         self._hand_out = hand_out
@@ -92,7 +91,7 @@ class Payloads:
 def _writer() -> Writer:
     """Named apart, so that both logs may share a directory."""
     named = Writer()
-    return Writer(f"{named.pod}-{SERIES}", named.boot)
+    return Writer(named.pod + PAYLOADS, named.boot)
 
 
 async def _no_note(pieces: list[Piece], last: bytes) -> bool:

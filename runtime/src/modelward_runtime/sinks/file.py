@@ -13,7 +13,7 @@ from pathlib import Path
 from modelward_runtime.sinks.lines import time_of
 from modelward_runtime.sinks.sink import SUFFIX, Piece, SinkFailed, Writer
 
-_NAME = re.compile(r"^(?P<series>[A-Za-z0-9-]+\.[A-Za-z0-9-]+)\.(?P<number>\d{6,})\.jsonl$")
+_NAME = re.compile(r"^(?P<series>(?P<pod>[A-Za-z0-9_-]+)\.[A-Za-z0-9-]+)\.(?P<number>\d{6,})\.jsonl$")
 _MOST_LINE = 1 << 20  # bytes looked at for a first or a last line
 
 
@@ -106,9 +106,10 @@ class FileSink:
         self._number += 1
 
     def _files(self) -> list[tuple[str, int, Path]]:
-        """Series, number and path of all that look like ours, in order."""
+        """Series, number and path of all that are of our kind, in order."""
         found = ((_NAME.match(path.name), path) for path in self._directory.iterdir())
-        return sorted((match["series"], int(match["number"]), path) for match, path in found if match)
+        ours = [(match, path) for match, path in found if match and self._writer.is_kin(match["pod"])]
+        return sorted((match["series"], int(match["number"]), path) for match, path in ours)
 
 
 def _ended(series: str, paths: Sequence[Path], before: float) -> Iterator[Piece]:

@@ -73,7 +73,9 @@ async def tend(beat: Callable[[], None], keeper: Keeper | None, every: float = H
         if keeper:
             try:
                 await keeper.look()
-            except SinkFailed as error:
+            except Exception as error:
+                if not isinstance(error, SinkFailed):
+                    log.exception("retention broke: this is a bug")
                 log.warning("retention could not be enforced, it is tried again", extra={"cause": str(error)})
         await asyncio.sleep(every)
         beat()

@@ -10,6 +10,7 @@ The order of lines is the order of `put`. It sets no bound: who puts looks at `w
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +23,8 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 MOST_BATCH: Final = 4 << 20  # bytes
 _HURRY: Final = 2048  # waiting lines that are not kept waiting for company
+
+log = logging.getLogger(__name__)
 
 _TURN: Final = None  # in the queue: the next line begins a new piece
 Item = bytes | None
@@ -162,8 +165,10 @@ class Outlet:
             began = time.perf_counter()
             try:
                 self._sink.write(lines, fresh=self._fresh)
-            except SinkFailed as error:
-                self._tell(self._failed, str(error))
+            except Exception as error:
+                if not isinstance(error, SinkFailed):
+                    log.exception("a sink broke: this is a bug")
+                self._tell(self._failed, str(error) if isinstance(error, SinkFailed) else "internal error")
                 if self._handing_over or self._give_up.wait(pause):
                     return [*lines]
                 pause = min(pause * 2, LONGEST_PAUSE)

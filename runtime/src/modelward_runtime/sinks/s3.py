@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOUR: Final = 3600.0
 _MOST_TAIL: Final = 1 << 20
+_MOST_HEADS: Final = 64
 
 
 class S3Sink:
@@ -59,9 +60,11 @@ class S3Sink:
         """There is nothing to close."""
 
     def heads(self) -> list[bytes]:
-        """The last line of every other series."""
+        """The last line of every other series, of the latest ones where there are many: each costs requests."""
         with self._explained("listing"):
-            newest = [self._newest(folder) for folder in self._series() if folder != self._folder()]
+            others = [folder for folder in self._series() if folder != self._folder()]
+            latest = sorted(others, key=lambda folder: folder.rstrip("/").rpartition("/")[2])[-_MOST_HEADS:]
+            newest = [self._newest(folder) for folder in latest]
             lines = [self._tail(entry["path"], entry["size"]) for entry in newest if entry]
             return [line for line in lines if line]
 
@@ -76,12 +79,9 @@ class S3Sink:
             return self._tail(piece.name, obstore.head(self._store, piece.name)["size"])
 
     def remove(self, piece: Piece) -> None:
-        """Delete the object."""
-        try:
-            with self._explained(f"deleting {piece.name}"):
-                obstore.delete(self._store, piece.name)
-        except FileNotFoundError:
-            return
+        """Delete the object; one that is gone already is no error to S3."""
+        with self._explained(f"deleting {piece.name}"):
+            obstore.delete(self._store, piece.name)
 
     def server_time(self) -> float | None:
         """What the store's clock says: when it took our last object, and the time since we learned that."""
@@ -96,8 +96,9 @@ class S3Sink:
         return f"{self._root}{self._writer.pod}/{self._writer.boot}/"
 
     def _series(self) -> list[str]:
-        """The folder of every writer."""
-        return [boot for pod in self._folders(self._root) for boot in self._folders(pod)]
+        """The folder of every writer of our kind."""
+        pods = [pod for pod in self._folders(self._root) if self._writer.is_kin(pod.rstrip("/"))]
+        return [boot for pod in pods for boot in self._folders(pod)]
 
     def _folders(self, prefix: str) -> list[str]:
         listing = obstore.list_with_delimiter(self._store, prefix or None)
@@ -130,13 +131,11 @@ class S3Sink:
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            if "NoSuchBucket" not in str(error):
-                raise  # an object that is gone is for the caller to judge
-            raise SinkFailed(explain(error, doing, self._location).message) from error
         except (BaseError, OSError, ValueError) as error:
-            told = explain(error, doing, self._location).message
-            raise SinkFailed(told.partition("; a private CA")[0]) from error  # its advice is about models
+            told = explain(error, doing, self._location).message.partition("; a private CA")[
+                0
+            ]  # its advice is about models
+            raise SinkFailed(" ".join(told.split())) from error
 
 
 def _open(bucket: str, settings: S3, credentials: str) -> S3Store:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 SUFFIX = ".jsonl"
+PAYLOADS = "_payloads"  # ends the pod's name in a payload log; no pod's own name has an underscore
 
 
 class SinkFailed(Exception):
@@ -30,6 +31,10 @@ class Writer:
     def series(self) -> str:
         """As names of pieces begin."""
         return f"{self.pod}.{self.boot}"
+
+    def is_kin(self, pod: str) -> bool:
+        """Whether that pod's pieces are of this kind of log: audit and payload logs may share a place, not a retention."""
+        return self.pod.endswith(PAYLOADS) == pod.endswith(PAYLOADS)
 
 
 @dataclass(frozen=True)

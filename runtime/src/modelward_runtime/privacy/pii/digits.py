@@ -69,7 +69,10 @@ class Numbers:
 
     def windows(self, linked: Bools, fewest: int, most: int) -> Windows:
         """Every row of linked runs with `fewest` to `most` digits in all."""
-        left = np.arange(len(self), dtype=np.int64)
+        chains = self.chains(linked)
+        left = np.flatnonzero(
+            np.repeat(self.first[chains.right + 1], chains.right - chains.left + 1) - self.first[:-1] >= fewest
+        )
         right = left
         found: list[tuple[Ints, Ints]] = []
         while len(left):
@@ -83,6 +86,13 @@ class Numbers:
         lefts = np.concatenate([one for one, _ in found]) if found else left
         rights = np.concatenate([one for _, one in found]) if found else right
         return Windows(lefts, rights, self.first[lefts], self.first[rights + 1])
+
+    def chains(self, linked: Bools) -> Windows:
+        """The longest rows of linked runs, which are all runs in order."""
+        breaks = np.flatnonzero(~linked)
+        left = np.concatenate([[0], breaks + 1])
+        right = np.concatenate([breaks, [len(self) - 1]])
+        return Windows(left, right, self.first[left], self.first[right + 1])
 
     def spans(self, windows: Windows) -> list[tuple[int, int]]:
         """Where windows are in the text."""

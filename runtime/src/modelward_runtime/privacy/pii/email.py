@@ -13,7 +13,7 @@ _LONGEST_LOCAL = 64
 # The `@` comes first in the pattern, so that the search skips to it; nothing behind it can hold another `@`, so that no
 # character is read more than a fixed number of times.
 _DOMAIN = re.compile(
-    rb"@(?:[A-Za-z0-9\x80](?:[A-Za-z0-9\x80_-]{0,62}+)\.){1,8}(?:[A-Za-z\x80]{2,63}+|xn--[A-Za-z0-9-]{2,59}+)(?![A-Za-z0-9\x80_]|-[A-Za-z0-9\x80])"
+    rb"@(?:[A-Za-z0-9\x80](?:[A-Za-z0-9\x80_-]{0,62}+)\.){1,8}(?:xn--[A-Za-z0-9-]{2,59}+|[A-Za-z\x80]{2,63}+)(?![A-Za-z0-9\x80_]|-[A-Za-z0-9\x80])"
 )
 
 

@@ -1,7 +1,7 @@
 """International bank account numbers: a country's letters, its length, and the remainder 1 of ISO 7064 MOD 97-10.
 
-Source: ISO 13616-1; lengths from SWIFT's IBAN Registry. Groups may be parted by single spaces or hyphens; letters may be small. Two
-letters that end a longer word are no country.
+Source: ISO 13616-1; lengths from SWIFT's IBAN Registry. Groups may be parted by single spaces or hyphens; letters may be small, in groups
+all of them. Two letters that end a longer word are no country.
 """
 
 import re
@@ -25,8 +25,9 @@ for _country in LENGTHS:
     for _first in (_country[0], _country[0].lower()):
         for _second in (_country[1], _country[1].lower()):
             _COUNTRIES[ord(_first), ord(_second)] = True
-_BODY = re.compile(rb"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,29}+")
+_GROUPED = re.compile(rb"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,29}+|[a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]){11,29}+")
 _WORTH = {byte: str(int(chr(byte), 36)) for byte in b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_COUNTRY_WORTH = {country.encode(): (_WORTH[ord(country[0])] + _WORTH[ord(country[1])]).encode() for country in LENGTHS}
 
 
 def find(folded: Folded) -> list[Span]:
@@ -47,15 +48,18 @@ def find(folded: Folded) -> list[Span]:
 
 def _end(text: bytes, start: int) -> int:
     """Where the account number that may begin here ends, 0 if it is none."""
-    match = _BODY.match(text, start)
     length = LENGTHS[text[start : start + 2].decode().upper()]
-    if not match:
+    end = start + length
+    compact = text[start:end]
+    if not compact.isalnum():
+        match = _GROUPED.match(text, start)
+        if not match:
+            return 0
+        compact = match.group().translate(None, b" -")[:length]
+        end = start + _written_length(match.group(), len(compact))
+    if len(compact) < length or text[end : end + 1].isalnum():
         return 0
-    compact = match.group().translate(None, b" -").upper()[:length]
-    if len(compact) < length or _remainder(compact) != 1:
-        return 0
-    end = start + _written_length(match.group(), length)
-    return 0 if text[end : end + 1].isalnum() else end
+    return end if _remainder(compact.upper()) == 1 else 0
 
 
 def _written_length(written: bytes, length: int) -> int:
@@ -65,4 +69,8 @@ def _written_length(written: bytes, length: int) -> int:
 
 
 def _remainder(compact: bytes) -> int:
-    return int("".join([_WORTH[byte] for byte in compact[4:] + compact[:4]])) % 97
+    """Of the number that ISO 7064 reads in it, country and check digits last."""
+    body = compact[4:]
+    if body.isdigit():
+        return int(body + _COUNTRY_WORTH[compact[:2]] + compact[2:4]) % 97
+    return int("".join([_WORTH[byte] for byte in body + compact[:4]])) % 97

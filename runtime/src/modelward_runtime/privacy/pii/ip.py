@@ -14,7 +14,7 @@ from modelward_runtime.privacy.pii.digits import Bools, Numbers, is_letter
 from modelward_runtime.privacy.pii.fold import Folded, Span
 
 _HEX = b"0123456789abcdefABCDEF"
-_GROUPS = re.compile(rb"[0-9A-Fa-f:]++(?:\.[0-9]{1,3}){0,3}+")
+_GROUPS = re.compile(rb"(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]++(?:\.[0-9]{1,3}){0,3}+")
 _LONGEST = 45  # characters, with an IPv4 tail
 
 

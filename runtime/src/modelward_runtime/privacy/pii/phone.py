@@ -20,18 +20,23 @@ from modelward_runtime.privacy.pii.digits import Numbers
 from modelward_runtime.privacy.pii.fold import END, Folded, Span
 
 _SEPARATORS = b" \t-./()"
-_FEWEST = 8
+_FEWEST, _FEWEST_WITH_PLUS = 9, 8
+_BARE = (11, 13)  # digits of a number in one run: Chinese mobile numbers, without and with 86
+# The first character is read first, so that the search skips to it, and what may not stand before it is looked at from there.
 _FORMS = re.compile(
-    rb"""(?<![0-9A-Za-z+])(?<![0-9][.,-])(?:
-      \+[ ]?\(?1\)?[ .-]{0,2}\(?[2-9][0-9]{2}\)?[ .-]{0,2}[0-9]{3}[ .-]?[0-9]{4}   # a North American number behind +1
-    | \+[ ]?\(?86\)?[ -]?1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}                     # a Chinese mobile number behind +86
-    | (?:\+[ ]?\(?|00[ ]?)(?!1[ .(-]*[2-9]|86[ -]?1[3-9])[1-9](?:[ ./()-]{0,2}[0-9]){7,13}
-    | (?:1[ .-])?(?:\([2-9][0-9]{2}\)[ ]?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}
-    | (?:86[ -]?)?1[3-9][0-9]([ -]?)[0-9]{4}\1[0-9]{4}
-    | 0[1-9](?:[ .-][0-9]{2}){4}                                                  # French pairs
-    | 0[1-9][ -][0-9]{4}[ -][0-9]{4}                                              # an area code of two digits
-    | (?:\(0[1-9][0-9]{0,4}\)[ ]?|0[1-9][0-9]{1,3}(?:[ ]?[/-][ ]?|[ ]))[0-9]{3,4}[ -][0-9]{3,4}(?:[ -][0-9]{2,4})?
-    | (?:\(0[1-9][0-9]{1,4}\)[ ]?|0[1-9][0-9]{1,3}(?:[ ]?[/-][ ]?|[ ]))[0-9]{6,8}
+    rb"""[+(0-9](?<![0-9A-Za-z+][+(0-9])(?<![0-9][.,-][+(0-9])(?:
+      (?<=[+])[ ]?\(?1\)?[ .-]{0,2}\(?[2-9][0-9]{2}\)?[ .-]{0,2}[0-9]{3}[ .-]?[0-9]{4}   # North America behind +1
+    | (?<=[+])[ ]?\(?86\)?[ -]?1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}                     # a Chinese mobile number behind +86
+    | (?:(?<=[+])[ ]?\(?|(?<=0)0[ ]?)(?!1[ .(-]*[2-9]|86[ -]?1[3-9])[1-9](?:[ ./()-]{0,2}[0-9]){7,13}
+    | (?<=1)[ .-](?:\([2-9][0-9]{2}\)[ ]?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}
+    | (?<=[(])[2-9][0-9]{2}\)[ ]?[2-9][0-9]{2}[ .-][0-9]{4}
+    | (?<=[2-9])[0-9]{2}[ .-][2-9][0-9]{2}[ .-][0-9]{4}
+    | (?<=1)[3-9][0-9]([ -]?)[0-9]{4}\1[0-9]{4}
+    | (?<=8)6[ -]?1[3-9][0-9]([ -]?)[0-9]{4}\2[0-9]{4}
+    | (?<=0)[1-9](?:[ .-][0-9]{2}){4}                                                     # French pairs
+    | (?<=0)[1-9][ -][0-9]{4}[ -][0-9]{4}                                                 # an area code of two digits
+    | (?:(?<=[(])0[1-9][0-9]{0,4}\)[ ]?|(?<=0)[1-9][0-9]{1,3}(?:[ ]?[/-][ ]?|[ ]))
+      (?:[0-9]{3,4}[ -][0-9]{3,4}(?:[ -][0-9]{2,4})?|[0-9]{6,8})
     )(?![0-9A-Za-z]|[.,][0-9])""",
     re.VERBOSE,
 )
@@ -40,7 +45,7 @@ _FORMS = re.compile(
 def find(folded: Folded) -> list[Span]:
     """Where the text has telephone numbers."""
     numbers = folded.numbers
-    if len(numbers.digits) < _FEWEST:
+    if len(numbers.digits) < _FEWEST_WITH_PLUS:
         return []
     begins, pieces = _cut_out(folded.text, numbers)
     if not pieces:
@@ -57,10 +62,14 @@ def find(folded: Folded) -> list[Span]:
 
 def _cut_out(text: bytes, numbers: Numbers) -> tuple[list[int], list[bytes]]:
     """The places where linked runs have digits enough, with what stands around them; all the rest is never looked at."""
-    breaks = np.flatnonzero(~numbers.linked(_SEPARATORS)) + 1
-    left = np.concatenate([[0], breaks])
-    right = np.concatenate([breaks, [len(numbers)]])
-    enough = numbers.first[right] - numbers.first[left] >= _FEWEST
-    begins: list[int] = np.maximum(numbers.starts[left[enough]] - 4, 0).tolist()
-    ends: list[int] = (numbers.ends[right[enough] - 1] + 2).tolist()
+    chains = numbers.chains(numbers.linked(_SEPARATORS))
+    digits = chains.end - chains.begin
+    with_plus = (numbers.before(chains.left) == ord("+")) | (numbers.before(chains.left, 2) == ord("+"))
+    prefixed = (numbers.digits[chains.begin] == 0) & (
+        numbers.digits[np.minimum(chains.begin + 1, len(numbers.digits) - 1)] == 0
+    )
+    bare = (chains.left == chains.right) & ~prefixed & ~np.isin(digits, _BARE)
+    chains = chains.where(((digits >= _FEWEST) & ~bare) | ((digits >= _FEWEST_WITH_PLUS) & with_plus))
+    begins: list[int] = np.maximum(numbers.starts[chains.left] - 4, 0).tolist()
+    ends: list[int] = (numbers.ends[chains.right] + 2).tolist()
     return begins, [text[begin:end] for begin, end in zip(begins, ends, strict=True)]

@@ -4,6 +4,7 @@ Called by `privacy/input.py`. Elements are joined into blocks, so that thousands
 is a character that no recogniser reads across. `find_across` is the other view: rows laid end to end, for what was split over them.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,19 @@ SEVERITY: dict[Kind, int] = {kind: -place for place, kind in enumerate(RECOGNISE
 # What is also looked for across rows: kinds with a checksum or a form that rows of other things do not make by chance.
 ACROSS: frozenset[Kind] = frozenset({"Credential", "PaymentCard", "CNResidentID", "IBAN", "Email"})
 
+# What a text must have at least for a kind to be in it. A short text is asked this first: numpy has its price for each call, however
+# little there is to do, and most short texts hold nothing.
+_SHORT = 4096  # bytes
+_LEAST: dict[Kind, re.Pattern[bytes]] = {
+    "PaymentCard": re.compile(rb"[0-9](?:[ \t./_-]{0,3}[0-9]){12}"),
+    "CNResidentID": re.compile(rb"[0-9](?:[ \t-]?[0-9]){16}"),
+    "IBAN": re.compile(rb"[A-Za-z]{2}[0-9]{2}"),
+    "Phone": re.compile(rb"[0-9](?:[ \t./()-]{0,3}[0-9]){8}|\+[ (]{0,2}[0-9](?:[ \t./()-]{0,3}[0-9]){7}"),
+    "IPAddress": re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]|::|:(?:[0-9A-Fa-f]{0,4}:){6}"),
+}
 _BLOCK = 1 << 20  # characters
 _REACH = 320  # characters of a row's end and beginning that can belong to something split: a longest e-mail address
+_BARE: frozenset[Kind] = frozenset({"PaymentCard", "CNResidentID"})  # of digits alone
 _GROUPINGS = ([4, 4, 4, 4], [4, 6, 5], [6, 8, 4])  # as cards and identity documents are printed
 
 
@@ -61,10 +73,10 @@ def find_across(rows: Sequence[str], kinds: Iterable[Kind]) -> tuple[Kind, int] 
     edges = list(accumulate(map(len, pieces), initial=0))
     folded = fold("".join(pieces))
     for kind in wanted:
-        for span in RECOGNISERS[kind](folded):
+        for span in _find_kind(kind, folded):
             start, end = folded.original(span)
             first, last = bisect_right(edges, start) - 1, bisect_left(edges, end) - 1
-            if last > first and not _by_chance(edges[first : last + 2], start, end):
+            if last > first and not (kind in _BARE and _by_chance(edges[first : last + 2], start, end)):
                 return kind, first
     return None
 
@@ -108,13 +120,20 @@ def _find_in_block(first: int, block: Sequence[str], kinds: Sequence[Kind]) -> I
         block = [element.replace(END, "\1") for element in block]
         joined = END.join(block)
     folded = fold(joined)
-    spans = [(kind, folded.original(span)) for kind in kinds for span in RECOGNISERS[kind](folded)]
+    spans = [(kind, folded.original(span)) for kind in kinds for span in _find_kind(kind, folded)]
     if not spans:
         return
     begins = list(accumulate((len(element) + 1 for element in block), initial=0))
     for kind, (start, end) in spans:
         number = bisect_right(begins, start) - 1
         yield Match(kind, first + number, start - begins[number], end - begins[number])
+
+
+def _find_kind(kind: Kind, folded: Folded) -> list[Span]:
+    least = _LEAST.get(kind)
+    if least and len(folded.text) <= _SHORT and not least.search(folded.text):
+        return []
+    return RECOGNISERS[kind](folded)
 
 
 def _ends(row: str) -> str:

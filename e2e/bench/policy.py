@@ -1,0 +1,395 @@
+"""Suite policy: what a privacy policy costs a call, how fast text is searched, and how much of what is there is found. Needs no cluster.
+
+    1. calls     one small tabular model behind two servers, without and with rules, the same call in turns over one connection each;
+                 what is told is the difference of the medians, beside p50 and p99 of both
+    2. text      bytes a second of processor time on one thread: clean text, text full of near misses, hostile text at two lengths
+    3. findings  precision and recall for each kind on generated sentences with their truth (policy_corpus.py says what that is worth)
+
+`VARIANTS` is the list of what a call may carry more than the bare server: a line each for what comes later. Processor time of the text part
+is `time.thread_time`: other work on the machine makes it a little worse, where wall time would tell of that work alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from e2e.bench import policy_corpus, results
+from modelward_runtime.privacy.pii import fold, scan
+from modelward_runtime.privacy.pii.scan import RECOGNISERS, Kind
+
+CALLS_A_ROUND = 400
+WARM_UP = 300
+BAR_CLEAN, BAR_NEAR = 50.0, 20.0  # MB/s
+BAR_LINEAR = 1.5  # times the time for each byte when the text is eight times as long
+PIECE = 64 << 10  # bytes of text that one sample is taken of
+ALL: tuple[Kind, ...] = tuple(RECOGNISERS)
+
+RULES = {  # three about inputs, two about outputs
+    "policy": "bench",
+    "policyGeneration": 1,
+    "input": {
+        "tensors": [
+            {
+                "name": "x",
+                "nonFinite": "Reject",
+                "columns": [
+                    {"names": ["age"], "minimum": "0", "maximum": "120"},
+                    {"indices": [3], "action": "Zero"},
+                ],
+            }
+        ]
+    },
+    "output": {"tensors": [{"name": "probabilities", "decimals": 2}, {"name": "scores", "drop": True}]},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one server has more than the bare one: parts of boot.json and policy.json, headers of each call, and what it may cost."""
+
+    name: str
+    bar: float | None  # microseconds a call; None: told, not judged
+    boot: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+VARIANTS = (
+    Variant("privacy policy", 50.0, policy={"privacy": RULES}),  # three input and two output rules
+)
+
+
+def run(rounds: int) -> bool:
+    """Runs all parts, prints and writes the results; whether every bar was held."""
+    print(results.busy())
+    fold.prepare()
+    bars: dict[str, bool] = {}
+    calls = _measure_calls(rounds, bars)
+    text = _measure_text(bars)
+    findings = _measure_findings()
+    path = results.write("policy", {"calls": calls, "text": text, "findings": findings, "bars": bars})
+    print(
+        f"\n{path.relative_to(path.parents[3])}; bars: "
+        + ", ".join(f"{k} {'held' if v else 'MISSED'}" for k, v in bars.items())
+    )
+    return all(bars.values())
+
+
+# ── 1. calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _measure_calls(rounds: int, bars: dict[str, bool]) -> dict[str, Any]:
+    """Each variant next to the bare server, call by call."""
+    told: dict[str, Any] = {}
+    rows: list[tuple[str, ...]] = [
+        ("a call, microseconds", "bare p50", "p99", "with p50", "p99", "added p50", "added p99")
+    ]
+    for variant in VARIANTS:
+        bare, with_it, steps = _in_turns(variant, rounds)
+        added = statistics.median(steps)  # of the rounds' differences of medians
+        tail = _percentile(with_it, 99) - _percentile(bare, 99)
+        told[variant.name] = {
+            "calls": len(bare),
+            "bareMicroseconds": {"p50": _percentile(bare, 50), "p99": _percentile(bare, 99)},
+            "withMicroseconds": {"p50": _percentile(with_it, 50), "p99": _percentile(with_it, 99)},
+            "addedMicroseconds": {"p50": added, "p99": tail, "rounds": results.summary(steps)},
+        }
+        figures = (
+            _percentile(bare, 50),
+            _percentile(bare, 99),
+            _percentile(with_it, 50),
+            _percentile(with_it, 99),
+            added,
+            tail,
+        )
+        rows.append((variant.name, *(f"{figure:.0f}" for figure in figures)))
+        if variant.bar is not None:
+            bars[f"{variant.name}: added p50 of at most {variant.bar:.0f} microseconds"] = added <= variant.bar
+    print(results.table(rows))
+    return told
+
+
+def _in_turns(variant: Variant, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Microseconds of all calls to the bare server and to the variant, and the difference of the medians of each round."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-bench-")))
+        onnx.save(_model(), str(home / "model.onnx"))
+        clients = [
+            stack.enter_context(_served(home / name, home / "model.onnx", one, port))
+            for name, one, port in (("bare", Variant("bare", None), 18080), ("with", variant, 18090))
+        ]
+        for client in clients * WARM_UP:
+            client.ask()
+        times: tuple[list[float], list[float]] = ([], [])
+        steps = []
+        for _ in range(rounds):
+            taken: tuple[list[float], list[float]] = ([], [])
+            for number in range(2 * CALLS_A_ROUND):
+                which = (number + number // 2) % 2  # 0 1 1 0: neither is always the one that comes second
+                taken[which].append(clients[which].ask() * 1e6)
+            steps.append(statistics.median(taken[1]) - statistics.median(taken[0]))
+            times[0].extend(taken[0])
+            times[1].extend(taken[1])
+        return times[0], times[1], steps
+
+
+class Client:
+    """One connection that asks the same again and again, with nothing of a library in between."""
+
+    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        row = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [40.0, 1.5, 2.5, 3.5]}
+        body = json.dumps({"inputs": [row]}).encode()
+        lines = {"host": "bench", "content-type": "application/json", "content-length": str(len(body)), **headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._request = f"POST /v2/models/m/infer HTTP/1.1\r\n{head}\r\n".encode() + body
+
+    def ask(self) -> float:
+        """Seconds until the whole answer was there."""
+        began = time.perf_counter()
+        self._socket.sendall(self._request)
+        answer = self._socket.recv(65536)
+        while len(answer) < _length(answer):
+            answer += self._socket.recv(65536)
+        seconds = time.perf_counter() - began
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the server answered {answer[:300]!r}")
+        return seconds
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+def _length(answer: bytes) -> int:
+    """Bytes that the answer will have: one more than there are while its head is not whole."""
+    head, end, _ = answer.partition(b"\r\n\r\n")
+    if not end:
+        return len(answer) + 1
+    return len(head) + len(end) + int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+
+
+@contextmanager
+def _served(home: Path, model: Path, variant: Variant, port: int) -> Iterator[Client]:
+    """A connection to a server of its own, which is ended afterwards."""
+    home.mkdir()
+    server = {"httpPort": port, "grpcPort": port + 1, "adminPort": port + 2, "drainSeconds": 0}
+    source = {"name": "m", "version": "1", "uri": "pvc://bench/m", "directory": str(model)}
+    kinds = {"apiVersion": "runtime/v1"}
+    (home / "boot.json").write_text(
+        json.dumps({**kinds, "kind": "Boot", "model": source, "server": server, **variant.boot})
+    )
+    (home / "policy.json").write_text(json.dumps({**kinds, "kind": "Policy", "generation": "1", **variant.policy}))
+    command = [str(Path(sys.executable).with_name("modelward")), "run", "--boot", str(home / "boot.json")]
+    command += ["--policy", str(home / "policy.json"), "--termination-log", str(home / "none")]
+    with (home / "log").open("w") as log:
+        child = subprocess.Popen(command, stderr=log)
+    try:
+        client = _connect(port, variant, child, home / "log")
+        yield client
+        client.close()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _connect(port: int, variant: Variant, child: subprocess.Popen[bytes], log: Path) -> Client:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and child.poll() is None:
+        try:
+            client = Client(port, variant.headers)
+            client.ask()
+        except (OSError, RuntimeError):
+            time.sleep(0.05)
+        else:
+            return client
+    raise TimeoutError(f"the server of '{variant.name}' does not serve: {log.read_text()[-2000:]}")
+
+
+def _model() -> onnx.ModelProto:
+    """Three classes from four features."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"]),
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+    ]
+    weights = numpy_helper.from_array(np.random.default_rng(1).standard_normal((4, 3), dtype=np.float32), "w")
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3]),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+    made = helper.make_model(
+        helper.make_graph(nodes, "bench", [x], outputs, [weights]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    helper.set_model_props(made, {"feature_names": '["age", "income", "score", "postcode"]'})
+    return made
+
+
+# ── 2. text ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HOSTILE = {
+    "digits and spaces": "1 ",
+    "dotted digits": "1.1.1.",
+    "at signs": "a@a.",
+    "colons": "1::",
+    "tokens that never end": "eyJaaaaaaaa.",
+    "country codes": "DE89 ",
+    "URLs": "://a:b",
+    "key headers": "-----BEGIN PRIVATE KEY-----",
+    "assignments": "password=",
+    "invisible characters": "1\u200b",
+    "card numbers": "4242424242424242 ",
+}
+
+
+def _measure_text(bars: dict[str, bool]) -> dict[str, Any]:
+    rng = random.Random(5)
+    size = 4 << 20
+    texts = {
+        "clean": policy_corpus.clean(size, rng),
+        "clean, Chinese": policy_corpus.clean_chinese(size, rng),
+        "clean, rows of 20 characters": [text[:20] for text in policy_corpus.clean(size, rng)],
+        "near misses": policy_corpus.near_misses(size, rng),
+    }
+    texts |= {f"near misses, {kind} alone": policy_corpus.near_misses(size // 4, rng, kind) for kind in ALL}
+    rows: list[tuple[str, ...]] = [("text, MB/s of processor time", "p50", "p99 (slow)", "found")]
+    told: dict[str, Any] = {}
+    for name, elements in texts.items():
+        rates = _rates(elements)
+        found = len(scan.find(elements, ALL))
+        told[name] = {
+            "megabytesPerSecond": {"p50": _percentile(rates, 50), "p99": _percentile(rates, 1)},
+            "found": found,
+        }
+        rows.append((name, f"{_percentile(rates, 50):.0f}", f"{_percentile(rates, 1):.0f}", str(found)))
+    bars[f"clean text at {BAR_CLEAN:.0f} MB/s"] = told["clean"]["megabytesPerSecond"]["p50"] >= BAR_CLEAN
+    bars[f"near misses at {BAR_NEAR:.0f} MB/s"] = told["near misses"]["megabytesPerSecond"]["p50"] >= BAR_NEAR
+    print("\n" + results.table(rows))
+    return {"kinds": ALL, "texts": told, "hostile": _measure_hostile(bars)}
+
+
+def _rates(elements: Sequence[str], least: int = 100) -> list[float]:
+    """MB/s of pieces of the text, each searched by itself, until there are samples enough."""
+    pieces: list[list[str]] = [[]]
+    filled = 0
+    for element in elements:
+        if filled > PIECE:
+            pieces.append([])
+            filled = 0
+        pieces[-1].append(element)
+        filled += len(element.encode())
+    rates: list[float] = []
+    while len(rates) < least:
+        for piece in pieces[: -1 if len(pieces) > 1 else None]:
+            size = sum(len(element.encode()) for element in piece)
+            began = time.thread_time()
+            scan.find(piece, ALL)
+            rates.append(size / (time.thread_time() - began) / 1e6)
+    return rates
+
+
+def _measure_hostile(bars: dict[str, bool]) -> dict[str, Any]:
+    """Time for each byte of text made to be slow, at two lengths: linear means the same."""
+    short, long = 128 << 10, 1 << 20
+    rows: list[tuple[str, ...]] = [("hostile text, MB/s", "128 KiB", "1 MiB", "time a byte, long / short")]
+    told = {}
+    for name, unit in HOSTILE.items():
+        small, large = (_rate(unit * (size // len(unit.encode()))) for size in (short, long))
+        told[name] = {"unit": unit, "megabytesPerSecond": {"128KiB": small, "1MiB": large}, "ratio": small / large}
+        rows.append((name, f"{small:.1f}", f"{large:.1f}", f"{small / large:.2f}"))
+    print("\n" + results.table(rows))
+    bars["hostile text is searched in linear time"] = all(one["ratio"] <= BAR_LINEAR for one in told.values())
+    return told
+
+
+def _rate(text: str) -> float:
+    best = float("inf")
+    for _ in range(7):
+        began = time.thread_time()
+        scan.find([text], ALL)
+        best = min(best, time.thread_time() - began)
+    return len(text.encode()) / best / 1e6
+
+
+# ── 3. findings ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _measure_findings(count: int = 20_000) -> dict[str, Any]:
+    corpus = list(policy_corpus.sentences(count, random.Random(11)))
+    found = scan.find([text for text, _ in corpus], ALL)
+    by_sentence: dict[int, list[scan.Match]] = {}
+    for match in found:
+        by_sentence.setdefault(match.element, []).append(match)
+    hits: dict[tuple[str, str], list[int]] = {}
+    false = dict.fromkeys(ALL, 0)
+    true = dict.fromkeys(ALL, 0)
+    for number, (_, truths) in enumerate(corpus):
+        matches = by_sentence.get(number, [])
+        for truth in truths:
+            hits.setdefault((truth.kind, truth.form), []).append(any(_covers(match, truth) for match in matches))
+        for match in matches:
+            same = any(truth.kind == match.kind and _touch(match, truth) for truth in truths)
+            true[match.kind] += same
+            false[match.kind] += not same
+    return _tell_findings(count, hits, true, false)
+
+
+def _tell_findings(
+    count: int, hits: Mapping[tuple[str, str], Sequence[int]], true: Mapping[Kind, int], false: Mapping[Kind, int]
+) -> dict[str, Any]:
+    rows: list[tuple[str, ...]] = [("findings", "there", "recall", "of documented forms", "precision", "missed forms")]
+    told: dict[str, Any] = {"sentences": count, "limits": policy_corpus.LIMITS, "kinds": {}}
+    for kind in ALL:
+        forms = {form: results_ for (each, form), results_ in hits.items() if each == kind}
+        every = [hit for some in forms.values() for hit in some]
+        documented = [hit for form, some in forms.items() if "(unfound)" not in form for hit in some]
+        precision = true[kind] / max(true[kind] + false[kind], 1)
+        recalls = {form: statistics.fmean(some) for form, some in forms.items()}
+        told["kinds"][kind] = {
+            "truths": len(every),
+            "recall": statistics.fmean(every),
+            "recallOfDocumentedForms": statistics.fmean(documented),
+            "precision": precision,
+            "falseFindings": false[kind],
+            "recallByForm": recalls,
+        }
+        missed = ", ".join(form for form, recall in recalls.items() if recall < 0.5)
+        figures = (statistics.fmean(every), statistics.fmean(documented), precision)
+        rows.append((kind, str(len(every)), *(f"{figure:.3f}" for figure in figures), missed))
+    print("\n" + results.table(rows) + f"\n({policy_corpus.LIMITS})")
+    return told
+
+
+def _covers(match: scan.Match, truth: policy_corpus.Truth) -> bool:
+    """At least four fifths of what is there is in the finding of its kind."""
+    shared = min(match.end, truth.end) - max(match.start, truth.start)
+    return match.kind == truth.kind and shared >= 0.8 * (truth.end - truth.start)
+
+
+def _touch(match: scan.Match, truth: policy_corpus.Truth) -> bool:
+    return match.start < truth.end and truth.start < match.end
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    return float(np.percentile(values, percent))

@@ -1,0 +1,125 @@
+"""What somebody without the key writes to mislead or to break the verifier: it is refused, in words, and never raises."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelward_runtime.audit.chain import FIRST, Chain
+from modelward_runtime.audit.records import Checkpoint, Expired, Genesis, Head
+from modelward_runtime.sinks.sink import Writer
+from tests.audit_logs import check, key, prediction, records, write_log
+
+SOURCE = "/pods/pod/boots/b1"
+GENESIS = {"format": "modelward.audit/v1", "pod": "pod", "boot": "b1", "key": key().fingerprint, "found": []}
+
+
+def line(**changes: Any) -> bytes:
+    """A genesis whose hash is right, whatever else is."""
+    made = {
+        "specversion": "1.0",
+        "id": "0",
+        "source": SOURCE,
+        "type": "dev.modelward.audit.genesis",
+        "time": "2026-01-01T00:00:00Z",
+        "previous": FIRST,
+        "data": GENESIS,
+    }
+    body = json.dumps({**made, **changes}, separators=(",", ":"))[:-1].encode()
+    return b'%b,"hash":"%b"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
+
+
+HOSTILE = [
+    ("an id that is no number", line(id="x"), "is no record of the format"),
+    ("a huge id", line(id="9" * 5000), "is no record of the format"),
+    ("a negative id", line(id="-1"), "is no record of the format"),
+    ("an id with a zero before", line(id="00"), "is no record of the format"),
+    ("a source that moves the cursor", line(source="/pods/\x1b[2J/boots/b1"), "is no record of the format"),
+    ("another specification", line(specversion="0.3"), "is no record of the format"),
+    ("another type", line(type="com.example.x"), "is no record of the format"),
+    ("an unknown kind", line(type="dev.modelward.audit.party"), "is no beginning of a chain"),
+    ("an unknown attribute", line(extra=1), "is no record of the format"),
+    ("data of another shape", line(data=[1]), "is not what its type says"),
+    (
+        "an end with a strange id",
+        line(data={**GENESIS, "found": [{"source": "s", "id": "x", "hash": "h"}]}),
+        "is not what",
+    ),
+    ("another format", line(data={**GENESIS, "format": "v2"}), "another format, pod or start"),
+    ("another pod", line(data={**GENESIS, "pod": "other"}), "another format, pod or start"),
+    ("another key", line(data={**GENESIS, "key": "sha256:0"}), "which --trust does not name"),
+    ("a genesis that hangs on something", line(previous="1" * 64), "is no beginning of a chain"),
+    ("deep nesting", line(data=None).replace(b"null", b"[" * 100_000), "was changed"),
+    (
+        "a signature on another kind",
+        line()[:-2] + b',"signature":"%b"}\n' % (b"0" * 128),
+        "is signed and no checkpoint",
+    ),
+    ("upper-case hex", line().upper(), "does not end in a hash"),
+    ("nothing in it", b"\n", "does not end in a hash"),
+    ("bytes that are no text", b"\xff\xfe\n", "does not end in a hash"),
+    ("a line without an end", b"x" * (3 << 20), ""),
+    ("zeros", b"\0" * 5000, ""),
+]
+
+
+@pytest.mark.parametrize(("reason", "content", "expected"), HOSTILE, ids=[row[0] for row in HOSTILE])
+def test_what_is_no_log_is_refused_in_words(tmp_path: Path, reason: str, content: bytes, expected: str) -> None:
+    (tmp_path / "x.jsonl").write_bytes(content)
+    verdict = check(tmp_path)
+    assert not verdict.is_whole, reason
+    assert expected in verdict.findings[0].message, reason
+    assert "\x1b" not in "".join(chain.source for chain in verdict.chains)
+
+
+async def test_a_note_of_retention_that_nobody_signed_excuses_nothing(tmp_path: Path) -> None:
+    await write_log(tmp_path, "b1", count=60, longest=8192)
+    chain = Chain(Writer("pod", "b2"))
+    first, *rest = sorted(tmp_path.iterdir())  # noqa: ASYNC240  a test has nothing else to do
+    last = records(first)[-1]
+    file = tmp_path / "pod.b2.000001.jsonl"
+    signed = [
+        chain.add("genesis", Genesis("modelward.audit/v1", "pod", "b2", key().fingerprint, [])),
+        chain.sign(key(), Checkpoint(key().fingerprint, "Start", closing=False)),
+        chain.add("expired", Expired(last["source"], last["id"], last["hash"], 1)),
+    ]
+    file.write_bytes(b"".join(signed))
+    first.unlink()
+    assert rest
+    assert "the records before" in check(tmp_path).findings[0].message
+    file.write_bytes(b"".join([*signed, chain.sign(key(), Checkpoint(key().fingerprint, "Expired", closing=False))]))
+    assert check(tmp_path).is_whole
+
+
+async def test_a_checkpoint_of_another_key_or_with_another_signature_is_refused(tmp_path: Path) -> None:
+    for name, claimed, expected in [("wrong", "audit", "is wrong"), ("other", "stranger", "as the chain says")]:
+        chain = Chain(Writer("pod", name))
+        content = [
+            chain.add("genesis", Genesis("modelward.audit/v1", "pod", name, key().fingerprint, [])),
+            chain.add("prediction", prediction()),
+            chain.sign(key("stranger"), Checkpoint(key(claimed).fingerprint, "Records", closing=False)),
+        ]
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "log.jsonl").write_bytes(b"".join(content))
+        assert expected in check(folder).findings[0].message
+
+
+async def test_an_end_that_a_genesis_has_seen_cannot_be_cut_off(tmp_path: Path) -> None:
+    await write_log(tmp_path, "b1", count=10, records=3)
+    seen = records(tmp_path)[-1]
+    chain = Chain(Writer("pod", "b2"))
+    found = [Head(seen["source"], seen["id"], seen["hash"])]
+    content = [
+        chain.add("genesis", Genesis("modelward.audit/v1", "pod", "b2", key().fingerprint, found)),
+        chain.sign(key(), Checkpoint(key().fingerprint, "Start", closing=True)),
+    ]
+    (tmp_path / "pod.b2.000001.jsonl").write_bytes(b"".join(content))
+    assert check(tmp_path).is_whole
+    file = tmp_path / "pod.b1.000001.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    checkpoints = [number for number, text in enumerate(lines) if b"audit.checkpoint" in text]
+    file.write_bytes(b"".join(lines[: checkpoints[-2] + 1]))
+    assert "the end was cut off" in check(tmp_path).findings[0].message
