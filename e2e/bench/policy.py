@@ -1,7 +1,8 @@
 """Suite policy: what a privacy policy costs a call, how fast text is searched, and how much of what is there is found. Needs no cluster.
 
     1. calls     one small tabular model behind two servers, without and with rules, the same call in turns over one connection each;
-                 what is told is the difference of the medians, beside p50 and p99 of both
+                 the bar compares the medians of the fastest rounds, for whatever else the machine does only adds; p50 and p99 of all
+                 calls stand beside it
     2. text      bytes a second of processor time on one thread: clean text, text full of near misses, hostile text at two lengths
     3. findings  precision and recall for each kind on generated sentences with their truth (policy_corpus.py says what that is worth)
 
@@ -98,35 +99,37 @@ def _measure_calls(rounds: int, bars: dict[str, bool]) -> dict[str, Any]:
     """Each variant next to the bare server, call by call."""
     told: dict[str, Any] = {}
     rows: list[tuple[str, ...]] = [
-        ("a call, microseconds", "bare p50", "p99", "with p50", "p99", "added p50", "added p99")
+        (
+            "a call, microseconds",
+            "bare p50",
+            "p99",
+            "with p50",
+            "p99",
+            "added p50",
+            "added p99",
+            "added, fastest rounds",
+        )
     ]
     for variant in VARIANTS:
-        bare, with_it, steps = _in_turns(variant, rounds)
-        added = statistics.median(steps)  # of the rounds' differences of medians
-        tail = _percentile(with_it, 99) - _percentile(bare, 99)
+        bare, more = (np.array(times) for times in _in_turns(variant, rounds))  # microseconds, a row for each round
+        p50, p99 = ([float(np.percentile(times, percent)) for times in (bare, more)] for percent in (50, 99))
+        added = float(np.median(more, axis=1).min() - np.median(bare, axis=1).min())
         told[variant.name] = {
-            "calls": len(bare),
-            "bareMicroseconds": {"p50": _percentile(bare, 50), "p99": _percentile(bare, 99)},
-            "withMicroseconds": {"p50": _percentile(with_it, 50), "p99": _percentile(with_it, 99)},
-            "addedMicroseconds": {"p50": added, "p99": tail, "rounds": results.summary(steps)},
+            "calls": bare.size,
+            "bareMicroseconds": {"p50": p50[0], "p99": p99[0]},
+            "withMicroseconds": {"p50": p50[1], "p99": p99[1]},
+            "addedMicroseconds": {"p50": p50[1] - p50[0], "p99": p99[1] - p99[0], "fastestRounds": added},
         }
-        figures = (
-            _percentile(bare, 50),
-            _percentile(bare, 99),
-            _percentile(with_it, 50),
-            _percentile(with_it, 99),
-            added,
-            tail,
-        )
+        figures = (p50[0], p99[0], p50[1], p99[1], p50[1] - p50[0], p99[1] - p99[0], added)
         rows.append((variant.name, *(f"{figure:.0f}" for figure in figures)))
         if variant.bar is not None:
-            bars[f"{variant.name}: added p50 of at most {variant.bar:.0f} microseconds"] = added <= variant.bar
+            bars[f"{variant.name}: at most {variant.bar:.0f} microseconds a call"] = added <= variant.bar
     print(results.table(rows))
     return told
 
 
-def _in_turns(variant: Variant, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Microseconds of all calls to the bare server and to the variant, and the difference of the medians of each round."""
+def _in_turns(variant: Variant, rounds: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Microseconds of each round's calls to the bare server and to the variant."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-bench-")))
         onnx.save(_model(), str(home / "model.onnx"))
@@ -136,17 +139,14 @@ def _in_turns(variant: Variant, rounds: int) -> tuple[list[float], list[float], 
         ]
         for client in clients * WARM_UP:
             client.ask()
-        times: tuple[list[float], list[float]] = ([], [])
-        steps = []
+        times: tuple[list[list[float]], list[list[float]]] = ([], [])
         for _ in range(rounds):
-            taken: tuple[list[float], list[float]] = ([], [])
+            times[0].append([])
+            times[1].append([])
             for number in range(2 * CALLS_A_ROUND):
                 which = (number + number // 2) % 2  # 0 1 1 0: neither is always the one that comes second
-                taken[which].append(clients[which].ask() * 1e6)
-            steps.append(statistics.median(taken[1]) - statistics.median(taken[0]))
-            times[0].extend(taken[0])
-            times[1].extend(taken[1])
-        return times[0], times[1], steps
+                times[which][-1].append(clients[which].ask() * 1e6)
+    return times
 
 
 class Client:
@@ -313,7 +313,7 @@ def _measure_hostile(bars: dict[str, bool]) -> dict[str, Any]:
     """Time for each byte of text made to be slow, at two lengths: linear means the same."""
     short, long = 128 << 10, 1 << 20
     rows: list[tuple[str, ...]] = [("hostile text, MB/s", "128 KiB", "1 MiB", "time a byte, long / short")]
-    told = {}
+    told: dict[str, Any] = {}
     for name, unit in HOSTILE.items():
         small, large = (_rate(unit * (size // len(unit.encode()))) for size in (short, long))
         told[name] = {"unit": unit, "megabytesPerSecond": {"128KiB": small, "1MiB": large}, "ratio": small / large}

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from modelward_runtime.errors import PolicyViolated
-from modelward_runtime.model import Array
+from modelward_runtime.model import Array, TensorSpec
 from modelward_runtime.privacy.compile_input import feature_names
 from modelward_runtime.privacy.pii.replace import hasher
 from modelward_runtime.privacy.rules import Rules
-from tests.privacy_policies import CLASSIFIER, KEY, ODD, rules
+from tests.privacy_policies import CLASSIFIER, KEY, ODD, nothing, rules
+from tests.runtime_models import Double
 
 CARD = "4242424242424242"
 NAN, INF = float("nan"), float("inf")
@@ -83,6 +84,20 @@ def test_refused(reason: str, made: Rules, sent: dict[str, Array], expected: str
     assert CARD not in caught.value.message
 
 
+@pytest.mark.parametrize("many", [1, 100])
+@pytest.mark.parametrize(
+    ("odd", "allowed"), [(0.0, True), (1.0, True), (1.0000001, False), (-1e-9, False), (NAN, False), (INF, False)]
+)
+def test_few_and_many_values_are_judged_alike(many: int, odd: float, *, allowed: bool) -> None:
+    made = rules(ODD, **tensor("double", minimum="0", maximum="1", nonFinite="Reject"))
+    sent = {"double": np.array([[0.5, 0.5]] * many + [[0.5, odd]])}
+    if allowed:
+        assert made.clear(sent)["double"] is sent["double"]
+    else:
+        with pytest.raises(PolicyViolated):
+            made.clear(sent)
+
+
 PASSED: list[tuple[str, Rules, dict[str, Array]]] = [
     ("both ends", rules(**tensor("x", minimum="0.1", maximum="0.3")), {"x": f32([0.1, 0.2, 0.3, 0.3])}),
     ("NaN that is allowed", rules(**tensor("x", nonFinite="Allow", minimum="0")), {"x": f32([NAN, NAN, 1, 0])}),
@@ -139,6 +154,9 @@ def test_actions_may_differ_by_kind() -> None:
 # ── outputs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+DOUBLE = Double(nothing, (TensorSpec("x", "FP64", (-1, 2)),), (TensorSpec("y", "FP64", (-1, 2)),))
+
+
 def output(name: str, **said: Any) -> dict[str, Any]:
     return {"output": {"tensors": [{"name": name, **said}]}}
 
@@ -147,6 +165,7 @@ RELEASED: list[tuple[str, Rules, str, Array, list[Any]]] = [
     ("decimals", rules(**output("probabilities", decimals=1)), "probabilities", f32([0.16, 0.25, -0.01]), [[0.2, 0.2, 0.0]]),
     ("decimals of what is huge or not a number", rules(**output("probabilities", decimals=15)), "probabilities", f32([3e38, NAN,
      INF]), [[3e38, NAN, INF]]),
+    ("decimals of what is huge in FP64", rules(DOUBLE, **output("y", decimals=15)), "y", np.array([[1e308, 0.12345]]), [[1e308, 0.12345]]),
     ("decimals of FP16", rules(**output("embedding", decimals=3)), "embedding", np.full((1, 8), 60000, np.float16), [[60000.0] * 8]),
     ("the largest two", rules(**output("probabilities", topK=2)), "probabilities", f32([0.2, 0.5, 0.3], [0.6, 0.1, 0.3]), [[0,
      0.5, 0.3], [0.6, 0, 0.3]]),

@@ -201,8 +201,7 @@ def _bound(text: str | None, datatype: str, *, up: bool) -> Bound | None:
     if datatype in INTEGERS:
         return math.ceil(Decimal(text)) if up else math.floor(Decimal(text))
     with np.errstate(over="ignore"):
-        bound: np.floating = NUMPY_TYPES[datatype].type(text)
-    return bound
+        return float(NUMPY_TYPES[datatype].type(text))
 
 
 def _personal(policy: Input, model: Model, problems: Problems, key: bytes | None) -> dict[str, Personal]:

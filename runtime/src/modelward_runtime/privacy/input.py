@@ -4,6 +4,7 @@ Made by `compile.py`. Refusals name the tensor and the rule and never a value of
 for it may be a read-only view of the request's bytes; one that need not is passed on as it is.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from modelward_runtime.privacy.pii import scan
 from modelward_runtime.privacy.pii.replace import Replacement, mask, replace
 from modelward_runtime.privacy.pii.scan import Kind, Match
 
-Bound = int | float | np.floating
+Bound = int | float
+_FEW = 32  # elements that Python has looked at before numpy has begun: a row of a table
 _BFLOAT16_EXPONENT = 0x7F80
 
 
@@ -28,7 +30,8 @@ class Finite:
 
     def __call__(self, array: Array) -> Array:
         """The array, or `PolicyViolated`."""
-        if not np.isfinite(array).all():
+        few = array.size <= _FEW
+        if not (all(map(math.isfinite, array.ravel().tolist())) if few else np.isfinite(array).all()):
             self.refuse()
         return array
 
@@ -90,6 +93,11 @@ class Range:
         raise PolicyViolated("out-of-range", f"{self.selection.words}: a value is not {self.told}")
 
     def _holds(self, values: Array) -> bool:
+        if values.size <= _FEW:
+            few = values.ravel().tolist()
+            return (self.low is None or all(value >= self.low for value in few)) and (
+                self.high is None or all(value <= self.high for value in few)
+            )
         return (self.low is None or bool(values.min() >= self.low)) and (
             self.high is None or bool(values.max() <= self.high)
         )

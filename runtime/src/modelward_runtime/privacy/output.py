@@ -50,12 +50,13 @@ class Decimals:
 
     def __call__(self, array: Array) -> Array:
         """Another array; no negative zeros."""
-        wide = array.astype(np.float64)
+        if array.dtype != np.float64:
+            return (array.astype(np.float64).round(self.decimals) + 0.0).astype(array.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
-            rounded = wide.round(self.decimals) + 0.0
-        if not np.isfinite(rounded).all():  # numpy multiplies first: numbers so large have no decimals anyway
-            rounded = np.where(np.isfinite(rounded), rounded, wide)
-        return rounded.astype(array.dtype)
+            rounded: Array = array.round(self.decimals) + 0.0
+        return np.where(
+            np.isfinite(rounded), rounded, array
+        )  # numpy multiplies first: numbers so large have no decimals anyway
 
 
 @dataclass(frozen=True)

@@ -12,31 +12,30 @@ from modelward_runtime.privacy.pii.digits import Bools, Bytes, Ints, Numbers, Wi
 from modelward_runtime.privacy.pii.fold import Folded, Span
 
 _SEPARATORS = b" \t-./_"
-_RANGES = (  # first six digits from and to, and the lengths that are issued
-    (400000, 499999, (13, 16, 19)),  # Visa
-    (510000, 559999, (16,)),  # Mastercard
-    (222100, 272099, (16,)),  # Mastercard, since 2016
-    (340000, 349999, (15,)),  # American Express
-    (370000, 379999, (15,)),
-    (601100, 601199, (16, 17, 18, 19)),  # Discover
-    (644000, 659999, (16, 17, 18, 19)),  # Discover, RuPay
-    (300000, 305999, (14, 16, 17, 18, 19)),  # Diners Club
-    (309500, 309599, (14, 16, 17, 18, 19)),
-    (360000, 369999, (14, 15, 16, 17, 18, 19)),
-    (380000, 399999, (16, 17, 18, 19)),
-    (352800, 358999, (16, 17, 18, 19)),  # JCB
-    (620000, 629999, (16, 17, 18, 19)),  # UnionPay
-    (810000, 817199, (16, 17, 18, 19)),
-    (500000, 509999, (13, 14, 15, 16, 17, 18, 19)),  # Maestro, RuPay
-    (560000, 589999, (13, 14, 15, 16, 17, 18, 19)),
-    (630000, 639999, (13, 14, 15, 16, 17, 18, 19)),
-    (670000, 679999, (13, 14, 15, 16, 17, 18, 19)),
-    (220000, 220499, (16, 17, 18, 19)),  # Mir
+_RANGES = (  # first four digits from and to, and the lengths that are issued
+    (4000, 4999, (13, 16, 19)),  # Visa
+    (5100, 5599, (16,)),  # Mastercard
+    (2221, 2720, (16,)),  # Mastercard, since 2016
+    (3400, 3499, (15,)),  # American Express
+    (3700, 3799, (15,)),
+    (6011, 6011, (16, 17, 18, 19)),  # Discover
+    (6440, 6599, (16, 17, 18, 19)),  # Discover, RuPay
+    (3000, 3059, (14, 16, 17, 18, 19)),  # Diners Club
+    (3095, 3095, (14, 16, 17, 18, 19)),
+    (3600, 3699, (14, 15, 16, 17, 18, 19)),
+    (3800, 3999, (16, 17, 18, 19)),
+    (3528, 3589, (16, 17, 18, 19)),  # JCB
+    (6200, 6299, (16, 17, 18, 19)),  # UnionPay
+    (8100, 8171, (16, 17, 18, 19)),
+    (5000, 5099, (13, 14, 15, 16, 17, 18, 19)),  # Maestro, RuPay
+    (5600, 5899, (13, 14, 15, 16, 17, 18, 19)),
+    (6300, 6399, (13, 14, 15, 16, 17, 18, 19)),
+    (6700, 6799, (13, 14, 15, 16, 17, 18, 19)),
+    (2200, 2204, (16, 17, 18, 19)),  # Mir
 )
-_ISSUED = np.zeros((20, 1000), np.bool_)  # by length and by the first three digits: a first, cheap answer
+_ISSUED = np.zeros((20, 10_000), np.bool_)  # by length and by the first four digits
 for _low, _high, _lengths in _RANGES:
-    for _length in _lengths:
-        _ISSUED[_length, _low // 1000 : _high // 1000 + 1] = True
+    _ISSUED[list(_lengths), _low : _high + 1] = True
 _DOUBLED = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], np.uint8)
 
 
@@ -46,8 +45,10 @@ def find(folded: Folded) -> list[Span]:
     if len(numbers.digits) < 13:
         return []
     windows = numbers.windows(numbers.linked(_SEPARATORS), 13, 19)
-    windows = windows.where(_evenly_grouped(numbers, windows))
     windows = windows.where(_plausible(numbers.digits, windows))
+    if not len(windows.left):
+        return []
+    windows = windows.where(_evenly_grouped(numbers, windows))
     windows = windows.where(has_check_digit(numbers.digits, windows.begin, windows.end))
     before, after = numbers.before(windows.left), numbers.after(windows.right)
     fraction = (before == ord(".")) & is_digit(numbers.before(windows.left, 2))
@@ -81,20 +82,8 @@ def _evenly_grouped(numbers: Numbers, windows: Windows) -> Bools:
 
 def _plausible(digits: Bytes, windows: Windows) -> Bools:
     """An issuer has numbers that begin so and are so long."""
-    lengths = windows.end - windows.begin
-    prefixes = _prefixes(digits, windows.begin, 3)
-    likely: Bools = _ISSUED[lengths, prefixes]
-    places = np.flatnonzero(likely)
-    exact = _prefixes(digits, windows.begin[places], 6)
-    issued = np.zeros(len(places), np.bool_)
-    for low, high, allowed in _RANGES:
-        issued |= (exact >= low) & (exact <= high) & np.isin(lengths[places], allowed)
-    likely[places] = issued
+    prefixes = np.zeros(len(windows.begin), np.int64)
+    for place in range(4):
+        prefixes = prefixes * 10 + digits[windows.begin + place]
+    likely: Bools = _ISSUED[windows.end - windows.begin, prefixes]
     return likely
-
-
-def _prefixes(digits: Bytes, begin: Ints, count: int) -> Ints:
-    prefixes = np.zeros(len(begin), np.int64)
-    for place in range(count):
-        prefixes = prefixes * 10 + digits[begin + place]
-    return prefixes

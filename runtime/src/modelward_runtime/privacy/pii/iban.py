@@ -36,6 +36,8 @@ def find(folded: Folded) -> list[Span]:
     runs = np.flatnonzero(np.diff(numbers.first) >= 2)
     runs = runs[numbers.starts[runs] >= 2]
     runs = runs[_COUNTRIES[numbers.before(runs, 2), numbers.before(runs, 1)]]
+    if not len(runs):
+        return []
     before = numbers.before(runs, 3)
     runs = runs[~(is_letter(before) | is_digit(before))]
     spans = []

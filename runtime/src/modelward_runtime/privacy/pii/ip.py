@@ -10,7 +10,7 @@ import socket
 
 import numpy as np
 
-from modelward_runtime.privacy.pii.digits import Bools, Numbers, is_letter
+from modelward_runtime.privacy.pii.digits import Bools, Numbers, is_digit, is_letter
 from modelward_runtime.privacy.pii.fold import Folded, Span
 
 _HEX = b"0123456789abcdefABCDEF"
@@ -30,6 +30,8 @@ def _find_four(numbers: Numbers) -> list[Span]:
     small = np.diff(numbers.first) <= 3
     left = np.flatnonzero(dotted[:-2] & dotted[1:-1] & dotted[2:])
     left = left[small[left] & small[left + 1] & small[left + 2] & small[left + 3]]
+    if not len(left):
+        return []
     for place in range(4):
         left = left[_values(numbers, left + place) <= 255]
     right = left + 3
@@ -52,7 +54,8 @@ def _values(numbers: Numbers, runs: "np.typing.NDArray[np.int64]") -> "np.typing
 
 def _find_six(text: bytes) -> list[Span]:
     """Around each chain of colons that is dense enough for an address: two together, or seven with at most four characters between."""
-    colons = np.flatnonzero(np.frombuffer(text, np.uint8) == ord(":"))
+    characters = np.frombuffer(text, np.uint8)
+    colons = np.flatnonzero(characters == ord(":"))
     if len(colons) < 2:
         return []
     gaps = np.diff(colons)
@@ -61,8 +64,12 @@ def _find_six(text: bytes) -> list[Span]:
     last = np.concatenate([breaks, [len(colons)]]) - 1
     doubled = np.concatenate([[0], np.cumsum(gaps == 1)])
     dense: Bools = (last - first >= 6) | (doubled[last] > doubled[first])
+    first, last = first[dense], last[dense]
+    alone = last - first == 1  # two colons and no more make an address only with a digit beside them
+    beside = np.clip(colons[first][:, None] + np.array([-4, -3, -2, -1, 2, 3, 4, 5]), 0, len(text) - 1)
+    likely = ~alone | is_digit(characters[beside]).any(axis=1)
     spans = []
-    for begin, end in zip(colons[first[dense]].tolist(), colons[last[dense]].tolist(), strict=True):
+    for begin, end in zip(colons[first[likely]].tolist(), colons[last[likely]].tolist(), strict=True):
         spans += _parse_six(text, begin, end)
     return spans
 

@@ -21,7 +21,7 @@ from modelward_runtime.privacy.pii.fold import END, Folded, Span
 
 _SEPARATORS = b" \t-./()"
 _FEWEST, _FEWEST_WITH_PLUS = 9, 8
-_BARE = (11, 13)  # digits of a number in one run: Chinese mobile numbers, without and with 86
+_BARE, _BARE_WITH_86 = 11, 13  # digits of a number in one run: Chinese mobile numbers
 # The first character is read first, so that the search skips to it, and what may not stand before it is looked at from there.
 _FORMS = re.compile(
     rb"""[+(0-9](?<![0-9A-Za-z+][+(0-9])(?<![0-9][.,-][+(0-9])(?:
@@ -68,7 +68,7 @@ def _cut_out(text: bytes, numbers: Numbers) -> tuple[list[int], list[bytes]]:
     prefixed = (numbers.digits[chains.begin] == 0) & (
         numbers.digits[np.minimum(chains.begin + 1, len(numbers.digits) - 1)] == 0
     )
-    bare = (chains.left == chains.right) & ~prefixed & ~np.isin(digits, _BARE)
+    bare = (chains.left == chains.right) & ~prefixed & (digits != _BARE) & (digits != _BARE_WITH_86)
     chains = chains.where(((digits >= _FEWEST) & ~bare) | ((digits >= _FEWEST_WITH_PLUS) & with_plus))
     begins: list[int] = np.maximum(numbers.starts[chains.left] - 4, 0).tolist()
     ends: list[int] = (numbers.ends[chains.right] + 2).tolist()

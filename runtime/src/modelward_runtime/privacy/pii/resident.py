@@ -25,6 +25,8 @@ def find(folded: Folded) -> list[Span]:
     if len(numbers.digits) < 17:
         return []
     windows = numbers.windows(numbers.linked(_SEPARATORS, 1), 17, 18)
+    if not len(windows.left):
+        return []
     lettered = windows.end - windows.begin == 17
     after = numbers.after(windows.right)
     crosses = lettered & ((after | np.uint8(0x20)) == ord("x"))
