@@ -108,15 +108,19 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wait_ready(url: str, folder: Path, processes: tuple["subprocess.Popen[bytes]", ...]) -> None:
+    """Wait until it is ready and has made what every cluster has: it makes the namespace `default` a moment later."""
     limit = time.monotonic() + PATIENCE
-    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": f"Bearer {TOKEN}"})
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    wanted = ["/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/default/services/kubernetes"]
     while time.monotonic() < limit and all(process.poll() is None for process in processes):
+        request = urllib.request.Request(f"{url}{wanted[0]}", headers={"Authorization": f"Bearer {TOKEN}"})
         try:
             with urllib.request.urlopen(request, timeout=2, context=context) as answer:
                 if answer.status == 200:
-                    return
+                    wanted.pop(0)
+            if not wanted:
+                return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     tails = "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))

@@ -25,7 +25,7 @@ def boot_config(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Json
 
 def policy_config(given: Given, ruling: Ruling) -> Json:
     """Return the ConfigMap with policy.json, whose `generation` the pods report once they enforce it."""
-    policy: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Policy", **ruling.parts(Slot.POLICY)}
+    policy: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Policy"} | ruling.parts(Slot.POLICY)
     policy["generation"] = names.fingerprint(policy)[:12]
     name = names.policy_config_name(given.key.name)
     return names.child(given, "v1", "ConfigMap", name, data={"policy.json": names.canonical_json(policy)})

@@ -47,12 +47,6 @@ CA_DIR: Final = "/etc/modelward/ca"
 KEK_DIR: Final = "/etc/modelward/kek"
 TRUST_DIR: Final = "/etc/modelward/trust"
 VAULT_CA_DIR: Final = "/etc/modelward/vault-ca"
-PRIVACY_DIR: Final = "/etc/modelward/privacy"
-AUDIT_KEY_DIR: Final = "/etc/modelward/audit"
-AUDIT_HASH_DIR: Final = "/etc/modelward/audit-hash"
-SINK_CA_DIRS: Final = {"audit": "/etc/modelward/audit-ca", "logging": "/etc/modelward/logging-ca"}
-SINK_DIRS: Final = {"audit": "/var/log/modelward/audit", "logging": "/var/log/modelward/requests"}
-"""Where a sink of type File writes, by the section of policy.json."""
 TLS_DIR: Final = "/etc/modelward/tls"
 JWKS_CA_DIR: Final = "/etc/modelward/jwks-ca"
 API_DIR: Final = "/var/run/secrets/modelward/api"
@@ -61,6 +55,12 @@ API_TOKEN_SECONDS: Final = 3607
 """Of the token for the API server; the kubelet renews it in time. As the kubelet's own default, which webhooks know."""
 REVIEW_ROLE: Final = "modelward-runtime-access-review"
 """ClusterRole of the chart: whoever is bound to it in a namespace may ask there what others may do."""
+PRIVACY_DIR: Final = "/etc/modelward/privacy"
+AUDIT_KEY_DIR: Final = "/etc/modelward/audit"
+AUDIT_HASH_DIR: Final = "/etc/modelward/audit-hash"
+SINK_CA_DIRS: Final = {"audit": "/etc/modelward/audit-ca", "logging": "/etc/modelward/logging-ca"}
+SINK_DIRS: Final = {"audit": "/var/log/modelward/audit", "logging": "/var/log/modelward/requests"}
+"""Where a sink of type File writes, by the section of policy.json."""
 VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
 VAULT_TOKEN_SECONDS: Final = 600
 """The shortest life that the API server gives a token; the kubelet renews it in time."""

@@ -16,8 +16,8 @@ class Type(StrEnum):
     MODEL_AVAILABLE = "ModelAvailable"
     WORKLOAD_AVAILABLE = "WorkloadAvailable"
     ROLLOUT_COMPLETE = "RolloutComplete"
-    ENDPOINT_SECURED = "EndpointSecured"
     PRIVACY_ENFORCED = "PrivacyEnforced"
+    ENDPOINT_SECURED = "EndpointSecured"
     READY = "Ready"
 
 
@@ -206,10 +206,11 @@ VERIFY_FAILURES: Final = frozenset(
 )
 """Load failures that speak of ModelVerified."""
 
-POLICY_FAILURES: Final = frozenset({"PolicyUnsatisfiable"})
-"""Failures at start-up that speak of PrivacyEnforced."""
 ENDPOINT_FAILURES: Final = frozenset({"ServingCertificateUnusable"})
 """Load failures that speak of EndpointSecured."""
+
+POLICY_FAILURES: Final = frozenset({"PolicyUnsatisfiable"})
+"""Failures at start-up that speak of PrivacyEnforced."""
 
 DECRYPT_FAILURES: Final = frozenset(
     {

@@ -178,10 +178,10 @@ def _load_failure(failure: object, name: str) -> Diagnosis | None:
         aspect = Type.MODEL_VERIFIED
     elif reason in DECRYPT_FAILURES:
         aspect = Type.MODEL_DECRYPTED
-    elif reason in POLICY_FAILURES:
-        aspect = Type.PRIVACY_ENFORCED
     elif reason in ENDPOINT_FAILURES:
         aspect = Type.ENDPOINT_SECURED
+    elif reason in POLICY_FAILURES:
+        aspect = Type.PRIVACY_ENFORCED
     retry = "" if failure.get("permanent") else " (retrying)"
     return Diagnosis(aspect, reason, f"pod {name}: {text(failure.get('message', ''), 900)}{retry}", failed=True)
 

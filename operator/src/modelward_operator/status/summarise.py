@@ -30,12 +30,12 @@ from modelward_operator.status.privacy import enforced
 from modelward_operator.status.reported import loaded_model
 
 MESSAGE_LIMIT: Final = 2048
-POLICY_LOOK: Final = 3.0
-"""Seconds after which pods are asked again whether they enforce the policy: no event tells."""
 WORDS_LIMIT: Final = 64
 HAND_OVER_LOOK: Final = 10.0
 """Seconds after which pods are asked again whether they serve the certificate that stands."""
 DAY: Final = 86400.0
+POLICY_LOOK: Final = 3.0
+"""Seconds after which pods are asked again whether they enforce the policy: no event tells."""
 TRUST_LOOK: Final = 300.0
 """Seconds after which the public keys under a policy are compared again: their ConfigMaps are the users', and are not watched."""
 
