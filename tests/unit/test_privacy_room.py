@@ -63,7 +63,7 @@ def test_a_privacy_budget_gets_its_ledger_and_pods_that_may_write_it_and_nothing
     (ledger,) = plan.ledgers
     assert ("standard-all", {"policy": "standard", "shard": "all"}) == (ledger["metadata"]["name"], ledger["spec"])
     assert "ownerReferences" not in ledger["metadata"], "a deletion would give the budget back"
-    role, binding = plan.find("Role"), plan.find("RoleBinding")
+    role, binding = (o for o in plan.objects if o["metadata"]["name"] == "fraud-spend")
     assert {("get", "spend"), ("update",)} == {tuple(rule["verbs"]) for rule in role["rules"]}
     assert all(rule["resourceNames"] == ["standard-all"] for rule in role["rules"])
     assert [{"kind": "ServiceAccount", "name": "fraud", "namespace": given.key.namespace}] == binding["subjects"]
@@ -87,7 +87,14 @@ def test_budgets_by_caller_have_sixteen_shards_and_a_key_that_only_the_kubelet_r
 
 def test_without_a_budget_there_is_neither_ledger_nor_right() -> None:
     plan = drawn(under("{output: {tensors: [{name: p, drop: true}]}}"))
-    assert ((), {}, {}) == (plan.ledgers, plan.find("Role"), plan.find("RoleBinding"))
+    assert ((), []) == (plan.ledgers, [o for o in plan.objects if o["metadata"]["name"] == "fraud-spend"])
+
+
+@pytest.mark.parametrize(("rules", "denied"), [(LABEL, True), (NUMBER, False)], ids=["each caller", "all callers"])
+def test_a_budget_for_each_caller_is_denied_where_nobody_asks_who_calls(rules: str, denied: bool) -> None:
+    given = under(f"output: {{differentialPrivacy: {{{rules}}}}}", {"security": {"authentication": {"mode": "None"}}})
+    ruling = rule(given, parsed(given))
+    assert denied == ("CallersUnknown" in {verdict.reason for verdict in ruling.verdicts})
 
 
 def test_the_sections_are_those_of_the_contract() -> None:

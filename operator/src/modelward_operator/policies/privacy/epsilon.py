@@ -31,7 +31,7 @@ def epsilon_section(given: Given, policy: PrivacyPolicy, rules: DifferentialPriv
 
 def spending_needs(policy: PrivacyPolicy) -> Iterator[Addition]:
     """Yield the ledger's objects, and what the pods need to reach them."""
-    rules = policy.spec.output.differential_privacy if policy.spec.output else None
+    rules = _rules(policy)
     if rules is None:
         return
     for name, shard in ledger_names(policy.name, everybody=rules.budget.scope is Scope.ALL):
@@ -45,6 +45,16 @@ def spending_needs(policy: PrivacyPolicy) -> Iterator[Addition]:
         items = [{"key": key.key, "path": "key"}]
         source = {"secret": {"secretName": key.name, "items": items, "defaultMode": 0o444}}
         yield _volume("epsilon-key", names.EPSILON_DIR, source)
+
+
+def counts_callers(policy: PrivacyPolicy) -> bool:
+    """True when each caller has a budget of their own."""
+    rules = _rules(policy)
+    return rules is not None and rules.budget.scope is Scope.SUBJECT
+
+
+def _rules(policy: PrivacyPolicy) -> DifferentialPrivacy | None:
+    return policy.spec.output.differential_privacy if policy.spec.output else None
 
 
 def _volume(name: str, folder: str, source: dict[str, Any]) -> Addition:
