@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from modelward_runtime import grpc_server
+from modelward_runtime.epsilon import amount
 from modelward_runtime.epsilon.account import Terms
 from modelward_runtime.epsilon.ledger import Clocks, Ledger
 from modelward_runtime.epsilon.promise import Promise
@@ -129,7 +130,8 @@ class Served:
         rules = compile_rules(policy(section, dropped), MODEL)
         assert rules.promise is not None
         clocks = Clocks(lambda: self.clock.wall, lambda: self.clock.passed)
-        ledger = Ledger(self.store, Everybody(), Terms(2_000_000, "Day"), clocks)
+        budget = amount.parse(rules.promise.section.budget.epsilon)
+        ledger = Ledger(self.store, Everybody(), Terms(budget, "Day"), clocks)
         self.promise = Promise(rules.promise.section, rules.promise._mechanism, ledger)
         self.metrics = Metrics()
         self.exchange = Exchange("tiny", "1", self.metrics, limits)
@@ -174,11 +176,11 @@ async def test_each_row_costs_its_epsilon_and_the_end_is_told_with_its_time() ->
 
 
 async def test_the_answers_are_random_and_within_their_bounds() -> None:
-    with served(NUMBER | {"epsilon": "0.01"}, "label") as one:
-        _, _, answer = await one.ask(50)
+    with served(NUMBER | {"epsilon": "20", "budget": LABEL["budget"] | {"epsilon": "1000"}}, "label") as one:
+        _, _, answer = await one.ask(50)  # 150 numbers, each inside its bounds with a probability of a half
         numbers = np.array(answer["outputs"][0]["data"])
         assert np.all((numbers >= 0) & (numbers <= 1))
-        assert len(np.unique(numbers)) > 2, "each value has noise of its own"
+        assert len(np.unique(numbers)) > 20, "each value has noise of its own"
 
 
 async def test_what_is_dropped_is_not_to_be_had_and_costs_nothing() -> None:

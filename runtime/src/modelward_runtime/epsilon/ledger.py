@@ -117,6 +117,10 @@ class Ledger:
         self.spent, self._counted = 0, 0
         self.failure = ""
 
+    def take_held(self, subject: str, cost: int) -> Receipt | None:
+        """Spend from the block, if it has enough: the usual case, without a wait. Raises `EpsilonRefused` where that is known already."""
+        return self._spend(self._subjects.name(subject), cost)
+
     async def take(self, subject: str, cost: int) -> Receipt:
         """Spend `cost` for this subject. Raises `EpsilonRefused` and `EpsilonUnavailable`; then nothing is spent."""
         row = self._subjects.name(subject)

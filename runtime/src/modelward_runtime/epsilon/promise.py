@@ -55,9 +55,12 @@ class Promise:
             raise EpsilonRefused(
                 "epsilon-subject-unknown", "each caller has a budget of their own, and nobody says who calls"
             )
+        cost = rows * self.section.micro
+        if receipt := self.ledger.take_held(subject, cost):
+            return Paid(rows, receipt)
         try:
             async with asyncio.timeout_at(deadline):
-                return Paid(rows, await self.ledger.take(subject, rows * self.section.micro))
+                return Paid(rows, await self.ledger.take(subject, cost))
         except TimeoutError:
             raise EpsilonUnavailable("no answer before the request's deadline") from None
 
