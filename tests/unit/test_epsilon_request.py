@@ -176,7 +176,9 @@ async def test_each_row_costs_its_epsilon_and_the_end_is_told_with_its_time() ->
 
 
 async def test_the_answers_are_random_and_within_their_bounds() -> None:
-    with served(NUMBER | {"epsilon": "20", "budget": LABEL["budget"] | {"epsilon": "1000"}}, "label") as one:
+    with served(
+        NUMBER | {"epsilon": "20", "budget": {"epsilon": "1000", "period": "Day", "scope": "All"}}, "label"
+    ) as one:
         _, _, answer = await one.ask(50)  # 150 numbers, each inside its bounds with a probability of a half
         numbers = np.array(answer["outputs"][0]["data"])
         assert np.all((numbers >= 0) & (numbers <= 1))
