@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509 import Certificate
 
 from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.sealed.opening import Expected
@@ -88,10 +89,13 @@ def make_sealed(
     signer: str = "ci",
     kek: str = "k1",
     seed: str = "seed",
+    certificates: Sequence[Certificate] = (),
 ) -> Sealed:
-    """Seal these files into HOME/NAME."""
+    """Seal these files into HOME/NAME; `certificates` are the signer's chain."""
     random = random_like(seed)
     sealer = Sealer(SecretFile(write_kek(home, kek), kek, random), kek, signing_key(signer), random)
+    if certificates:
+        sealer = replace(sealer, certificates=tuple(one.public_bytes(Encoding.DER) for one in certificates))
     seal([Bytes(path, content) for path, content in files.items()], home / name, identity, sealer)
     trust = {signer: signing_key(signer).public_key()}
     expected = Expected(identity.tenant, identity.model, identity.version, trust)

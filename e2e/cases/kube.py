@@ -17,6 +17,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 _PATHS = {
     "ModelDeployment": "apis/modelward.dev/v1alpha1/{}modeldeployments",
+    "PrivacyPolicy": "apis/modelward.dev/v1alpha1/{}privacypolicies",
     "Deployment": "apis/apps/v1/{}deployments",
     "NetworkPolicy": "apis/networking.k8s.io/v1/{}networkpolicies",
     "PodDisruptionBudget": "apis/policy/v1/{}poddisruptionbudgets",

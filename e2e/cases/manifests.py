@@ -30,8 +30,12 @@ def namespace(name: str, labels: Mapping[str, str] = RESTRICTED) -> Object:
 
 
 def model_deployment(uri: str, storage: Object | None = None, name: str = NAME, **spec: Any) -> Object:
-    """A ModelDeployment with small requests. Words of `spec` override; `model` adds to uri and storage."""
+    """A ModelDeployment with small requests. Words of `spec` override; `model` adds to uri and storage.
+
+    Whoever reaches it may call, unless `security` says otherwise: most cases are about something else.
+    """
     model = {"uri": uri} | ({"storage": storage} if storage else {}) | spec.pop("model", {})
+    spec["security"] = {"authentication": {"mode": "None"}} | spec.get("security", {})
     resources = {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
     return {
         "apiVersion": "modelward.dev/v1alpha1",

@@ -30,6 +30,10 @@ class Workshop:
         """The file of a signing key; its public key lies beside it."""
         return self._made(self.folder / f"{name}.pem", "signing")
 
+    def audit_key(self, name: str = "audit") -> Path:
+        """The file of a key that signs an audit log; its public key lies beside it."""
+        return self._made(self.folder / f"{name}.pem", "audit")
+
     def seal(
         self,
         model: Path,

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from functools import partial
+from urllib.parse import urlsplit
 
 import pytest
 
-from e2e.cases.case import Case
+from e2e.cases.case import Case, Client
 from e2e.cases.conftest import open_case
 from e2e.cases.kube import Kube, wait
 from e2e.cases.manifests import NAME
@@ -14,6 +15,12 @@ from e2e.cases.place import Store
 pytestmark = pytest.mark.core
 HTTP, GRPC, ADMIN = 8080, 8081, 8082
 IDLE = "import time; time.sleep(3600)"
+LISTEN = """
+import socket
+server = socket.create_server(("", 9000))
+while True:
+    server.accept()[0].close()
+"""
 
 
 @pytest.fixture
@@ -43,6 +50,22 @@ def test_another_namespace_connects_once_allow_from_names_it(case: Case, shop: C
         assert client.connects(pod["status"]["podIP"], HTTP)
         assert not client.connects(pod["status"]["podIP"], ADMIN)
 
-    case.change({"security": None})
+    case.change({"security": {"networkPolicy": None}})
     wait("the door is closed again", lambda: not stranger.connects(address, HTTP), within=15)
     assert case.condition("Ready", NAME)["status"] == "True"
+
+
+def test_a_serving_pod_reaches_its_store_and_nothing_else(case: Case) -> None:
+    neighbour = case.start_client("neighbour", LISTEN)
+    case.serve(security={"authentication": {"mode": "None"}})
+    (pod,) = case.pods()
+    inside = Client(case.kube, case.namespace, pod["metadata"]["name"])
+    store = urlsplit(case.store.endpoint)
+    assert inside.connects(str(store.hostname), store.port or 80), "the store is what it needs"
+    listening = case.kube.find("Pod", "neighbour", case.namespace)["status"]["podIP"]
+    api = case.kube.find("Service", "kubernetes", "default")["spec"]["clusterIP"]
+    wait("the neighbour listens", partial(neighbour.connects, listening, 9000), within=15)
+    assert not inside.connects(listening, 9000), "another pod of its own namespace"
+    assert not inside.connects(api, 443), "without authentication nothing of the API server is needed"
+    case.change({"security": {"networkPolicy": {"egress": {"allowTo": [{"cidr": f"{listening}/32", "port": 9000}]}}}})
+    wait("what allowTo names is reached", partial(inside.connects, listening, 9000), within=15)

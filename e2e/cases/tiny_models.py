@@ -18,6 +18,20 @@ def adder(addend: float) -> onnx.ModelProto:
     return _model(numpy_helper.from_array(np.array([addend], np.float32), "addend"))
 
 
+def echo() -> onnx.ModelProto:
+    """Says what it was told: a text in, the same text out, and its rows, so that a policy has something to leave out."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["text"], ["said"]), helper.make_node("Shape", ["text"], ["rows"])],
+        "echo",
+        [helper.make_tensor_value_info("text", TensorProto.STRING, ["rows"])],
+        [
+            helper.make_tensor_value_info("said", TensorProto.STRING, ["rows"]),
+            helper.make_tensor_value_info("rows", TensorProto.INT64, [1]),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+
+
 def hungry(mebibytes: int) -> onnx.ModelProto:
     """A model of some bytes that fills this much memory as soon as it runs: y = x + the sum of a tensor of zeros."""
     length = numpy_helper.from_array(np.array([mebibytes * 2**20 // 4], np.int64), "length")
@@ -56,6 +70,7 @@ def write_all(folder: Path) -> None:
         "adder/1/model.onnx": sound,
         "adder/2/model.onnx": adder(2).SerializeToString(),
         "single/adder.onnx": sound,
+        "echo/model.onnx": echo().SerializeToString(),
         "hungry/model.onnx": hungry(160).SerializeToString(),
         "truncated/model.onnx": sound[: len(sound) // 2],
         "no-model/README.txt": b"The model was never uploaded.\n",

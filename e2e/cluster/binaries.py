@@ -82,6 +82,8 @@ PROGRAMS = {program: module for module in MODULES for program in module.programs
 
 # What single suites want: `up` does not build it.
 EXTRAS = (
+    # For the integration ring: the registry that most others are made of.
+    Module("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}),
     # For SUITE=keys. Without `minimal` it would carry the SDK of every cloud; Kubernetes auth comes as a plugin then. The newest
     # release that builds from published modules: later ones use parts of their sdk/ that no published version has.
     Module(

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from e2e.cluster.progress import Screen
 from e2e.demo import show
-from e2e.demo.ask import FAILURES, TOLERANCE, WAYS, largest_difference
+from e2e.demo.ask import FAILURES, TOLERANCE, WAYS, largest_difference, status_without_token
 from e2e.demo.follow import NotReady, follow
 from e2e.demo.inside import endpoint, enter_cluster, is_inside
 from e2e.demo.kube import KubectlError, apply, diagnose, kubectl, put_back, read, watching
 from e2e.demo.paint import paint
-from e2e.demo.place import example, manifest, namespace, put_models, secret
+from e2e.demo.place import example, manifest, namespace, put_models, secret, token, visitor
 from e2e.models.builder import BUILD
 from e2e.models.rows import Array, Rows, read_rows, run_onnxruntime
 
@@ -103,7 +103,7 @@ def _deploy(stages: Stages) -> dict[str, float]:
     print(example("breast-cancer").strip())
     print(paint("\n$ kubectl apply -f crds/examples/demo-*.yaml", "bold"))
     with stages.stage("apply until all models are ready"), watching(NAMESPACE, "modeldeployments") as seen:
-        apply(namespace(NAMESPACE), secret(NAMESPACE))
+        apply(namespace(NAMESPACE), secret(NAMESPACE), visitor(NAMESPACE))
         known = {item["metadata"]["name"] for item in read("mdep", "-n", NAMESPACE)["items"]}
         manifests = [manifest(story.name) for story in STORIES]
         begun = time.monotonic()
@@ -137,7 +137,10 @@ def _ask(story: Story, rows: Rows, expected: dict[str, Array]) -> tuple[dict[str
     """The answer, and a line for each way of asking; raises Wrong when one deviates."""
     served: dict[str, Array] = {}
     verdicts = []
-    with endpoint(story.name, NAMESPACE) as at:
+    with endpoint(story.name, NAMESPACE, token(NAMESPACE)) as at:
+        if (status := status_without_token(at, rows)) != 401:
+            raise Wrong(story.name, f"a caller without a token was answered {status}, not 401")
+        verdicts.append(f"  {paint('✔', 'green')} {'without a token':<36} is refused: 401")
         for way, ask in WAYS.items():
             begun = time.monotonic()
             try:
@@ -180,9 +183,11 @@ def _conclude(stages: Stages, ready: dict[str, float]) -> None:
 NEXT = """\
   # the cluster is up; this runs kubectl in it
   e2e/cluster/shell kubectl get mdep,pods -n demo
-  # ask with curl: metadata, then the same eight biopsies
-  e2e/cluster/shell curl -s http://{host}:8080/v2/models/breast-cancer
-  e2e/cluster/shell curl -s http://{host}:8080/v2/models/breast-cancer/infer -d @e2e/models/build/breast-cancer/1.request.json
+  # ask with curl, as the account that the manifest allows: metadata, then the same eight biopsies
+  TOKEN=$(e2e/cluster/shell kubectl create token visitor -n demo --audience modelward.dev)
+  e2e/cluster/shell curl -s -H "Authorization: Bearer $TOKEN" http://{host}:8080/v2/models/breast-cancer
+  e2e/cluster/shell curl -s -H "Authorization: Bearer $TOKEN" http://{host}:8080/v2/models/breast-cancer/infer \\
+      -d @e2e/models/build/breast-cancer/1.request.json
   # roll out the second version, and see the probabilities change
   e2e/cluster/shell kubectl patch mdep breast-cancer -n demo --type merge \\
       -p '{{"spec": {{"model": {{"uri": "s3://models/breast-cancer/2/", "version": "2"}}}}}}'

@@ -27,7 +27,9 @@ Ask = Callable[[Endpoint, Rows], dict[str, Array]]
 
 def over_rest(at: Endpoint, rows: Rows) -> dict[str, Array]:
     url = f"http://{at.http}/v2/models/{rows.model}/infer"
-    answer = httpx.post(url, json={"inputs": as_tensors(rows.inputs)}, timeout=LIMIT, trust_env=False)
+    answer = httpx.post(
+        url, json={"inputs": as_tensors(rows.inputs)}, headers=at.headers, timeout=LIMIT, trust_env=False
+    )
     if answer.is_error:
         raise ConnectionError(f"{url}: {answer.status_code} {answer.text[:500]}")
     return from_tensors(answer.json()["outputs"])
@@ -36,7 +38,7 @@ def over_rest(at: Endpoint, rows: Rows) -> dict[str, Array]:
 def over_binary(at: Endpoint, rows: Rows) -> dict[str, Array]:
     client = tritonclient.http.InferenceServerClient(at.http, connection_timeout=LIMIT, network_timeout=LIMIT)
     try:
-        return _infer(tritonclient.http, client, rows)
+        return _infer(tritonclient.http, client, rows, at.headers)
     finally:
         client.close()
 
@@ -44,9 +46,15 @@ def over_binary(at: Endpoint, rows: Rows) -> dict[str, Array]:
 def over_grpc(at: Endpoint, rows: Rows) -> dict[str, Array]:
     client = tritonclient.grpc.InferenceServerClient(at.grpc)
     try:
-        return _infer(tritonclient.grpc, client, rows)
+        return _infer(tritonclient.grpc, client, rows, at.headers)
     finally:
         client.close()
+
+
+def status_without_token(at: Endpoint, rows: Rows) -> int:
+    """What a caller is answered who says nothing of himself."""
+    url = f"http://{at.http}/v2/models/{rows.model}/infer"
+    return httpx.post(url, json={"inputs": as_tensors(rows.inputs)}, timeout=LIMIT, trust_env=False).status_code
 
 
 # What a person reads, and what is called.
@@ -57,13 +65,13 @@ WAYS: dict[str, Ask] = {
 }
 
 
-def _infer(library: object, client: object, rows: Rows) -> dict[str, Array]:
+def _infer(library: object, client: object, rows: Rows, headers: dict[str, str]) -> dict[str, Array]:
     inputs = []
     for name, array in rows.inputs.items():
         tensor = library.InferInput(name, list(array.shape), DATATYPES[array.dtype.name])  # type: ignore[attr-defined]  # untyped
         tensor.set_data_from_numpy(array)
         inputs.append(tensor)
-    answer = client.infer(rows.model, inputs)  # type: ignore[attr-defined]  # untyped library
+    answer = client.infer(rows.model, inputs, headers=headers)  # type: ignore[attr-defined]  # untyped library
     return {name: answer.as_numpy(name) for name in rows.outputs}
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.demo.kube import read
@@ -25,10 +25,16 @@ _MARK = "MODELWARD_INSIDE"  # seconds that the models took
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a model answers from here: HOST:PORT each."""
+    """Where a model answers from here, HOST:PORT each, and the token with which the visitor asks."""
 
     http: str
     grpc: str
+    token: str = field(default="", repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a call carries, over REST and gRPC alike."""
+        return {"authorization": f"Bearer {self.token}"} if self.token else {}
 
 
 def is_inside() -> bool:
@@ -59,16 +65,16 @@ def enter_cluster(module: str) -> float:
 
 
 @contextmanager
-def endpoint(name: str, namespace: str) -> Iterator[Endpoint]:
+def endpoint(name: str, namespace: str, token: str = "") -> Iterator[Endpoint]:
     """The model's Service: its address inside the embedded cluster, a port-forward to the user's own."""
     if not is_foreign():
         host = read("service", name, "-n", namespace)["spec"]["clusterIP"]
-        yield Endpoint(f"{host}:8080", f"{host}:8081")
+        yield Endpoint(f"{host}:8080", f"{host}:8081", token)
         return
     command = ["kubectl", "port-forward", "-n", namespace, f"service/{name}", ":8080", ":8081"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         try:
-            yield Endpoint(_forwarded(forward), _forwarded(forward))
+            yield Endpoint(_forwarded(forward), _forwarded(forward), token)
         finally:
             forward.terminate()
 

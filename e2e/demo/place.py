@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import yaml
 
 from e2e.cluster.progress import Screen
-from e2e.demo.kube import Json
+from e2e.demo.kube import Json, kubectl
 from e2e.models.builder import BUILD
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,3 +62,18 @@ def secret(in_namespace: str) -> Json:
     metadata = {"name": "s3-read", "namespace": in_namespace}
     data = {key: os.environ[key] for key in keys}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+
+
+VISITOR = "visitor"
+AUDIENCE = "modelward.dev"
+
+
+def visitor(in_namespace: str) -> Json:
+    """The ServiceAccount that the examples allow to ask."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": VISITOR, "namespace": in_namespace}}
+
+
+@cache
+def token(in_namespace: str) -> str:
+    """A token of the visitor for our audience, good for an hour."""
+    return kubectl("create", "token", VISITOR, "-n", in_namespace, "--audience", AUDIENCE).strip()

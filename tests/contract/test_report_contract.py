@@ -13,7 +13,8 @@ from modelward_runtime.config import parse_boot
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.sealed import signature
 from modelward_runtime.store.sealed.trust import load_trust
-from tests.certificates import FIRST, certificate
+from tests import certificates
+from tests.certificates import FIRST, ca, certificate, issue
 from tests.public_keys import ALICE, BOB
 from tests.sealed_folders import signing_key
 
@@ -74,6 +75,14 @@ def test_a_certificate_has_the_fingerprint_of_its_key_on_both_sides(tmp_path: Pa
     (tmp_path / "ci.pem").write_bytes(certificate("ci"))
     (key,) = load_trust(tmp_path, lambda: FIRST).values()
     assert signature.fingerprint(key) == fingerprint(certificate("ci").decode())
+
+
+def test_a_ca_has_the_fingerprint_of_its_key_on_both_sides(tmp_path: Path) -> None:
+    content = certificates.pem(issue(ca("between"), ca("root")))
+    (tmp_path / "corp.pem").write_bytes(content)
+    (authority,) = load_trust(tmp_path, lambda: FIRST).values()
+    assert signature.fingerprint(signing_key("between").public_key()) == signature.fingerprint(authority)
+    assert signature.fingerprint(authority) == fingerprint(content.decode())
 
 
 def test_a_certificate_that_hides_another_key_has_no_fingerprint() -> None:

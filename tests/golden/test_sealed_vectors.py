@@ -6,12 +6,14 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,12 +22,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from modelward_runtime.store.sealed import keys, opening, stream
 from modelward_runtime.store.sealed.manifest import associated_data
+from modelward_runtime.store.sealed.trust import load_trust
+from tests.certificates import FIRST, ca, issue, leaf, pem
 from tests.sealed_folders import IDENTITY, make_sealed, random_like, signing_key, write_signing_key
 
 HOME = Path(__file__).parent.parent / "vectors" / "sealed"
 FILES = {"model.onnx": b"not a model, and nobody looks", "weights/layer-0.bin": bytes(range(256)), "empty": b""}
 SIZES = [0, 1, 1048520, 1048521, 2097080, 2097081, 5_000_000]
-NAMES = ["manifest.json", "model.sig", "keys.json", "keys.sig", "data/0", "data/1", "data/2"]
+AROUND = ("manifest.json", "model.sig", "keys.json", "keys.sig")
+NAMES = [f"fraud-7/{name}" for name in (*AROUND, "data/0", "data/1", "data/2")]
+CERTIFIED = [f"fraud-7-certified/{name}" for name in (*AROUND, "data/0")]
+BETWEEN = ca("between", path_length=0)
+CHAIN = (issue(leaf(), BETWEEN), issue(BETWEEN, ca("root")))
 
 
 def produce(home: Path) -> dict[str, Any]:
@@ -33,6 +41,9 @@ def produce(home: Path) -> dict[str, Any]:
     sealed = make_sealed(home, FILES, name="fraud-7", seed="vectors")
     private, _ = write_signing_key(home)
     private.unlink()  # a reader needs none, and a repository holds none
+    files = {"model.onnx": FILES["model.onnx"]}
+    make_sealed(home, files, name="fraud-7-certified", seed="certified", certificates=CHAIN)
+    (home / "root.pem").write_bytes(pem(issue(ca("root"))))
     checked = opening.check(sealed.folder, sealed.expected)
     data_key = opening.unwrap(checked, sealed.kek).data_key
     (entry,) = checked.keys
@@ -79,7 +90,7 @@ def test_the_vectors_are_what_sealing_makes(rewrite: bool, tmp_path: Path) -> No
         shutil.copytree(tmp_path, HOME)
         (HOME / "vectors.json").write_text(json.dumps(values, indent=2) + "\n")
     assert json.loads((HOME / "vectors.json").read_text()) == values
-    for name in ("k1", "ci.pub.pem", *(f"fraud-7/{name}" for name in NAMES)):
+    for name in ("k1", "ci.pub.pem", "root.pem", *NAMES, *CERTIFIED):
         assert (HOME / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
@@ -100,20 +111,39 @@ def canonical(content: bytes) -> Any:
     return value
 
 
-def signed(folder: Path, name: str, public: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    """The files and digests in a bundle of this signer."""
+Trusted = ec.EllipticCurvePublicKey | x509.Certificate
+
+
+def chained(material: Any, root: x509.Certificate) -> tuple[ec.EllipticCurvePublicKey, str]:
+    """The leaf's key, and the digest over the chain."""
+    raw = [base64.b64decode(one["rawBytes"], validate=True) for one in material["x509CertificateChain"]["certificates"]]
+    chain = [*map(x509.load_der_x509_certificate, raw), root]
+    for below, issuer in itertools.pairwise(chain):
+        below.verify_directly_issued_by(issuer)
+    key = chain[0].public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key, hashlib.sha256(b"".join(hashlib.sha256(one).digest() for one in raw)).hexdigest()
+
+
+def signed(folder: Path, name: str, trusted: Trusted) -> dict[str, str]:
+    """The files and digests in a bundle of this signer, or of one whom this CA has certified."""
     content = (folder / name).read_bytes()
     bundle = json.loads(content)
     assert json.dumps(bundle, separators=(",", ":")).encode() == content
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    assert bundle["verificationMaterial"] == {
-        "publicKey": {"hint": hashlib.sha256(pem).hexdigest()},
-        "tlogEntries": [],
-    }
+    material, annotations = bundle["verificationMaterial"], None
+    assert material.pop("tlogEntries") == []
+    if isinstance(trusted, x509.Certificate):
+        public, chain = chained(material, trusted)
+        annotations = {"modelward.dev/certificates": chain}
+    else:
+        public = trusted
+        text = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        assert material == {"publicKey": {"hint": hashlib.sha256(text).hexdigest()}}
     payload = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True)
     (signature,) = bundle["dsseEnvelope"]["signatures"]
     encoded = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
     public.verify(base64.b64decode(signature["sig"], validate=True), encoded, ec.ECDSA(hashes.SHA256()))
+    assert json.loads(payload)["subject"][0].get("annotations") == annotations
     resources = json.loads(payload)["predicate"]["resources"]
     return {resource["name"]: resource["digest"] for resource in resources}
 
@@ -130,7 +160,7 @@ def decrypt(data_key: bytes, associated: bytes, ciphertext: bytes) -> bytes:
     return out
 
 
-def read(folder: Path, public: ec.EllipticCurvePublicKey, kek: bytes, identity: dict[str, str]) -> dict[str, bytes]:
+def read(folder: Path, public: Trusted, kek: bytes, identity: dict[str, str]) -> dict[str, bytes]:
     """Sealed folder in, plaintext out."""
     content = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
@@ -159,7 +189,10 @@ def test_a_second_reader_opens_the_vectors() -> None:
     public = load_pem_public_key((HOME / "ci.pub.pem").read_bytes())
     assert isinstance(public, ec.EllipticCurvePublicKey)
     identity = {"tenant": "risk", "model": "fraud", "version": "7"}
-    assert read(HOME / "fraud-7", public, base64.b64decode((HOME / "k1").read_bytes()), identity) == FILES
+    kek = base64.b64decode((HOME / "k1").read_bytes())
+    assert read(HOME / "fraud-7", public, kek, identity) == FILES
+    root = x509.load_pem_x509_certificate((HOME / "root.pem").read_bytes())
+    assert read(HOME / "fraud-7-certified", root, kek, identity) == {"model.onnx": FILES["model.onnx"]}
 
 
 @pytest.mark.parametrize("size", [1, 1048521, 5_000_000])
@@ -177,3 +210,9 @@ def test_the_vectors_open() -> None:
     values = json.loads((HOME / "vectors.json").read_text())
     buffers = opening.decrypt(checked, bytes.fromhex(values["dataKey"]), threads=1)
     assert {path: bytes(buffer) for path, buffer in buffers.items()} == FILES
+
+
+def test_the_vectors_of_a_chain_verify(tmp_path: Path) -> None:
+    shutil.copy(HOME / "root.pem", tmp_path)
+    expected = opening.Expected(**IDENTITY.__dict__, trust=load_trust(tmp_path, lambda: FIRST))
+    assert opening.check(HOME / "fraud-7-certified", expected).signer.name == "root"

@@ -121,6 +121,13 @@ ROWS = [
         spec(uri="s3://models/risk-of-others/a/"),
         "spec.model.uri must begin with s3://models/risk/",
     ),
+    ("a registry", "allowedUriPrefixes: ['oci://r.example/risk/']", spec(uri="oci://r.example/risk/fraud:7"), ""),
+    (
+        "another registry",
+        "allowedUriPrefixes: ['oci://r.example/risk/']",
+        spec(uri="oci://r.example:5000/risk/fraud:7"),
+        "spec.model.uri must begin with oci://r.example/risk/",
+    ),
     ("one of two prefixes", "allowedUriPrefixes: ['pvc://a/', 's3://models/']", spec(), ""),
     (
         "nobody is asked who they are",

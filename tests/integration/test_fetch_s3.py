@@ -25,7 +25,9 @@ from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Fetched, Progress, fetch
+from modelward_runtime.store.fetch import fetch
+from modelward_runtime.store.found import Fetched
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.verify import digest_of
 from tests.integration.objectstore import (
     ACCESS_KEY,
@@ -124,7 +126,8 @@ from pathlib import Path
 import modelward_runtime.store.s3
 from modelward_runtime.config import S3, ModelSource
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Progress, fetch
+from modelward_runtime.store.fetch import fetch
+from modelward_runtime.store.receiving import Progress
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 before = peak()
 source = ModelSource(name="m", version="1", uri="s3://models/huge.onnx", s3=S3(endpoint=sys.argv[1]))

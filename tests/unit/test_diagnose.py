@@ -80,6 +80,14 @@ CASES = [
         (Type.WORKLOAD_AVAILABLE, "ConfigMapNotFound", "non-existent config key: public.pem", True),
     ),
     (
+        "a registry's Secret is of another type",
+        make_pod(
+            state={"waiting": {"reason": "ContainerCreating"}},
+            warning='FailedMount: MountVolume.SetUp failed for volume "registry" : references non-existent secret key: .dockerconfigjson',
+        ),
+        (Type.WORKLOAD_AVAILABLE, "SecretKeyNotFound", "non-existent secret key: .dockerconfigjson", True),
+    ),
+    (
         "the Secret with the keys is missing",
         make_pod(
             state={"waiting": {"reason": "ContainerCreating"}},

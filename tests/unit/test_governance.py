@@ -101,6 +101,10 @@ URIS = [
     ("a bucket whose name begins alike", "s3://models-2/risk/", "s3://models/", False),
     ("above it", "s3://models/", "s3://models/risk/", False),
     ("another scheme", "pvc://models/risk/", "s3://models/", False),
+    ("a repository below it", "oci://r.example:5000/risk/fraud:7", "oci://r.example:5000/risk/", True),
+    ("a repository whose folder begins alike", "oci://r.example/risk-2/fraud:7", "oci://r.example/risk/", False),
+    ("a registry whose name begins alike", "oci://r.example.evil/risk/fraud:7", "oci://r.example/", False),
+    ("the same name at another port", "oci://r.example:5000/risk/fraud:7", "oci://r.example/", False),
 ]
 
 
@@ -141,6 +145,18 @@ PODS: list[tuple[str, Json, Pod, str]] = [
         SIGNERS,
         loaded(signer={"fingerprint": fingerprint(BOB)}),
         "of the signer sha256:",
+    ),
+    (
+        "a stranger's CA certified whoever signed it, and calls it a trusted name",
+        SIGNERS,
+        loaded(signer={"fingerprint": fingerprint(ALICE), "authority": fingerprint(BOB)}),
+        f"of the signer {fingerprint(BOB)}, not one of trustedSigners",
+    ),
+    (
+        "a CA in nobody's form",
+        SIGNERS,
+        loaded(signer={"fingerprint": fingerprint(ALICE), "authority": ""}),
+        "was not verified",
     ),
     ("nobody signed it", SIGNERS, loaded(), "pod fraud-a has loaded a model whose signature was not verified"),
     ("a signer in nobody's form", SIGNERS, loaded(signer={"fingerprint": "\ud800"}), "was not verified"),
@@ -199,6 +215,12 @@ UNREAD: list[tuple[str, Json, tuple[Pod, ...], str]] = [
         "pod fraud-a has loaded a model of the signer",
     ),
     ("what is loaded was not sealed", {"requireEncryption": True}, (loaded(),), "was not sealed"),
+    (
+        "whoever signed it was certified by a CA of the list",
+        SIGNERS,
+        (loaded(signer={"fingerprint": fingerprint(BOB), "authority": fingerprint(ALICE)}),),
+        "",
+    ),
     ("it is silent", SIGNERS, (silent(70),), "has not said"),
     (
         "it came from elsewhere",

@@ -4,11 +4,11 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from onnx import TensorProto
 
 from modelward_runtime import load as loading
@@ -19,7 +19,8 @@ from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Fetched, Progress
+from modelward_runtime.store.found import Fetched
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import external, identity, linear, save
 
@@ -128,7 +129,7 @@ async def test_what_may_pass_is_tried_again_with_growing_pauses(
         pauses.append(seconds)
 
     monkeypatch.setattr(loading.asyncio, "sleep", sleep)  # type: ignore[attr-defined]
-    patience = replace(QUICK, first_pause=0.5, longest_pause=2.0, jitter=lambda: 1.0)
+    patience = structs.replace(QUICK, first_pause=0.5, longest_pause=2.0, jitter=lambda: 1.0)
     report = Report(boot(uri="s3://b/m.onnx"), "b")
     await load(report.boot, Guard(), Cache(tmp_path / "c"), report, ONE, patience)
     assert attempts == [5]

@@ -1,6 +1,7 @@
 """Loading what is sealed or signed: the same answers as the plain file, and no way around signature, seal and key."""
 
 import asyncio
+import base64
 import errno
 import hashlib
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from modelward_runtime import load as loading
-from modelward_runtime.config import Boot, Encryption, VaultKeys, Verification, parse_boot
+from modelward_runtime.config import Boot, Encryption, SharedCache, VaultKeys, Verification, parse_boot
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.guard import guard_of
 from modelward_runtime.hardware import Hardware
@@ -23,15 +24,17 @@ from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report, State
 from modelward_runtime.store import s3
 from modelward_runtime.store.cache import Cache, Record
-from modelward_runtime.store.fetch import Fetched
+from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.kek import connect
 from modelward_runtime.store.kek.secret import SecretFile
+from modelward_runtime.store.remote import Reading, RemoteFile
 from modelward_runtime.store.sealed import opening, signature, writing
 from modelward_runtime.store.sealed.signature import fingerprint
 from modelward_runtime.store.sealed.writing import Sealer
+from modelward_runtime.store.shared import Shared
 from modelward_runtime.store.verify import digest_of
 from tests import sealed_mutations
-from tests.certificates import certificate, days_ago
+from tests.certificates import ca, certificate, days_ago, issue, leaf, pem
 from tests.recorded_vault import JWT, running
 from tests.sealed_folders import IDENTITY, Bytes, make_sealed, random_like, signing_key, write_kek
 from tests.sealed_models import MARKER, SIDE, make_model, model_files, put_plain, sealed_boot
@@ -130,6 +133,23 @@ def test_a_signer_whose_certificate_has_expired(tmp_path: Path) -> None:
     error = refusal(boot, tmp_path / "c")
     assert (LoadReason.SIGNER_UNTRUSTED, "verify", True) == (error.reason, error.stage, error.permanent)
     assert "the certificate of the trusted signer ci expired on" in error.message
+
+
+def test_a_signer_whom_a_trusted_ca_has_certified(tmp_path: Path) -> None:
+    now: dict[str, Any] = {"first": days_ago(30), "last": days_ago(-30)}
+    root = ca("root", **now)
+    sealed = make_sealed(tmp_path, model_files(split=False), certificates=(issue(leaf(**now), root),))
+    boot = sealed_boot(tmp_path, sealed)
+    report = Report(boot, "b")
+    (tmp_path / "trust" / "ci.pem").unlink()
+    (tmp_path / "trust" / "corp.pem").write_bytes(pem(issue(root)))
+    attempt(permitting(boot, "root"), tmp_path / "c", report)
+    signer = msgspec.json.decode(report.to_json())["model"]["signer"]
+    assert {"name": "corp", "fingerprint": key_of("ci"), "authority": key_of("root")} == signer
+    error = refusal(permitting(boot, "ci"), tmp_path / "c")
+    assert LoadReason.SIGNER_UNTRUSTED is error.reason, "policies name the key that is in the trust, the CA's"
+    (tmp_path / "trust" / "corp.pem").write_bytes(pem(issue(ca("another", **now))))
+    assert "was issued by CN=root, which is no CA that is trusted here" in refusal(boot, tmp_path / "c").message
 
 
 def key_of(signer: str) -> str:
@@ -384,14 +404,14 @@ class Store:
     def __init__(self, *_: object) -> None:
         pass
 
-    def files(self) -> list[s3.RemoteFile]:
+    def files(self) -> list[RemoteFile]:
         names = [file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*") if file.is_file()]
-        return [s3.RemoteFile(f"m/{name}", name, (self.folder / name).stat().st_size) for name in names]
+        return [RemoteFile(f"m/{name}", name, (self.folder / name).stat().st_size) for name in names]
 
-    def read(self, file: s3.RemoteFile) -> s3.Reading:
+    def read(self, file: RemoteFile) -> Reading:
         self.reads.append(file.name)
         content = (self.folder / file.name).read_bytes()
-        return s3.Reading(len(content), iter([content]))
+        return Reading(len(content), iter([content]))
 
 
 def test_from_a_bucket_the_cache_holds_ciphertext_and_what_was_spoilt_in_it_heals(
@@ -512,3 +532,81 @@ def test_encryption_without_a_required_signature_is_refused(tmp_path: Path, mode
         parse_boot(content)
     assert LoadReason.CONFIG_INVALID is caught.value.reason
     assert boot == parse_boot(msgspec.json.encode(boot))
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Boot:
+    """A sealed model in a bucket, and pods that share a volume."""
+    sealed = make_model(tmp_path, split=True)
+    monkeypatch.setattr(s3, "Bucket", Store)
+    monkeypatch.setattr(Store, "folder", sealed.folder)
+    monkeypatch.setattr(Store, "reads", [])
+    (tmp_path / "claim").mkdir()
+    shared = SharedCache(directory=str(tmp_path / "claim"), max_bytes=1 << 20)
+    return sealed_boot(tmp_path, sealed, uri="s3://b/m/", directory=None, digest=digest_of(sealed.folder), cache=shared)
+
+
+def shared_pod(boot: Boot, name: str) -> Report:
+    """A new pod of the model, with a disk of its own."""
+    report = Report(boot, "b")
+    assert attempt(boot, Path(boot.model.cache.directory).parent / name, report).name == IDENTITY.model  # type: ignore[union-attr]
+    return report
+
+
+def test_a_shared_volume_holds_ciphertext_only_and_nobody_holds_it_once_the_model_is_in_memory(
+    tmp_path: Path, bucket: Boot
+) -> None:
+    first, second = shared_pod(bucket, "a"), shared_pod(bucket, "b")
+    assert (False, True, 6) == (first.cached, second.cached, len(Store.reads))
+    held = [file for folder in ("claim", "a", "b") for file in (tmp_path / folder).rglob("*") if file.is_file()]
+    assert {"data", "claim"} <= {part for file in held for part in file.parts}
+    assert not any(MARKER in file.read_bytes() for file in held)
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    assert Shared(tmp_path / "claim", 1).discard(entry.name)
+
+
+@pytest.mark.parametrize("spoil", ["data/1", "keys.sig", "keys.json", "model.sig"])
+def test_a_sealed_entry_that_was_changed_is_passed_by_and_goes_once_the_stores_own_opens(
+    tmp_path: Path, bucket: Boot, spoil: str
+) -> None:
+    shared_pod(bucket, "a")
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    content = (entry / spoil).read_bytes()
+    (entry / spoil).write_bytes(content[::-1])
+    assert (False, 12) == (shared_pod(bucket, "b").cached, len(Store.reads))
+    assert not entry.exists()
+    assert (False, 18) == (shared_pod(bucket, "c").cached, len(Store.reads))
+    assert content == (entry / spoil).read_bytes(), "healed for all"
+    assert shared_pod(bucket, "d").cached
+
+
+def test_a_sealed_entry_with_another_manifest_is_replaced_at_once(tmp_path: Path, bucket: Boot) -> None:
+    shared_pod(bucket, "a")
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    (entry / "manifest.json").write_bytes(b"{}")
+    assert not shared_pod(bucket, "b").cached
+    assert shared_pod(bucket, "c").cached
+
+
+def test_a_pod_with_the_wrong_key_leaves_the_shared_entry_to_the_others(tmp_path: Path, bucket: Boot) -> None:
+    shared_pod(bucket, "a")
+    (key,) = (tmp_path / "keys").iterdir()
+    right = key.read_bytes()
+    key.write_bytes(base64.b64encode(bytes(32)))
+    report = Report(bucket, "b")
+    with pytest.raises(LoadError) as caught:
+        attempt(bucket, tmp_path / "b", report)
+    assert caught.value.reason is LoadReason.KEY_WRONG
+    key.write_bytes(right)
+    assert shared_pod(bucket, "c").cached
+
+
+def test_a_sealed_entry_that_others_read_stays(tmp_path: Path, bucket: Boot) -> None:
+    shared_pod(bucket, "a")
+    (entry,) = (tmp_path / "claim" / "entries").iterdir()
+    (entry / "data/1").write_bytes(b"x")
+    reader = Shared(tmp_path / "claim", 1).lease(entry.name)
+    assert reader is not None
+    assert not shared_pod(bucket, "b").cached
+    assert (entry / "data/1").read_bytes() == b"x"
+    reader.release()

@@ -20,6 +20,8 @@ FULL: dict[str, Any] = {
         "digest": "sha256:" + "0" * 64,
         "s3": {"endpoint": "http://store:9000", "region": "eu-central-1"},
         "caBundleFile": "/etc/modelward/ca/ca.crt",
+        "oci": {"endpoint": "http://registry:5000", "dockerConfigFile": "/etc/modelward/registry/config.json"},
+        "cache": {"directory": "/var/cache/modelward", "maxBytes": 1048576},
     },
     "engine": {"threads": 2, "accelerator": "CUDA"},
     "batching": {"maxBatchSize": 32, "maxDelayMicroseconds": 500},
@@ -80,6 +82,9 @@ WRONG = [
     ("a digest of another algorithm", "model.digest", "md5:00", "`$.model.digest`"),
     ("a digest in capitals", "model.digest", "sha256:" + "A" * 64, "`$.model.digest`"),
     ("an endpoint without a scheme", "model.s3.endpoint", "store:9000", "`$.model.s3.endpoint`"),
+    ("a registry without a scheme", "model.oci.endpoint", "registry:5000", "`$.model.oci.endpoint`"),
+    ("a cache of nothing", "model.cache.maxBytes", 0, "`$.model.cache.maxBytes`"),
+    ("a cache of what nobody can tell apart", "model.digest", ..., "model.cache demands model.digest"),
     ("an empty name", "model.name", "", "`$.model.name`"),
     ("an empty batch", "batching.maxBatchSize", 0, "`$.batching.maxBatchSize`"),
     (

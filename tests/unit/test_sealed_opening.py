@@ -2,17 +2,20 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.kek.secret import SecretDirectory, SecretFile
 from modelward_runtime.store.sealed import opening
 from modelward_runtime.store.sealed.decrypt import wipe
-from tests.sealed_folders import Sealed, make_sealed, random_like, signing_key, write_kek
+from tests.sealed_folders import Sealed, make_sealed, random_like, signing_key, write_kek, write_signing_key
 
 FILES = {"model.onnx": b"graph" * 100, "weights/a.bin": bytes(range(256)) * 9000, "empty": b""}
 
@@ -54,7 +57,7 @@ def test_no_plaintext_lies_in_the_folder(sealed: Sealed) -> None:
     ],
 )
 def test_it_opens_for_no_other(sealed: Sealed, reason: LoadReason, field: str, value: object) -> None:
-    expected = opening.Expected(**{**sealed.expected.__dict__, field: value})
+    expected = structs.replace(sealed.expected, **{field: value})
     with pytest.raises(LoadError) as caught:
         opening.check(sealed.folder, expected)
     assert (reason, "verify", True) == (caught.value.reason, caught.value.stage, caught.value.permanent)
@@ -151,3 +154,18 @@ def test_an_interruption_leaves_no_thread_and_no_plaintext(tmp_path: Path, monke
     with pytest.raises(KeyboardInterrupt):
         opening.decrypt(checked, data_key, threads=2)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decrypt-")]
+
+
+def test_a_key_is_verified_without_the_slow_half_of_cryptography(tmp_path: Path) -> None:
+    """Importing it would take a start as long again as all else in verification does."""
+    made = make_sealed(tmp_path, {"model.onnx": b"graph"})
+    (tmp_path / "trust").mkdir()
+    write_signing_key(tmp_path / "trust")[0].unlink()
+    program = (
+        "import sys; from pathlib import Path; from modelward_runtime.store.sealed import opening, trust\n"
+        "home = Path(sys.argv[1])\n"
+        "opening.check(home / 'sealed', opening.Expected('risk', 'fraud', '7', trust.load_trust(home / 'trust')))\n"
+        "print(*(name for name in sys.modules if name.startswith(('cryptography.x509', 'cryptography.hazmat.backends'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert (made.folder.is_dir(), done.stdout.split()) == (True, [])

@@ -7,19 +7,25 @@ import resource
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate
 from onnx import numpy_helper
 
 from modelward_runtime import cli
 from modelward_runtime.errors import LoadError
 from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.sealed import opening, writing
-from modelward_runtime.store.sealed.trust import load_public_key
+from modelward_runtime.store.sealed.signature import fingerprint
+from modelward_runtime.store.sealed.trust import read_trusted
 from tests import onnx_models
+from tests.certificates import ca, days_ago, issue, leaf, pem
 
 PROGRAM = [sys.executable, "-c", "import sys; from modelward_runtime import cli; cli.main(sys.argv[1:])"]
 BIND = ("--tenant", "risk", "--name", "fraud", "--version", "7")
@@ -56,7 +62,7 @@ class Shell:
 
     def opened(self, kek: str = "kek", name: str = "sealed") -> dict[str, bytes]:
         """The plaintext, as the load path gets it."""
-        trust = {"ci": load_public_key(self.home / "ci.pub.pem")}
+        trust = {"ci": read_trusted(self.home / "ci.pub.pem")}
         checked = opening.check(self.home / name, opening.Expected("risk", "fraud", "7", trust))
         data_key = opening.unwrap(checked, SecretFile(self.home / kek)).data_key
         return {path: bytes(buffer) for path, buffer in opening.decrypt(checked, data_key, 2).items()}
@@ -279,3 +285,68 @@ def test_a_terminal_sees_progress(shell: Shell, model: Path) -> None:
     os.close(ours)
     assert b"sealing [" in shown
     assert b"spec.model.digest" in done.stdout
+
+
+# ── certificates ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Certified(Shell):
+    """A shell whose signing key a CA has certified, by way of another CA, for now; CA in root.pem."""
+
+    def __init__(self, made: Shell) -> None:
+        super().__init__(made.home, made._capsys)
+        self.now: dict[str, Any] = {"first": days_ago(2), "last": days_ago(-2)}
+        key = load_pem_private_key((self.home / "ci.pem").read_bytes(), None)
+        self.root, self.between = ca("root", **self.now), ca("between", **self.now)
+        self.leaf = leaf(**self.now, key=key)
+        self.write("root", issue(self.root))
+        self.write("between", issue(self.between, self.root))
+        self.write("leaf", issue(self.leaf, self.between))
+        self.chain = ("--certificate", self.home / "leaf.pem", "--chain", self.home / "between.pem")
+
+    def write(self, name: str, certificate: Certificate) -> None:
+        (self.home / f"{name}.pem").write_bytes(pem(certificate))
+
+    def verified(self, code: int = 0) -> Any:
+        return self.json("verify", self.home / "sealed", "--trust", self.home / "root.pem", code=code)
+
+
+@pytest.fixture
+def certified(shell: Shell) -> Certified:
+    return Certified(shell)
+
+
+def test_a_model_sealed_with_a_certificate_verifies_by_the_ca(certified: Certified, model: Path) -> None:
+    certified.seal(model, "sealed", *certified.chain)
+    told = certified.verified()
+    assert ("root", "root") == (told["signer"]["name"], told["keysSigner"]["name"])
+    assert told["signer"]["fingerprint"] == fingerprint(read_trusted(certified.home / "ci.pub.pem"))
+    assert told["signer"]["authority"] == fingerprint(certified.root.key.public_key())
+    certified.verify()  # whoever trusts the key itself needs no CA
+    certified.rewrap(*certified.chain)
+    assert certified.verified()["keys"] == [{"provider": "Secret", "kekId": "k2", "kekVersion": ANY}]
+    certified.rewrap(old="kek2")
+    assert certified.verified(code=1)["reason"] == "SignerUntrusted"
+    assert certified.verify()
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("CN=ci was not issued by the next one, CN=root", ("--certificate", "leaf.pem", "--chain", "root.pem")),
+        ("stranger.pem is not the certificate of", ("--certificate", "stranger.pem")),
+        ("CN=ci expired on", ("--certificate", "old.pem")),
+        ("CN=ci is a CA's", ("--certificate", "ca.pem")),
+        ("kek is no certificate in PEM form", ("--certificate", "kek")),
+        ("give --certificate too", ("--chain", "root.pem")),
+    ],
+)
+def test_a_certificate_that_nobody_could_trust_seals_nothing(
+    certified: Certified, model: Path, words: str, options: tuple[str, ...]
+) -> None:
+    certified.write("stranger", issue(leaf("stranger"), certified.root))
+    certified.write("old", issue(replace(certified.leaf, last=days_ago(1)), certified.root))
+    certified.write("ca", issue(replace(certified.leaf, is_ca=True), certified.root))
+    given = [one if one.startswith("--") else certified.home / one for one in options]
+    assert words in certified.seal(model, "sealed", *given, code=1)
+    assert not (certified.home / "sealed").exists()

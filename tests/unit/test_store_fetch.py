@@ -11,11 +11,12 @@ from obstore.exceptions import GenericError, PermissionDeniedError, Unauthentica
 
 from modelward_runtime.config import S3, ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.store import fetch as fetching
-from modelward_runtime.store import s3
+from modelward_runtime.store import receiving, s3
 from modelward_runtime.store.cache import Cache, Record
-from modelward_runtime.store.fetch import Progress, fetch
+from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.locate import S3Location
+from modelward_runtime.store.receiving import Progress
+from modelward_runtime.store.remote import Reading, RemoteFile
 from modelward_runtime.store.verify import digest_of
 
 HERE = S3Location("models", "iris/7", single=False)
@@ -35,13 +36,13 @@ class FakeBucket:
     def __init__(self, *_: object) -> None:
         type(self).opened += 1
 
-    def files(self) -> list[s3.RemoteFile]:
-        return [s3.RemoteFile(f"iris/7/{name}", name, len(content)) for name, content in self.files_by_name.items()]
+    def files(self) -> list[RemoteFile]:
+        return [RemoteFile(f"iris/7/{name}", name, len(content)) for name, content in self.files_by_name.items()]
 
-    def read(self, file: s3.RemoteFile) -> s3.Reading:
+    def read(self, file: RemoteFile) -> Reading:
         content = self.files_by_name[file.name]
         pieces = iter([content[:3], content[3:]])
-        return s3.Reading(len(content) if self.announced is None else self.announced, pieces)
+        return Reading(len(content) if self.announced is None else self.announced, pieces)
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_a_single_object_larger_than_the_volume_is_refused_before_it_is_fetched(
 ) -> None:
     """A single object is not listed, so its size comes with its first byte."""
     bucket.files_by_name = {"model.onnx": b"the model"}
-    monkeypatch.setattr(bucket, "files", lambda _: [s3.RemoteFile("iris/7/model.onnx", "model.onnx", 0)])
+    monkeypatch.setattr(bucket, "files", lambda _: [RemoteFile("iris/7/model.onnx", "model.onnx", 0)])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=8))
     single = ModelSource(name="m", version="1", uri="s3://models/iris/7/model.onnx", s3=REMOTE.s3)
     progress = Progress()
@@ -192,7 +193,7 @@ def test_what_the_disk_says(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "/cache/model.onnx")
 
-    monkeypatch.setattr(fetching, "_stream", refuse)
+    monkeypatch.setattr(receiving, "stream", refuse)
     with pytest.raises(LoadError, match=r"/cache/model\.onnx: ") as caught:
         fetch(REMOTE, Cache(tmp_path), Progress(), 60)
     assert (reason, permanent) == (caught.value.reason, caught.value.permanent)

@@ -3,7 +3,7 @@
 import pytest
 
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.store.locate import S3Location, choose_model_file, parse_s3
+from modelward_runtime.store.locate import OciLocation, S3Location, choose_model_file, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,48 @@ from modelward_runtime.store.locate import S3Location, choose_model_file, parse_
     ],
 )
 def test_s3_uris(uri: str, expected: S3Location) -> None:
-    assert expected == parse_s3(uri)
+    assert expected == parse_uri(uri)
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("oci://registry.example/fraud:7", OciLocation("registry.example", "fraud", "7")),
+        ("oci://127.0.0.1:5000/risk/fraud-scorer:v7_1.2", OciLocation("127.0.0.1:5000", "risk/fraud-scorer", "v7_1.2")),
+        (f"oci://r.example/risk/fraud@{DIGEST}", OciLocation("r.example", "risk/fraud", "", DIGEST)),
+        (f"oci://r.example/a__b/c.d:7@{DIGEST}", OciLocation("r.example", "a__b/c.d", "7", DIGEST)),
+    ],
+)
+def test_oci_uris(uri: str, expected: OciLocation) -> None:
+    assert expected == parse_uri(uri)
+    assert uri == expected.uri
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "fraud:7",
+        "r.example/fraud",
+        "r.example/:7",
+        "r.example/Fraud:7",
+        "r.example/a/../b:7",
+        "r.example/a//b:7",
+        "r.example/a:7/b",
+        "r.example/a:",
+        "r.example/a@sha256:abc",
+        "r.example/a@sha512:" + "a" * 128,
+        "user:pass@r.example/a:7",
+        "r.example/a:7?x",
+        "r.example/a:7\n",
+        "r.example/a:" + "7" * 129,
+    ],
+)
+def test_what_names_no_artifact_is_refused(rest: str) -> None:
+    with pytest.raises(LoadError, match="write oci://REGISTRY/REPOSITORY:TAG"):
+        parse_uri(f"oci://{rest}")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +74,7 @@ def test_s3_uris(uri: str, expected: S3Location) -> None:
 )
 def test_other_uris_are_refused(uri: str, reason: LoadReason, text: str) -> None:
     with pytest.raises(LoadError, match=text) as caught:
-        parse_s3(uri)
+        parse_uri(uri)
     assert (reason, "fetch", True) == (caught.value.reason, caught.value.stage, caught.value.permanent)
 
 

@@ -46,7 +46,11 @@ def _add_keygen(commands: "Commands") -> None:
 def _add_seal(commands: "Commands") -> None:
     seal = commands.add_parser("seal", help="encrypt and sign a model, so that it serves only where its key is")
     seal.add_argument("source", type=Path, metavar="SRC", help="a .onnx file, or a folder with model.onnx")
-    seal.add_argument("destination", metavar="DST", help="the sealed folder to make, or s3://BUCKET/PREFIX/")
+    seal.add_argument(
+        "destination",
+        metavar="DST",
+        help="the sealed folder to make, or s3://BUCKET/PREFIX/, or oci://REGISTRY/REPOSITORY:TAG",
+    )
     seal.add_argument("--tenant", required=True, metavar="T", help="the namespace, or its label modelward.dev/tenant")
     seal.add_argument(
         "--name", required=True, metavar="N", help="the model's name, as spec.model.name or metadata.name"
@@ -62,7 +66,10 @@ def _add_seal(commands: "Commands") -> None:
         help="the id of a key file: the key's name in the Secret. A key of a service has its own: MOUNT/KEY, the ARN",
     )
     seal.add_argument("--s3-endpoint", metavar="URL", help="the store of an s3:// DST, where it is not AWS")
-    seal.add_argument("--ca-bundle", metavar="FILE", help="CAs to trust beside the system's, for an s3:// DST")
+    seal.add_argument(
+        "--ca-bundle", metavar="FILE", help="CAs to trust beside the system's, for an s3:// or oci:// DST"
+    )
+    seal.add_argument("--plain-http", action="store_true", help="reach the registry of an oci:// DST without TLS")
     _add_sign_key(seal)
     _add_json(seal)
 
@@ -79,7 +86,11 @@ def _add_verify(commands: "Commands") -> None:
         help="is a sealed or signed folder whole, and signed by someone trusted? Needs no key; exit code 0 yes, 1 no",
     )
     verify.add_argument("folder", type=Path, metavar="DIR")
-    _add_trust(verify, "a trusted signer's public key, or a directory of them; may be repeated", is_required=True)
+    _add_trust(
+        verify,
+        "a trusted signer's public key, or the certificate of a signer or a CA, or a directory of them; may be repeated",
+        is_required=True,
+    )
     verify.add_argument("--tenant", metavar="T", help="it must be sealed for this tenant")
     verify.add_argument("--name", metavar="N", help="it must be this model")
     verify.add_argument("--model-version", metavar="V", help="it must be this version")
@@ -119,6 +130,20 @@ def _add_trust(command: argparse.ArgumentParser, told: str, *, is_required: bool
 def _add_sign_key(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sign-key", type=Path, required=True, metavar="KEY.pem", help="the private key to sign with (P-256)"
+    )
+    command.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="LEAF.pem",
+        help="its certificate for code signing, so that those who trust the CA trust the signature",
+    )
+    command.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CAS.pem",
+        help="the CAs between that certificate and the one that others trust, in this order; may be repeated",
     )
 
 

@@ -30,6 +30,20 @@ class S3(Record, frozen=True):
     region: Name | None = None
 
 
+class Oci(Record, frozen=True):
+    """How a registry is reached; `endpoint` stands in for https://REGISTRY, `docker_config_file` holds the credentials."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
+    docker_config_file: Name | None = None
+
+
+class SharedCache(Record, frozen=True):
+    """A volume that several pods write to: what is kept there, by digest, and how many bytes of it at most."""
+
+    directory: Name
+    max_bytes: Positive
+
+
 class ModelSource(Record, frozen=True):
     """The one model that this process serves, and where its bytes are."""
 
@@ -38,7 +52,9 @@ class ModelSource(Record, frozen=True):
     uri: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     digest: Digest | None = None
     s3: S3 = S3()
+    oci: Oci = Oci()
     ca_bundle_file: Name | None = None
+    cache: SharedCache | None = None
     directory: Name | None = None  # a file or folder to serve in place: a mounted volume, or `modelward serve PATH`
 
 
@@ -153,6 +169,8 @@ _POLICY = msgspec.json.Decoder(Policy)
 def parse_boot(content: bytes, file: str = "boot.json") -> Boot:
     """The boot file as a value; LoadError ConfigInvalid names the file and the path of the field."""
     boot = _parse(_BOOT, content, file)
+    if boot.model.cache and not boot.model.digest:
+        raise _invalid(f"{file}: model.cache demands model.digest, by which a model is found in it and held against")
     if boot.security and boot.security.encryption and not _demands_signature(boot.security):
         raise _invalid(
             f"{file}: security.encryption demands security.verification with mode Required: "

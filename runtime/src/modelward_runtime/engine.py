@@ -21,11 +21,11 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from modelward_runtime import onnxfile, weights
@@ -60,8 +60,7 @@ _DATATYPES = {
 }
 
 
-@dataclass(frozen=True)
-class OnnxModel:
+class OnnxModel(msgspec.Struct, frozen=True):
     """A session behind the seam of `model.py`; `run` may be called from several threads."""
 
     name: str
@@ -73,7 +72,7 @@ class OnnxModel:
     session: Any
     sealed: bool = False
     defaults: frozenset[str] = frozenset()
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = msgspec.field(default_factory=dict)
     quiet: Any = None  # RunOptions: a run that fails is told to its caller, and not to stderr with the caller's values
 
     @property

@@ -38,7 +38,7 @@ LoadStage = Literal["fetch", "verify", "decrypt", "load"]
 class LoadReason(StrEnum):
     """Why a model cannot be served; the operator repeats the same words in status conditions."""
 
-    UNSUPPORTED_SCHEME = "UnsupportedScheme"  # the URI is neither s3:// nor pvc:// nor a path
+    UNSUPPORTED_SCHEME = "UnsupportedScheme"  # the URI is neither s3:// nor oci:// nor pvc:// nor a path
     BUCKET_NOT_FOUND = "BucketNotFound"
     MODEL_NOT_FOUND = "ModelNotFound"  # nothing lies under the key or path
     ACCESS_DENIED = "AccessDenied"  # wrong, missing or expired credentials

@@ -13,43 +13,42 @@ late: a plain model without security needs no cryptography.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
 
 from modelward_runtime.config import AwsKmsKeys, ModelSource, SecretKeys, Security, VaultKeys, Verification
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.memory import Plaintext
-from modelward_runtime.store.fetch import Fetched
+from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.locate import choose_model_file
+from modelward_runtime.store.verify import compare
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
     from modelward_runtime.store.kek import KeyEncryptionKey
     from modelward_runtime.store.sealed.opening import Checked, Unwrapped
+    from modelward_runtime.store.sealed.signature import Trust
 
 _SHOWN: Final = 3  # fingerprints of a list in a message
 
 
-@dataclass(frozen=True)
-class Guard:
+class Guard(msgspec.Struct, frozen=True):
     """What is demanded. Without `kek` the model must be plain; without `verification` nobody has to have signed a plain one."""
 
     tenant: str = ""
     kek: "Callable[[], KeyEncryptionKey] | None" = None
     verification: Literal["Required", "Warn"] | None = None
-    trust: "Callable[[], Mapping[str, EllipticCurvePublicKey]]" = dict
+    trust: "Callable[[], Trust]" = dict
     signers: frozenset[str] | None = None  # fingerprints that policies of the cluster permit; None: any that is trusted
 
 
-@dataclass(frozen=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """A model whose bytes may be loaded, or decrypted when `sealed`; and what /report tells about it."""
 
     digest: str
     digest_declared: bool
-    signer: Mapping[str, str] | None = None  # name, fingerprint
+    signer: Mapping[str, str] | None = None  # name, fingerprint, authority
     time: float = 0.0  # seconds since the epoch, 0 when no signature was verified
     warning: str = ""
     sealed: "Checked | None" = None
@@ -77,7 +76,7 @@ def _import() -> None:
 
 def verify(source: ModelSource, fetched: Fetched, guard: Guard, clock: Callable[[], float] = time.time) -> Verified:
     """The proof that these bytes may be used; LoadError of the verify stage says why not."""
-    _compare(source, fetched.digest)
+    compare(source, fetched.digest)
     if fetched.sealed:
         return _verify_sealed(source, fetched, guard, clock)
     if guard.kek is not None:
@@ -123,9 +122,8 @@ def _verify_sealed(source: ModelSource, fetched: Fetched, guard: Guard, clock: C
     with _naming_the_policy(guard):
         expected = opening.Expected(guard.tenant, source.name, source.version, guard.trust())
         checked = opening.check(fetched.file.parent, expected)
-    _compare(source, checked.digest)  # again: of the very bytes that the signature was verified over
-    signer = {"name": checked.signer.name, "fingerprint": checked.signer.fingerprint}
-    return Verified(checked.digest, source.digest is not None, signer, clock(), sealed=checked)
+    compare(source, checked.digest)  # again: of the very bytes that the signature was verified over
+    return Verified(checked.digest, source.digest is not None, checked.signer.told(), clock(), sealed=checked)
 
 
 def _verify_plain(source: ModelSource, fetched: Fetched, guard: Guard, clock: Callable[[], float]) -> Verified:
@@ -144,8 +142,7 @@ def _verify_plain(source: ModelSource, fetched: Fetched, guard: Guard, clock: Ca
         if guard.verification == "Required" or error.reason is LoadReason.CONFIG_INVALID:
             raise
         return Verified(known.digest, known.digest_declared, warning=f"{error.reason}: {error.message}")
-    told = {"name": signer.name, "fingerprint": signer.fingerprint}
-    return Verified(known.digest, known.digest_declared, told, clock())
+    return Verified(known.digest, known.digest_declared, signer.told(), clock())
 
 
 @contextlib.contextmanager
@@ -162,11 +159,6 @@ def _naming_the_policy(guard: Guard) -> Iterator[None]:
         raise LoadError(error.reason, f"{error.message}; {bound}", error.stage, permanent=error.permanent) from None
 
 
-def _compare(source: ModelSource, digest: str) -> None:
-    if source.digest not in {None, digest}:
-        raise _refuse(LoadReason.DIGEST_MISMATCH, f"{source.uri} has the digest {digest}, declared is {source.digest}")
-
-
 def _refuse(reason: LoadReason, message: str) -> LoadError:
     return LoadError(reason, message, "verify", permanent=True)
 
@@ -177,7 +169,7 @@ def _connect(keys: SecretKeys | VaultKeys | AwsKmsKeys) -> "KeyEncryptionKey":
     return connect(keys)
 
 
-def _load_trust(verification: Verification) -> "Mapping[str, EllipticCurvePublicKey]":
+def _load_trust(verification: Verification) -> "Trust":
     from modelward_runtime.store.sealed.trust import load_trust, permit  # noqa: PLC0415
 
     trust = load_trust(Path(verification.trust_directory))

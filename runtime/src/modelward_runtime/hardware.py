@@ -12,15 +12,15 @@ by `memory_limit`. It must not change anything.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 NumberT = TypeVar("NumberT", int, float)
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(msgspec.Struct, frozen=True):
     """Processors in the affinity mask, and the CPU quota in processors (None: unlimited)."""
 
     processors: int

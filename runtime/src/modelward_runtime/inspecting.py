@@ -72,12 +72,12 @@ def _verified(arguments: argparse.Namespace, trust: Trust, *, is_sealed: bool) -
                 LoadReason.SEAL_MISMATCH, f"{folder} is a plain folder, which is bound to no tenant, model or version"
             )
         signer = opening.verify_plain(folder, trust)
-        return {"sealed": False, "signer": _signer(signer)}, f"{folder} is whole, plain, and signed by {_who(signer)}"
+        return {"sealed": False, "signer": signer.told()}, f"{folder} is whole, plain, and signed by {_who(signer)}"
     checked = opening.check_signed(folder, trust)
     opening.match(checked.manifest, **wanted)
     opening.verify_data(checked, measure().threads)
     told = {"sealed": True, **_manifest(checked.manifest, checked.manifest_sha256, checked.keys)}
-    told |= {"signer": _signer(checked.signer), "keysSigner": _signer(checked.keys_signer)}
+    told |= {"signer": checked.signer.told(), "keysSigner": checked.keys_signer.told()}
     found = checked.manifest
     return told, (
         f"{folder} is whole, sealed for tenant {found.tenant}, model {found.model}, version {found.version}, and signed by "
@@ -97,9 +97,5 @@ def _manifest(found: Manifest, digest: str, wrapped: tuple[WrappedKey, ...]) -> 
     }
 
 
-def _signer(signer: Signer) -> dict[str, str]:
-    return {"name": signer.name, "fingerprint": signer.fingerprint}
-
-
 def _who(signer: Signer) -> str:
-    return f"{signer.name} ({signer.fingerprint})"
+    return f"{'a certificate of ' if signer.authority else ''}{signer.name} ({signer.fingerprint})"

@@ -9,9 +9,11 @@ import importlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
@@ -27,9 +29,10 @@ from modelward_runtime.errors import LoadReason
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import KeyEncryptionKey
 from modelward_runtime.store.kek.secret import KEY_SIZE, SecretFile, key_version
+from modelward_runtime.store.sealed import chain
 from modelward_runtime.store.sealed.refusals import refuse
-from modelward_runtime.store.sealed.signature import fingerprint
-from modelward_runtime.store.sealed.trust import load_public_key, load_trust
+from modelward_runtime.store.sealed.signature import Key, fingerprint
+from modelward_runtime.store.sealed.trust import load_trust, read_trusted
 
 
 def keygen(arguments: argparse.Namespace) -> int:
@@ -75,14 +78,41 @@ def load_signing_key(file: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def load_trusted(paths: Sequence[Path]) -> dict[str, ec.EllipticCurvePublicKey]:
-    """The public keys of `--trust`: PEM files, each under its own name, or directories of them."""
-    found: dict[str, ec.EllipticCurvePublicKey] = {}
+def load_identity(arguments: argparse.Namespace) -> tuple[ec.EllipticCurvePrivateKey, tuple[bytes, ...]]:
+    """The key of `--sign-key`, and the chain of `--certificate` and `--chain` in DER, which must be such that others can trust it.
+
+    LoadError ConfigInvalid or SignerUntrusted, or OSError.
+    """
+    key = load_signing_key(arguments.sign_key)
+    if not arguments.certificate:
+        if arguments.chain:
+            raise refuse(LoadReason.CONFIG_INVALID, "--chain is of the certificate's issuers: give --certificate too")
+        return key, ()
+    files = [arguments.certificate, *arguments.chain]
+    certificates = [one for file in files for one in _certificates(file)]
+    if chain.leaf_key(certificates, str(arguments.certificate)) != key.public_key():
+        raise refuse(
+            LoadReason.CONFIG_INVALID, f"{arguments.certificate} is not the certificate of {arguments.sign_key}"
+        )
+    chain.check(certificates, datetime.now(UTC), "--certificate")
+    return key, tuple(one.public_bytes(Encoding.DER) for one in certificates)
+
+
+def _certificates(file: Path) -> list[x509.Certificate]:
+    try:
+        return chain.whole(lambda: x509.load_pem_x509_certificates(file.read_bytes()))
+    except ValueError:
+        raise refuse(LoadReason.CONFIG_INVALID, f"{file} is no certificate in PEM form") from None
+
+
+def load_trusted(paths: Sequence[Path]) -> dict[str, Key | chain.Authority]:
+    """Whom `--trust` names: PEM files of keys or certificates, each under its own name, or directories of them."""
+    found: dict[str, Key | chain.Authority] = {}
     for path in paths:
         if path.is_dir():
             found.update(load_trust(path))
         else:
-            found[path.name.removesuffix(".pem").removesuffix(".pub")] = load_public_key(path)
+            found[path.name.removesuffix(".pem").removesuffix(".pub")] = read_trusted(path)
     return found
 
 

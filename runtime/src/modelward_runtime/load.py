@@ -15,10 +15,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from modelward_runtime.config import Boot
 from modelward_runtime.errors import LoadError, LoadReason
@@ -27,7 +28,9 @@ from modelward_runtime.hardware import Hardware
 from modelward_runtime.memory import Plaintext
 from modelward_runtime.report import Report, State
 from modelward_runtime.store.cache import Cache
-from modelward_runtime.store.fetch import Fetched, Progress, fetch
+from modelward_runtime.store.fetch import fetch
+from modelward_runtime.store.found import Fetched
+from modelward_runtime.store.receiving import Progress
 from modelward_runtime.threads import in_thread
 
 if TYPE_CHECKING:
@@ -38,8 +41,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """Seconds, and how often; `jitter` gives a factor in [0, 1)."""
 
     stall: float = 60.0
@@ -84,11 +86,14 @@ async def _load_once(
         report.execution_provider = loaded.execution_provider
         report.enter(State.WARMING_UP)
         await in_thread(partial(_warm_up, loaded), "warm-up")
+        cache.settle()
     except LoadError as error:
         report.fail(error)
         if error.stage != "fetch" and not boot.model.directory:
             cache.forget()
         raise
+    finally:
+        cache.release()
     return loaded
 
 

@@ -149,6 +149,9 @@ def anonymous(size: int) -> memoryview:
         return memoryview(bytearray())
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_DONTDUMP)
+    if size >= _STEP:
+        with contextlib.suppress(OSError):  # a kernel without huge pages, which spare it a fault for each 4 KiB
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)
 
 

@@ -15,9 +15,10 @@ FunctionProto node 7; SparseTensorProto values 1, indices 2; TensorProto dims 1,
 import mmap
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+import msgspec
 
 from modelward_runtime.errors import LoadError, LoadReason
 
@@ -45,8 +46,7 @@ class Malformed(Exception):
     """The bytes are no protobuf of this shape."""
 
 
-@dataclass(frozen=True)
-class ExternalTensor:
+class ExternalTensor(msgspec.Struct, frozen=True):
     """A tensor whose bytes lie in another file."""
 
     name: str
@@ -73,12 +73,11 @@ class Field(NamedTuple):
     end: int
 
 
-@dataclass
-class Contents:
+class Contents(msgspec.Struct):
     """What a model file says about itself."""
 
-    opsets: dict[str, int] = field(default_factory=dict)  # domain -> version
-    external: list[ExternalTensor] = field(default_factory=list)
+    opsets: dict[str, int] = msgspec.field(default_factory=dict)  # domain -> version
+    external: list[ExternalTensor] = msgspec.field(default_factory=list)
     has_graph: bool = False
 
 

@@ -61,7 +61,7 @@ class Report:
     size: int = 0
     verified: bool = False
     cached: bool = False
-    signer: Mapping[str, str] | None = None  # name and fingerprint
+    signer: Mapping[str, str] | None = None  # name, fingerprint, authority
     verified_time: float = 0.0  # of the signature, seconds since the epoch
     verification_warning: str = ""
     key_id: str = ""  # of the key-encryption key, once it has opened the model
@@ -76,6 +76,7 @@ class Report:
     epsilon: Callable[[], dict[str, Any] | None] = lambda: None  # what was spent of a privacy budget
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    on_enter: Callable[[State], None] = lambda _: None
     _entered: float = field(init=False)
     _started: float = field(init=False)
 
@@ -97,6 +98,7 @@ class Report:
         self.state, self._entered = state, now
         if state is State.READY:
             self.failure = None
+        self.on_enter(state)
 
     def fail(self, error: LoadError) -> None:
         """Remember the last load failure; a permanent one ends the process."""

@@ -17,12 +17,12 @@ from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
-from modelward_runtime.store.locate import choose_model_file, parse_s3
+from modelward_runtime.store.locate import S3Location, choose_model_file, parse_uri
 from modelward_runtime.store.s3 import Bucket
 from modelward_runtime.store.sealed import opening, writing
 from modelward_runtime.store.sealed.folder import listing
 from modelward_runtime.store.sealed.refusals import seal_invalid
-from modelward_runtime.store.sealed.targets import Target, new_folder, new_prefix
+from modelward_runtime.store.sealed.targets import Target, new_artifact, new_folder, new_prefix
 from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
 
 _PIECE = 1 << 20
@@ -36,7 +36,8 @@ def seal(arguments: argparse.Namespace) -> int:
     identity = Identity(arguments.tenant, arguments.name, arguments.model_version)
     try:
         kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
-        sealer = Sealer(kek, kek.kek_id, keyfiles.load_signing_key(arguments.sign_key))
+        sign_key, certificates = keyfiles.load_identity(arguments)
+        sealer = Sealer(kek, kek.kek_id, sign_key, certificates=certificates)
         sources, size = _sources(source)
         with _Bar(size) as bar, _target(destination, arguments) as target:
             digest = writing.seal_into(target, sources, identity, sealer, bar.add)
@@ -54,15 +55,21 @@ def seal(arguments: argparse.Namespace) -> int:
 def _target(destination: str, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Target]:
     if "://" not in destination:
         return new_folder(Path(destination))
-    settings = S3(endpoint=arguments.s3_endpoint)
-    return new_prefix(Bucket(parse_s3(destination), settings, arguments.ca_bundle, _STALL))
+    location = parse_uri(destination)
+    if isinstance(location, S3Location):
+        settings = S3(endpoint=arguments.s3_endpoint)
+        return new_prefix(Bucket(location, settings, arguments.ca_bundle, _STALL))
+    from modelward_runtime.store.push import Draft  # noqa: PLC0415  the client of registries, for those who want it
+
+    endpoint = f"http://{location.registry}" if arguments.plain_http else None
+    return new_artifact(Draft(location, endpoint, Path(arguments.ca_bundle) if arguments.ca_bundle else None, _STALL))
 
 
 def rewrap(arguments: argparse.Namespace) -> int:
     """Wrap the data key of a sealed folder for another key-encryption key; only keys.json and keys.sig change."""
     folder = arguments.folder
     try:
-        sign_key = keyfiles.load_signing_key(arguments.sign_key)
+        sign_key, certificates = keyfiles.load_identity(arguments)
         trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
         writing.finish_replacing(folder)
         checked = opening.check_signed(folder, trust)
@@ -71,7 +78,8 @@ def rewrap(arguments: argparse.Namespace) -> int:
         sealer = Sealer(kek, kek.kek_id, sign_key)
         new = writing.wrap(checked.manifest_sha256, checked.manifest.tenant, unwrapped.data_key, sealer)
         kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
-        writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key))
+        files = writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key, certificates)
+        writing.replace_keys(folder, files)
     except (LoadError, OSError) as error:
         return complain(arguments, error, FAILED)
     told = [{"provider": key.provider, "kekId": key.kek_id, "kekVersion": key.kek_version} for key in (*kept, new)]

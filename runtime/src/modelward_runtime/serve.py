@@ -10,6 +10,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 ECHO = 0.5
 """Seconds within which a second signal is the first one's echo."""
+_HEAD_START = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Service:
         try:
             await self._recording.opened(recorded)
             with short_turns():
+                await self._let_verify(loading)
                 ports = await self._await_model_ports(loading, stopping)
                 if ports:
                     governed = asyncio.ensure_future(self._govern(loading, recorded, ports))
@@ -163,6 +166,19 @@ class Service:
             load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
         )
 
+    async def _let_verify(self, loading: "asyncio.Task[OnnxModel]") -> None:
+        """A sealed model that is here already is verified before the imports begin.
+
+        That is Python's work, file by file: beside an import it would wait for its turn after each file, and slow the import down.
+        """
+        if not (self._boot.model.directory and self._surroundings.guard.kek):
+            return
+        verified = asyncio.Event()
+        self._report.on_enter = lambda state: None if state is State.VERIFYING else verified.set()
+        waiting = asyncio.ensure_future(verified.wait())
+        await asyncio.wait({loading, waiting}, timeout=_HEAD_START, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
     async def _await_model_ports(
         self, loading: "asyncio.Task[OnnxModel]", stopping: "asyncio.Task[Literal[True]]"
     ) -> "ModelPorts | None":
@@ -182,6 +198,8 @@ class Service:
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
         ports_of = await in_thread(partial(_import, self._boot), "imports")
+        gc.freeze()  # of modules nothing becomes garbage
+        gc.enable()  # cli.py has disabled it
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
         self._recording.attach(ports.exchange)

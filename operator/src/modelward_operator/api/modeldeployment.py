@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from modelward_operator.api.quantity import amount
 from modelward_operator.api.security import Security
+from modelward_operator.api.storage import MODEL_URI, ModelCache, Storage, is_oci
 from modelward_operator.api.types import (
     ListedBy,
     LocalObjectRef,
@@ -19,7 +20,6 @@ from modelward_operator.api.types import (
     ObjectKey,
     ObjectName,
     Quantity,
-    Region,
     Rule,
     Struct,
 )
@@ -68,47 +68,6 @@ ModelWord = Matches(
 )
 
 
-class Storage(Struct):
-    """How the object store is reached."""
-
-    rules = (
-        Rule(
-            "!has(self.caBundleRef) || !has(self.endpoint) || !self.endpoint.startsWith('http://')",
-            lambda it: not (it.ca_bundle_ref and (it.endpoint or "").startswith("http://")),
-            "caBundleRef needs TLS: write the endpoint with https://, or leave caBundleRef out",
-        ),
-    )
-
-    secret_ref: LocalObjectRef | None = Field(
-        default=None,
-        description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN when there is one. "
-        "Absent: the bucket is read without credentials.",
-    )
-    ca_bundle_ref: LocalObjectRef | None = Field(
-        default=None,
-        description="ConfigMap whose key ca.crt holds the PEM certificates to trust, for a store with a private CA.",
-    )
-    endpoint: (
-        Annotated[
-            str,
-            StringConstraints(min_length=1, max_length=2048),
-            Matches(
-                r"^https?://[^\x00-\x20\x7f/?#@]+/?$",
-                "endpoint must be http:// or https://, a host and perhaps a port, without path, query or credentials, for example "
-                "https://minio.storage.svc:9000",
-            ),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description="URL of an S3-compatible store. Absent: AWS.",
-        examples=["https://minio.storage.svc:9000"],
-    )
-    region: Region | None = Field(
-        default=None, description="Region of the bucket. Absent: us-east-1.", examples=["eu-central-1"]
-    )
-
-
 class Model(Struct):
     """Which model, and where it is."""
 
@@ -116,7 +75,17 @@ class Model(Struct):
         Rule(
             "!self.uri.startsWith('pvc://') || !has(self.storage)",
             lambda it: not (it.uri.startswith("pvc://") and it.storage),
-            "storage is for s3:// only: a pvc:// model is read from the mounted volume, so leave storage out",
+            "storage is for s3:// and oci:// only: a pvc:// model is read from the mounted volume, so leave storage out",
+        ),
+        Rule(
+            "!self.uri.startsWith('oci://') || !has(self.storage) || !has(self.storage.region)",
+            lambda it: not (is_oci(it.uri) and it.storage and it.storage.region),
+            "storage.region is for s3:// only: leave it out",
+        ),
+        Rule(
+            "!has(self.cache) || (has(self.digest) && !self.uri.startsWith('pvc://'))",
+            lambda it: not it.cache or (it.digest and not it.uri.startswith("pvc://")),
+            "cache needs digest, by which pods find a model in it and check it; a pvc:// model is on a volume already and needs none",
         ),
     )
 
@@ -124,17 +93,19 @@ class Model(Struct):
         str,
         StringConstraints(min_length=1, max_length=2048),
         Matches(
-            r"^(s3|pvc)://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/|$)",
-            "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx or pvc://CLAIM/PATH, with the bucket or claim in lower case",
+            MODEL_URI,
+            "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx, oci://REGISTRY/REPOSITORY:TAG, oci://REGISTRY/REPOSITORY@sha256:… "
+            "or pvc://CLAIM/PATH, with the bucket, the repository or the claim in lower case",
         ),
         Matches(
             r"(^|/)[.][.]?(/|$)", "uri must not contain the path segments . or ..: write the path in full", never=True
         ),
         Matches(r"[\x00-\x20\x7f?#]", "uri must not contain spaces, control characters, ? or #", never=True),
     ] = Field(
-        description="Where the model is: s3://BUCKET/KEY.onnx, s3://BUCKET/PREFIX/ or pvc://CLAIM/PATH. A single .onnx file, or a "
-        "folder with model.onnx and its external data.",
-        examples=["s3://models/fraud/7/"],
+        description="Where the model is: s3://BUCKET/KEY.onnx, s3://BUCKET/PREFIX/, oci://REGISTRY/REPOSITORY:TAG (or "
+        "@sha256:DIGEST of its manifest) or pvc://CLAIM/PATH. A single .onnx file, or a folder with model.onnx and its external data; an "
+        "artifact of a registry is a folder, a layer per file, as `oras push` and `modelward seal` make it.",
+        examples=["s3://models/fraud/7/", "oci://registry.example/risk/fraud:7"],
     )
     version: Annotated[str, StringConstraints(min_length=1, max_length=63), ModelWord] = Field(
         default="1",
@@ -149,7 +120,13 @@ class Model(Struct):
         description="SHA-256 of the stored file; for a folder, of its sorted sha256sum lines (`modelward digest PATH` prints it). "
         "A model with another digest does not serve.",
     )
-    storage: Storage | None = Field(default=None, description="Endpoint, credentials and CA of the object store.")
+    storage: Storage | None = Field(
+        default=None, description="Endpoint, credentials and CA of the object store or the registry."
+    )
+    cache: ModelCache | None = Field(
+        default=None,
+        description="A volume that pods share, so that each model is downloaded once and not once a pod. Absent: each pod keeps its own.",
+    )
 
 
 class Batching(Struct):
@@ -409,6 +386,7 @@ class ModelDeploymentSpec(Struct):
             "!(has(self.model.storage) && has(self.model.storage.secretRef) && has(self.security) && "
             "has(self.security.encryption) && has(self.security.encryption.keyRef) && "
             "has(self.security.encryption.keyRef.awsKms) && has(self.security.encryption.keyRef.awsKms.secretRef)) || "
+            "self.model.uri.startsWith('oci://') || "
             "self.model.storage.secretRef.name == self.security.encryption.keyRef.awsKms.secretRef.name",
             lambda it: len(set(_aws_secrets(it))) <= 1,
             "model.storage.secretRef and security.encryption.keyRef.awsKms.secretRef fill the same variables of the pod: "
@@ -438,5 +416,5 @@ class ModelDeploymentSpec(Struct):
 def _aws_secrets(spec: ModelDeploymentSpec) -> list[str]:
     storage, encryption = spec.model.storage, spec.security.encryption
     kms = encryption.key_ref.aws_kms if encryption and encryption.key_ref else None
-    refs = (storage.secret_ref if storage else None, kms.secret_ref if kms else None)
+    refs = (storage.secret_ref if storage and not is_oci(spec.model.uri) else None, kms.secret_ref if kms else None)
     return [ref.name for ref in refs if ref]

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import Field, StrictBool, StringConstraints
 
 from modelward_operator.api.modeldeployment import LabelKey, LabelValue
+from modelward_operator.api.storage import REGISTRY
 from modelward_operator.api.types import Matches, Rule, Struct
 
 POLICY_KIND: Final = "ModelPolicy"
@@ -28,9 +29,9 @@ UriPrefix = Annotated[
     str,
     StringConstraints(min_length=1, max_length=512),
     Matches(
-        r"^(s3|pvc)://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/([^\x00-\x20\x7f?#]*/)?$",
-        "a prefix must be s3://BUCKET/ or pvc://CLAIM/, perhaps with a path, and end with /, so that s3://models/ does not let "
-        "s3://models-of-others/ in",
+        rf"^((s3|pvc)://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|oci://{REGISTRY})/([^\x00-\x20\x7f?#]*/)?$",
+        "a prefix must be s3://BUCKET/, oci://REGISTRY/ or pvc://CLAIM/, perhaps with a path, and end with /, so that s3://models/ does "
+        "not let s3://models-of-others/ in",
     ),
 ]
 
@@ -106,12 +107,13 @@ class ModelPolicySpec(Struct):
     trusted_signers: Annotated[list[SignerFingerprint], Field(max_length=64)] = Field(
         default=[],
         description="Fingerprints (SHA-256 of the public key as DER) of the signers that may be trusted. Every key in "
-        "security.verification.trust must be one of them. Empty: any.",
+        "security.verification.trust, or of a CA in it, must be one of them. Empty: any.",
     )
     allowed_uri_prefixes: Annotated[list[UriPrefix], Field(max_length=64)] = Field(
         default=[],
-        description="model.uri must begin with one of these. Empty: any. It does not bound model.storage.endpoint.",
-        examples=[["s3://models/risk/"]],
+        description="model.uri must begin with one of these. Empty: any. For oci:// a prefix names what lies above a repository. It does "
+        "not bound model.storage.endpoint.",
+        examples=[["s3://models/risk/", "oci://registry.example/risk/"]],
     )
     allowed_images: Annotated[list[ImagePrefix], Field(max_length=64)] = Field(
         default=[],

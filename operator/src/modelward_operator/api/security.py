@@ -167,8 +167,8 @@ class TrustedKeyRef(Struct):
     name: ObjectName = Field(description="Name of the ConfigMap, in the ModelDeployment's own namespace.")
     key: ObjectKey = Field(
         default="public.pem",
-        description="Key in the ConfigMap that holds one P-256 public key in PEM, or a certificate of one, which counts until it expires. "
-        "Absent: public.pem.",
+        description="Key in the ConfigMap that holds one P-256 public key in PEM, or a certificate of one, which counts until it expires, "
+        "or the certificate of a CA (P-256) that issues certificates for code signing to signers. Absent: public.pem.",
     )
 
 
@@ -183,7 +183,7 @@ class TrustedSigner(Struct):
             "name must be lower-case letters, digits and -, with a letter or digit at both ends: status.model.signer says it",
         ),
     ] = Field(description="What the status calls this signer.", examples=["ci"])
-    key_ref: TrustedKeyRef = Field(description="The signer's public key.")
+    key_ref: TrustedKeyRef = Field(description="The signer's public key, or the CA that certifies signers.")
 
 
 class Verification(Struct):

@@ -45,11 +45,11 @@ class ModelStatus(Struct):
     )
     version: ShortText | None = Field(default=None, description="Version that the endpoint reports.")
     signer: ShortText | None = Field(
-        default=None, description="Who signed it, as security.verification.trust names the key."
+        default=None, description="Who signed it, as security.verification.trust names the key or the CA."
     )
     signer_fingerprint: ShortText | None = Field(
         default=None,
-        description="SHA-256 of the signer's public key as DER, as ModelPolicy.spec.trustedSigners lists it.",
+        description="SHA-256 of the signer's public key as DER. ModelPolicy.spec.trustedSigners lists it, or that of a trusted CA.",
     )
     encrypted: bool | None = Field(default=None, description="True when the model was sealed. Absent when it was not.")
     key_id: ShortText | None = Field(default=None, description="ID of the key-encryption key that opened it.")

@@ -118,9 +118,8 @@ def _secret(given: Given, record: Json, leaf: Leaf) -> dict[str, Any]:
         "controller": True,
     }
     pair = {"tls.crt": leaf.pair.certificate, "tls.key": leaf.pair.key}
-    secret = names.child(
-        given, "v1", "Secret", names.tls_name(given.key.name), type="kubernetes.io/tls", immutable=True
-    )
+    # Not immutable: of such a Secret the kubelet keeps what it read first, and running pods would never see the next one.
+    secret = names.child(given, "v1", "Secret", names.tls_name(given.key.name), type="kubernetes.io/tls")
     metadata = {**secret["metadata"], "ownerReferences": [owner]}
     data = {name: base64.b64encode(text.encode()).decode() for name, text in pair.items()}
     return {**secret, "metadata": metadata, "data": data}

@@ -7,7 +7,9 @@ runtime's own parser.
 import json
 from typing import Any
 
-from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.modeldeployment import Model, ModelDeploymentSpec
+from modelward_operator.api.quantity import amount
+from modelward_operator.api.storage import is_oci
 from modelward_operator.facts import Given, Json, Plan
 from modelward_operator.plan import names
 from modelward_operator.plan.uri import split_pvc
@@ -69,10 +71,25 @@ def _model(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:
     if spec.model.uri.startswith("pvc://"):
         _, path = split_pvc(spec.model.uri)
         model["directory"] = f"{names.MODEL_DIR}/{path}".rstrip("/")
-    storage = spec.model.storage
-    if storage:
-        s3 = {"endpoint": storage.endpoint, "region": storage.region}
-        model["s3"] = {key: value for key, value in s3.items() if value is not None}
-        if storage.ca_bundle_ref:
-            model["caBundleFile"] = f"{names.CA_DIR}/ca.crt"
-    return model
+    return model | _storage(spec.model) | _cache(spec.model)
+
+
+def _storage(model: Model) -> dict[str, Any]:
+    storage = model.storage
+    if not storage:
+        return {}
+    ca = {"caBundleFile": f"{names.CA_DIR}/ca.crt"} if storage.ca_bundle_ref else {}
+    if is_oci(model.uri):
+        config = f"{names.REGISTRY_DIR}/config.json" if storage.secret_ref else None
+        return {"oci": _present({"endpoint": storage.endpoint, "dockerConfigFile": config}), **ca}
+    return {"s3": _present({"endpoint": storage.endpoint, "region": storage.region}), **ca}
+
+
+def _cache(model: Model) -> dict[str, Any]:
+    if not model.cache:
+        return {}
+    return {"cache": {"directory": names.SHARED_CACHE_DIR, "maxBytes": int(amount(model.cache.size_limit))}}
+
+
+def _present(fields: dict[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in fields.items() if value is not None}

@@ -44,6 +44,7 @@ CONTAINER: Final = "runtime"
 BOOT_DIR: Final = "/etc/modelward/boot"
 POLICY_DIR: Final = "/etc/modelward/policy"
 CA_DIR: Final = "/etc/modelward/ca"
+REGISTRY_DIR: Final = "/etc/modelward/registry"
 KEK_DIR: Final = "/etc/modelward/kek"
 TRUST_DIR: Final = "/etc/modelward/trust"
 VAULT_CA_DIR: Final = "/etc/modelward/vault-ca"
@@ -67,6 +68,7 @@ VAULT_TOKEN_SECONDS: Final = 600
 EPSILON_DIR: Final = "/etc/modelward/epsilon"
 MODEL_DIR: Final = "/mnt/model"
 CACHE_DIR: Final = "/var/lib/modelward"
+SHARED_CACHE_DIR: Final = "/var/cache/modelward"
 USER_ID: Final = 65532
 
 DRAIN_SECONDS: Final = 5

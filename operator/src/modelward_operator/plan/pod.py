@@ -6,7 +6,8 @@ Everything here rolls the pods when it changes; an operator upgrade must not cha
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelward_operator.api.modeldeployment import EnvVar, ModelDeploymentSpec, Storage
+from modelward_operator.api.modeldeployment import EnvVar, Model, ModelDeploymentSpec
+from modelward_operator.api.storage import is_oci
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
 from modelward_operator.plan.quantity import canonical
@@ -46,7 +47,7 @@ def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, bo
             "runAsNonRoot": True,
             "runAsUser": names.USER_ID,
             "runAsGroup": names.USER_ID,
-            **_owner_of_claims(ruling),
+            **_group(spec.model, ruling),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(spec, ruling, image)],
@@ -104,7 +105,7 @@ def _environment(spec: ModelDeploymentSpec, ruling: Ruling) -> list[Json]:
         _from_field("POD_NAME", "metadata.name"),
         _from_field("POD_NAMESPACE", "metadata.namespace"),
         {"name": "MODELWARD_CACHE_DIR", "value": names.CACHE_DIR},
-        *_credentials(spec.model.storage, ruling.values(Slot.CREDENTIALS)),
+        *_credentials(spec.model, ruling.values(Slot.CREDENTIALS)),
         *map(_user_variable, spec.runtime.env),
     ]
 
@@ -113,13 +114,18 @@ def _from_field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
-def _credentials(storage: Storage | None, added: Mapping[str, str]) -> Iterator[Json]:
+def _credentials(model: Model, added: Mapping[str, str]) -> Iterator[Json]:
     """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
-    of_store = {"AWS": storage.secret_ref.name} if storage and storage.secret_ref else {}
+    secret = "" if is_oci(model.uri) else _secret_of(model)
+    of_store = {"AWS": secret} if secret else {}
     for whose, secret in sorted({**added, **of_store}.items()):
         for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
             yield _from_secret(f"{whose}_{key}", secret, f"AWS_{key}")
         yield _from_secret(f"{whose}_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)
+
+
+def _secret_of(model: Model) -> str:
+    return model.storage.secret_ref.name if model.storage and model.storage.secret_ref else ""
 
 
 def _from_secret(variable: str, secret: str, key: str, *, optional: bool = False) -> Json:
@@ -158,6 +164,12 @@ def _volumes(given: Given, spec: ModelDeploymentSpec, boot_config_name: str) -> 
     if storage and storage.ca_bundle_ref:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         volumes.append({"name": "ca", "configMap": {"name": storage.ca_bundle_ref.name, "items": items}})
+    if is_oci(spec.model.uri) and (secret := _secret_of(spec.model)):
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        source = {"secretName": secret, "items": items, "defaultMode": 0o444}
+        volumes.append({"name": "registry", "secret": source})
+    if spec.model.cache:
+        volumes.append({"name": "shared-cache", "persistentVolumeClaim": {"claimName": spec.model.cache.claim_name}})
     if spec.model.uri.startswith("pvc://"):
         claim, _ = split_pvc(spec.model.uri)
         volumes.append({"name": "model", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
@@ -172,6 +184,10 @@ def _mounts(spec: ModelDeploymentSpec) -> list[Json]:
     ]
     if spec.model.storage and spec.model.storage.ca_bundle_ref:
         mounts.append({"name": "ca", "mountPath": names.CA_DIR, "readOnly": True})
+    if is_oci(spec.model.uri) and _secret_of(spec.model):
+        mounts.append({"name": "registry", "mountPath": names.REGISTRY_DIR, "readOnly": True})
+    if spec.model.cache:
+        mounts.append({"name": "shared-cache", "mountPath": names.SHARED_CACHE_DIR})
     if spec.model.uri.startswith("pvc://"):
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
     return mounts
@@ -188,9 +204,9 @@ def _added_mounts(ruling: Ruling) -> list[Json]:
     ]
 
 
-def _owner_of_claims(ruling: Ruling) -> Json:
-    """A claim that pods write belongs to root until the kubelet gives it to their group; an emptyDir is everybody's."""
+def _group(model: Model, ruling: Ruling) -> Json:
+    """A claim that pods write to belongs to root until the kubelet gives it to their group; an emptyDir is everybody's."""
     written = [part["source"] for part in ruling.parts(Slot.VOLUME).values() if part.get("writable")]
-    if not any("persistentVolumeClaim" in source for source in written):
+    if model.cache is None and not any("persistentVolumeClaim" in source for source in written):
         return {}
     return {"fsGroup": names.USER_ID, "fsGroupChangePolicy": "OnRootMismatch"}

@@ -153,7 +153,7 @@ REASONS: Final = {
     Reason.POD_CREATION_FAILED: "The Deployment's controller may not create pods: a quota, Pod Security or an admission webhook.",
     Reason.UNSCHEDULABLE: "No node fits the pod; the message is the scheduler's.",
     Reason.INSUFFICIENT_GPU: "No node has the accelerator free; the message is the scheduler's.",
-    Reason.VOLUME_CLAIM_NOT_FOUND: "The PersistentVolumeClaim of a pvc:// model does not exist in this namespace.",
+    Reason.VOLUME_CLAIM_NOT_FOUND: "A PersistentVolumeClaim that the spec names does not exist in this namespace.",
     Reason.VOLUME_MOUNT_FAILED: "The kubelet cannot mount a volume of the pod.",
     Reason.SECRET_NOT_FOUND: "A Secret that the spec names does not exist in this namespace.",
     Reason.SECRET_KEY_NOT_FOUND: "A Secret that the spec names lacks a key.",
@@ -171,7 +171,7 @@ REASONS: Final = {
 LOAD_FAILURES: Final = {
     "UnsupportedScheme": "The URI's scheme is none that the runtime can read.",
     "BucketNotFound": "The bucket does not exist.",
-    "ModelNotFound": "Nothing lies at the URI.",
+    "ModelNotFound": "Nothing lies at the URI, or it names nothing that could.",
     "AccessDenied": "The store refused the credentials, or they may not read this object.",
     "SourceUnreachable": "The store does not answer. It is tried again with back-off.",
     "CertificateInvalid": "The store's certificate is not trusted. Name its CA in storage.caBundleRef.",
@@ -190,7 +190,8 @@ LOAD_FAILURES: Final = {
     "SealedWithoutKey": "The stored model is sealed and the spec names no key: set security.encryption.",
     "SignatureMissing": "A signature is required and the stored model has none.",
     "SignatureInvalid": "The stored bytes are not those that were signed, or the signature has not the one form that counts.",
-    "SignerUntrusted": "The model is signed by a key that is not in security.verification.trust.",
+    "SignerUntrusted": "The model is signed by a key that is not in security.verification.trust, or by a certificate that does not "
+    "hold: expired, of another CA, or not for code signing.",
     "SealInvalid": "The folder is not a sealed model of the format: its manifest, its keys or its set of files is wrong.",
     "SealMismatch": "The model is sealed for another tenant, another model.name or another model.version.",
     "KeyNotFound": "None of the keys that the model was sealed for is at hand.",

@@ -11,12 +11,18 @@ when it is decrypted, against the signed manifest. It must not know where models
 """
 
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from modelward_runtime.errors import LoadError
 from modelward_runtime.store.verify import Touch, files_below, hash_file
+
+if TYPE_CHECKING:
+    from modelward_runtime.store.shared import Lease
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,9 +33,12 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cache:
-    """The folder MODELWARD_CACHE_DIR."""
+    """The folder MODELWARD_CACHE_DIR, and what this pod holds of the volume that pods share (`sharing.py`)."""
 
     def __init__(self, folder: Path) -> None:
+        self._lease: Lease | None = None
+        self._discard: Callable[[], bool] = bool
+        self.is_distrusted = False  # the shared volume holds the model, and this pod could not use what is there
         self._partial = folder / "partial"
         self._model = folder / "model"
         self._record = folder / "model.json"
@@ -56,7 +65,7 @@ class Cache:
 
     def begin(self) -> Path:
         """An empty folder to download into; whatever lay in the cache is gone."""
-        self.forget()
+        self._wipe()
         self._partial.mkdir(parents=True)
         return self._partial
 
@@ -67,8 +76,29 @@ class Cache:
         draft.write_bytes(msgspec.json.encode(record))
         draft.rename(self._record)
 
+    def hold(self, lease: "Lease", discard: Callable[[], bool]) -> None:
+        """Keep an entry of the shared volume where it is, until it is released; `discard` removes it, unless others read it."""
+        self._lease, self._discard = lease, discard
+
+    def release(self) -> None:
+        """The model is in memory, or given up: others may remove what this pod held."""
+        if self._lease is not None:
+            self._lease.release()
+        self._lease = None
+
     def forget(self) -> None:
-        """Remove everything, so that the next start downloads anew."""
+        """Remove everything that is this pod's, so that the next attempt downloads anew, past the shared volume."""
+        self._wipe()
+        self.is_distrusted = self.is_distrusted or self._lease is not None
+        self.release()
+
+    def settle(self) -> None:
+        """The model serves. If only what was downloaded anew did, the shared entry was at fault, and not this pod's keys: it goes."""
+        if self.is_distrusted:
+            with suppress(OSError):
+                self._discard()
+
+    def _wipe(self) -> None:
         self._record.unlink(missing_ok=True)
         for folder in (self._partial, self._model):
             shutil.rmtree(folder, ignore_errors=True)

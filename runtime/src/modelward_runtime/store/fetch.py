@@ -1,11 +1,12 @@
 """Brings a model's bytes to this machine's disk, or finds them on a mounted volume.
 
 `load.py` calls `fetch` on a thread of its own, because everything here blocks, and watches `Progress` from the event loop.
-An object is streamed: pieces of some 64 KiB are hashed and written as they come, so memory stays flat whatever the size. It
+A file is streamed: pieces of some 64 KiB are hashed and written as they come, so memory stays flat whatever the size. It
 must not judge the bytes (`load.py` compares digests, `engine.py` reads the model).
 
-    s3://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
+    s3://, oci://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
             └ found whole in the cache from before the restart: hashed again, nothing is fetched
+            └ found on the volume that pods share, or put there first (`sharing.py`)
     volume, local path   used in place, hashed where it lies
 
 Of a sealed model the manifest is hashed, and no ciphertext: whoever decrypts it hashes the very bytes that are decrypted, and compares
@@ -13,60 +14,18 @@ them with the signed manifest. A hash from an earlier reading would prove nothin
 """
 
 import errno
-import hashlib
 import os
-import shutil
-import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
 
 from modelward_runtime.config import ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.cache import Cache, Record
-from modelward_runtime.store.locate import S3Location, choose_model_file, fetch_error, parse_s3
-from modelward_runtime.store.verify import MANIFEST, combine, digest_of, files_below, is_hashed, is_sealed
-
-if TYPE_CHECKING:
-    from modelward_runtime.store.s3 import Bucket, RemoteFile
-
-
-@dataclass
-class Progress:
-    """How far the fetch is: written by its thread, read by the event loop."""
-
-    clock: Callable[[], float] = time.monotonic
-    received: int = 0  # bytes
-    total: int = 0  # bytes, 0 while unknown
-    cancelled: bool = False
-    moved: float = field(init=False)  # when the last byte came
-
-    def __post_init__(self) -> None:
-        self.moved = self.clock()
-
-    def touch(self, count: int = 0) -> None:
-        """Bytes came, or the store answered."""
-        if self.cancelled:
-            raise InterruptedError("the fetch was given up")
-        self.received += count
-        self.moved = self.clock()
-
-    def idle(self) -> float:
-        """Seconds since the last byte."""
-        return self.clock() - self.moved
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A model on disk: its .onnx file, or manifest.json when it is sealed; its digest; the folder, None when it is a single file."""
-
-    file: Path
-    digest: str
-    size: int  # bytes of all files
-    cached: bool = False
-    sealed: bool = False
-    folder: Path | None = None
+from modelward_runtime.store.found import Fetched, entry, found_in
+from modelward_runtime.store.locate import Location, OciLocation, fetch_error, parse_uri
+from modelward_runtime.store.receiving import Progress, check_room, receive
+from modelward_runtime.store.remote import Store
+from modelward_runtime.store.verify import digest_of, files_below
 
 
 def fetch(source: ModelSource, cache: Cache, progress: Progress, stall: float) -> Fetched:
@@ -74,8 +33,12 @@ def fetch(source: ModelSource, cache: Cache, progress: Progress, stall: float) -
     try:
         if source.directory:
             return _in_place(Path(source.directory), progress)
-        location = parse_s3(source.uri)
-        return _recalled(source, location, cache, progress) or _download(source, location, cache, progress, stall)
+        location = parse_uri(source.uri)
+        return (
+            _recalled(source, location, cache, progress)
+            or _shared(source, location, cache, progress, stall)
+            or _download(source, location, cache, progress, stall)
+        )
     except OSError as error:
         raise _explain_disk(error, source) from error
 
@@ -86,99 +49,59 @@ def _in_place(path: Path, progress: Progress) -> Fetched:
     if not path.is_dir():
         return Fetched(path, digest_of(path, progress.touch), path.stat().st_size)
     names = set(files_below(path))
-    file, sealed = _entry(names, str(path))
+    file, sealed = entry(names, str(path))
     progress.total = sum((path / name).stat().st_size for name in names)
     digest = digest_of(path, progress.touch)
     return Fetched(path / file, digest, progress.total, sealed=sealed, folder=path)
 
 
-def _entry(names: Collection[str], where: str) -> tuple[str, bool]:
-    """The file to begin with, and whether the model is sealed."""
-    return (MANIFEST, True) if is_sealed(names) else (choose_model_file(names, where), False)
-
-
-def _recalled(source: ModelSource, location: S3Location, cache: Cache, progress: Progress) -> Fetched | None:
+def _recalled(source: ModelSource, location: Location, cache: Cache, progress: Progress) -> Fetched | None:
     record = cache.recall(_identity(source), progress.touch)
     if record is None:
         return None
-    fetched = _fetched(location, cache, record.files, cached=True)
+    fetched = found_in(cache.model, location, record.files, cached=True)
     return fetched if source.digest in {None, fetched.digest} else None
 
 
-def _download(source: ModelSource, location: S3Location, cache: Cache, progress: Progress, stall: float) -> Fetched:
-    from modelward_runtime.store.s3 import Bucket  # noqa: PLC0415  start-up: a volume needs no S3 client
+def _shared(source: ModelSource, location: Location, cache: Cache, progress: Progress, stall: float) -> Fetched | None:
+    if source.cache is None:
+        return None
+    from modelward_runtime.store.sharing import Wanted, obtain  # noqa: PLC0415  start-up: few pods share a volume
 
-    bucket = Bucket(location, source.s3, source.ca_bundle_file, stall)
-    files = bucket.files()
+    return obtain(
+        Wanted(source, location, _identity(source), lambda: _connect(source, location, stall), stall), cache, progress
+    )
+
+
+def _download(source: ModelSource, location: Location, cache: Cache, progress: Progress, stall: float) -> Fetched:
+    store = _connect(source, location, stall)
+    files = store.files()
     progress.touch()
-    sealed = not location.single and _entry({file.name for file in files}, location.uri)[1]
+    if not location.single:
+        entry({file.name for file in files}, location.uri)  # before what lies in the cache goes
     target = cache.begin()
-    progress.received, progress.total = 0, sum(file.size for file in files)
     try:
-        _check_room(target, progress.total)
-        hashes = {
-            file.name: _stream(bucket, file, target, progress, hashed=not sealed or is_hashed(file.name))
-            for file in files
-        }
+        hashes = receive(store, files, location, target, progress, partial(check_room, target))
     except BaseException:
         cache.forget()
         raise
     cache.commit(Record(_identity(source), hashes))
-    return _fetched(location, cache, hashes, cached=False)
+    return found_in(cache.model, location, hashes, cached=False)
 
 
-def _stream(bucket: "Bucket", file: "RemoteFile", target: Path, progress: Progress, *, hashed: bool) -> str:
-    """Write one object below `target`; its hex SHA-256, empty when it is not `hashed`."""
-    path = _inside(target, file.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    reading = bucket.read(file)
-    _check_room(target, reading.size)  # a single object is not listed: its size is known only now
-    digest, received = hashlib.sha256(), 0
-    with path.open("wb", buffering=0) as sink:
-        for piece in reading.pieces:
-            view = memoryview(piece)
-            if hashed:
-                digest.update(view)
-            sink.write(view)
-            received += len(view)
-            progress.touch(len(view))
-    if received != reading.size:
-        raise fetch_error(
-            LoadReason.TRUNCATED,
-            f"{file.key}: {received} bytes came, {reading.size} were announced",
-            permanent=False,
-        )
-    return digest.hexdigest() if hashed else ""
+def _connect(source: ModelSource, location: Location, stall: float) -> Store:
+    """The store's client, imported only here: a volume needs none, and each store its own."""
+    if isinstance(location, OciLocation):
+        from modelward_runtime.store.oci import Repository  # noqa: PLC0415  start-up, as said
 
+        return Repository(location, source.oci, source.ca_bundle_file, stall)
+    from modelward_runtime.store.s3 import Bucket  # noqa: PLC0415  start-up, as said
 
-def _fetched(location: S3Location, cache: Cache, hashes: dict[str, str], *, cached: bool) -> Fetched:
-    size = sum((cache.model / file).stat().st_size for file in hashes)
-    if location.single:
-        name = next(iter(hashes))
-        return Fetched(cache.model / name, f"sha256:{hashes[name]}", size, cached)
-    name, sealed = _entry(hashes, location.uri)
-    digest = f"sha256:{hashes[name]}" if sealed else combine(hashes)
-    return Fetched(cache.model / name, digest, size, cached, sealed, cache.model)
+    return Bucket(location, source.s3, source.ca_bundle_file, stall)
 
 
 def _identity(source: ModelSource) -> str:
-    return f"{source.uri} {source.s3.endpoint or ''}".strip()
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """Where an object goes; an object whose key would leave the folder is refused."""
-    if not name or name.startswith("/") or any(part in {"", ".", ".."} for part in name.split("/")) or "\0" in name:
-        raise fetch_error(LoadReason.INVALID_MODEL, f"the object key {name!r} is not a path below the model's folder")
-    return folder / PurePosixPath(name)
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise fetch_error(
-            LoadReason.OUT_OF_SPACE,
-            f"the model has {needed} bytes and {folder.parent} has room for {free}",
-        )
+    return f"{source.uri} {source.s3.endpoint or source.oci.endpoint or ''}".strip()
 
 
 def _explain_disk(error: OSError, source: ModelSource) -> LoadError:

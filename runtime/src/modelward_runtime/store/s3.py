@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,28 +20,18 @@ from obstore.store import S3Store
 from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import S3Location, fetch_error
+from modelward_runtime.store.remote import MOST_FILES, PIECE, Reading, RemoteFile, read_bundle
 
 if TYPE_CHECKING:
     from obstore import GetResult, WritableFile
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
-PIECE = 64 * 1024  # at least this much a step; also what a slow line must move within the stall time
-_MOST_OBJECTS = 10_000
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One object: its key, its path below the model's folder, its size in bytes as listed."""
-
-    key: str
-    name: str
-    size: int
 
 
 class Bucket:
@@ -59,7 +48,7 @@ class Bucket:
             "timeout": timedelta(days=7),  # a large model takes as long as it takes; `read_timeout` finds the stall
         }
         if ca_bundle_file:
-            options["root_certificate"] = _read_bundle(Path(ca_bundle_file))
+            options["root_certificate"] = read_bundle(Path(ca_bundle_file))
         # A silent connection is renewed twice before the stall is called one: retries must last longer than the stall.
         retries: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=3 * stall)}
         try:
@@ -123,10 +112,10 @@ class Bucket:
                 if not name or (size == 0 and key.endswith("/")):
                     continue  # the marker that some tools make for a folder
                 count += 1
-                if count > _MOST_OBJECTS:
+                if count > MOST_FILES:
                     raise fetch_error(
                         LoadReason.NO_MODEL_FILE,
-                        f"{self.location.uri} holds more than {_MOST_OBJECTS} objects: let the URI name the model's own folder",
+                        f"{self.location.uri} holds more than {MOST_FILES} objects: let the URI name the model's own folder",
                     )
                 yield RemoteFile(key, name, size)
 
@@ -161,14 +150,6 @@ def _config(settings: S3) -> "S3Config":
         config["endpoint"] = settings.endpoint
         config["skip_signature"] = not any(environ.get(name) for name in _CREDENTIALS)
     return config
-
-
-@dataclass(frozen=True)
-class Reading:
-    """An open object: its announced size and its bytes, piece by piece."""
-
-    size: int
-    pieces: Iterator[bytes]
 
 
 def explain(error: Exception, doing: str, location: S3Location) -> LoadError:
@@ -226,16 +207,3 @@ def _said(text: str) -> tuple[str, str]:
     first = text.partition("\n\nDebug source")[0].partition("\n")[0]
     summary = re.sub(r"https?://\S+", "the store", first)[-200:]
     return "", causes[0] if causes else summary
-
-
-def _read_bundle(file: Path) -> bytes:
-    """The CA bundle; LoadError when it is not there or is no PEM, before anything is fetched with it."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise fetch_error(
-            LoadReason.CERTIFICATE_INVALID, f"the CA bundle {file} cannot be read: {error.strerror}"
-        ) from error
-    if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise fetch_error(LoadReason.CERTIFICATE_INVALID, f"the CA bundle {file} holds no PEM certificate")
-    return content

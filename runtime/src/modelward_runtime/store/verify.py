@@ -1,7 +1,7 @@
 """The digest of a model: which bytes are these?
 
-`fetch.py` hashes while it writes and combines the results here; `load.py` compares with the declared digest;
-`modelward digest PATH` prints it, so that a person can declare it. It must not decide what happens on a mismatch.
+`receiving.py` hashes while it writes, and the results are combined here; `guard.py` compares with the declared digest;
+`modelward digest PATH` prints it, so that a person can declare it.
 
     a file      sha256 of its bytes
     a folder    sha256 of the text that `cd FOLDER && find -L . -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum` prints:
@@ -17,7 +17,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from modelward_runtime.errors import LoadReason
+from modelward_runtime.config import ModelSource
+from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import fetch_error
 
 _CHUNK = 1 << 20
@@ -36,6 +37,17 @@ def digest_of(path: Path, touch: Touch = lambda _: None) -> str:
     if is_sealed(names):
         return f"sha256:{hash_file(path / MANIFEST, touch)}"
     return combine({name: hash_file(path / name, touch) for name in names})
+
+
+def compare(source: ModelSource, digest: str) -> None:
+    """LoadError DigestMismatch when another digest is declared."""
+    if source.digest not in {None, digest}:
+        raise LoadError(
+            LoadReason.DIGEST_MISMATCH,
+            f"{source.uri} has the digest {digest}, declared is {source.digest}",
+            "verify",
+            permanent=True,
+        )
 
 
 def is_sealed(names: Collection[str]) -> bool:

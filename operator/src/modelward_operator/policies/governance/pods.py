@@ -105,7 +105,7 @@ def _authentication(pod: Pod) -> str:
 
 
 def _reported_signer(pod: Pod) -> str:
-    """Return the fingerprint that the pod reports; what has not its form counts as none."""
+    """Return the fingerprint of the trusted key that the pod reports, a CA's where one is; what has not its form counts as none."""
     signer = pod.loaded.get("model", {}).get("signer")
-    found = str(signer.get("fingerprint")) if isinstance(signer, dict) else ""
+    found = str(signer.get("authority", signer.get("fingerprint"))) if isinstance(signer, dict) else ""
     return found if FINGERPRINT.fullmatch(found) else ""

@@ -1,4 +1,4 @@
-"""The fingerprint of a public key, from its PEM file: the bare key, or a certificate of it. Called by `rule.py`.
+"""The fingerprint of a public key, from its PEM file: the bare key, or a certificate of it, be it a CA's. Called by `rule.py`.
 
 Strict on purpose: the runtime reads the same file with another parser, and a file that the two could read differently (two keys, a
 certificate beside the key, another curve) has no fingerprint here. A certificate is not parsed: the bytes that begin every P-256 key

@@ -5,8 +5,9 @@ A data key never leaves this process unwrapped: `wrap` and `unwrap` hand it to t
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol, cast
+
+import msgspec
 
 from modelward_runtime.config import AwsKmsKeys, SecretKeys, VaultKeys
 
@@ -18,8 +19,7 @@ PROVIDERS: Final[Mapping[type, str]] = {
 """The module of each provider, by its section in boot.json. A module has `connect(keys)`; only the one that is used is imported."""
 
 
-@dataclass(frozen=True)
-class WrappedKey:
+class WrappedKey(msgspec.Struct, frozen=True):
     """A data key as `keys.json` holds it."""
 
     provider: str

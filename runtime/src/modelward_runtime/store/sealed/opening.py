@@ -10,9 +10,10 @@ It must not parse models or know where folders come from.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.memory import anonymous
@@ -40,8 +41,7 @@ _TELLING = (
 )
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True):
     """What must hold: the cluster's tenant, the spec's model and version, and whose signatures count."""
 
     tenant: str
@@ -50,8 +50,7 @@ class Expected:
     trust: Trust
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """A sealed folder whose signatures, manifest, file set and sizes have held; its ciphertexts are not read yet."""
 
     folder: Path
@@ -72,8 +71,7 @@ class Checked:
         return sum(file.size for file in self.manifest.files)
 
 
-@dataclass(frozen=True)
-class Unwrapped:
+class Unwrapped(msgspec.Struct, frozen=True):
     """The data key, and which key-encryption key opened it. `repr` shows no key."""
 
     data_key: bytes

@@ -11,9 +11,9 @@ format is Tink's ("AES-GCM-HKDF streaming AEAD", CiphertextSegmentSize 1 MiB, De
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -36,8 +36,7 @@ def ciphertext_size(plaintext_size: int) -> int:
     return HEADER + plaintext_size + TAG * segments(plaintext_size)
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """Where one segment lies in the ciphertext, and where its plaintext goes."""
 
     number: int

@@ -1,7 +1,8 @@
-"""Where a sealed model is written: a folder on a disk, or a prefix of an S3 bucket.
+"""Where a sealed model is written: a folder on a disk, a prefix of an S3 bucket, or an artifact of a registry.
 
 `writing.py` writes into a target and knows no more of it than `open`. A target appears whole or not at all; what cannot be renamed into
-place, in a bucket, lacks `model.sig` until everything else is there, and is removed when the writing fails.
+place, in a bucket, lacks `model.sig` until everything else is there, and is removed when the writing fails. An artifact has no name
+before it is whole.
 """
 
 import os
@@ -10,9 +11,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelward_runtime.store.s3 import Bucket
+
+if TYPE_CHECKING:
+    from modelward_runtime.store.push import Draft
 
 _PART = 16 << 20  # bytes of an S3 upload's part, of which there may be 10,000: files of up to 160 GB
 _UPLOADS = 4  # parts on their way at a time
@@ -65,6 +69,17 @@ def new_prefix(bucket: Bucket) -> Iterator[Target]:
         raise
 
 
+@contextmanager
+def new_artifact(draft: "Draft") -> Iterator[Target]:
+    """An artifact under a tag that must be free, and that it takes at the end, if that comes."""
+    if draft.location.digest or not draft.location.tag:
+        raise FileExistsError(17, "what is still to be made has no digest: give a tag", draft.location.uri)
+    if draft.is_taken():
+        raise FileExistsError(17, "there is something already; give a tag that is free", draft.location.uri)
+    yield _Artifact(draft)
+    draft.publish()
+
+
 def in_folder(folder: Path) -> Target:
     """A folder that exists, as it is: files appear in it one by one."""
     return _Folder(folder)
@@ -93,6 +108,16 @@ class _Prefix:
     def open(self, name: str) -> Iterator[Writer]:
         self.written.append(name)
         with self._bucket.writing(name, _PART, _UPLOADS) as target:
+            yield target
+
+
+class _Artifact:
+    def __init__(self, draft: "Draft") -> None:
+        self._draft = draft
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Writer]:
+        with self._draft.writing(name) as target:
             yield target
 
 

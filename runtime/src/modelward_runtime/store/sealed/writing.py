@@ -51,12 +51,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class Sealer:
-    """With which keys; `kek_id` is the id of `kek`."""
+    """With which keys; `kek_id` is the id of `kek`. `certificates` in DER, the signing key's own first: none for key mode."""
 
     kek: KeyEncryptionKey
     kek_id: str
     sign_key: ec.EllipticCurvePrivateKey
     random: Random = secrets.token_bytes
+    certificates: tuple[bytes, ...] = ()
 
 
 def seal(
@@ -93,10 +94,12 @@ def seal_into(
     )
     sealed, digest = manifest.parse(content), manifest.digest(content)
     write_file(target, manifest.NAME, content)
-    for name, made in keys_files(digest, [wrap(digest, identity.tenant, data_key, sealer)], sealer.sign_key).items():
+    wrapped = [wrap(digest, identity.tenant, data_key, sealer)]
+    for name, made in keys_files(digest, wrapped, sealer.sign_key, sealer.certificates).items():
         write_file(target, name, made)
     signed = {manifest.NAME: digest, **dict(zip(sealed.data_names, (file.sha256 for file in files), strict=True))}
-    write_file(target, MODEL_SIGNATURE, signature.sign(sealer.sign_key, signed, identity.model, _NOT_MODEL))
+    signature_file = signature.sign(sealer.sign_key, signed, identity.model, _NOT_MODEL, sealer.certificates)
+    write_file(target, MODEL_SIGNATURE, signature_file)
     return f"sha256:{digest}"
 
 
@@ -112,14 +115,17 @@ def wrap(manifest_sha256: str, tenant: str, data_key: bytes, sealer: Sealer) -> 
 
 
 def keys_files(
-    manifest_sha256: str, wrapped: Sequence[WrappedKey], sign_key: ec.EllipticCurvePrivateKey
+    manifest_sha256: str,
+    wrapped: Sequence[WrappedKey],
+    sign_key: ec.EllipticCurvePrivateKey,
+    certificates: tuple[bytes, ...] = (),
 ) -> Mapping[str, bytes]:
     """keys.json and keys.sig, the two files that a rotation replaces."""
     content = keys.encode(manifest_sha256, wrapped)
     digest = hashlib.sha256(content).hexdigest()
     return {
         keys.NAME: content,
-        KEYS_SIGNATURE: signature.sign(sign_key, {keys.NAME: digest}, "keys", _NOT_KEYS),
+        KEYS_SIGNATURE: signature.sign(sign_key, {keys.NAME: digest}, "keys", _NOT_KEYS, certificates),
     }
 
 

@@ -1,0 +1,1 @@
+"""`kubectl modelward`: what a person asks about a ModelDeployment beyond `kubectl get`."""

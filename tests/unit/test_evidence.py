@@ -1,0 +1,143 @@
+"""Evidence: what does not fit together, or cannot be seen, is a gap; all the rest is shown as it is."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from modelward_operator.plugin.evidence import Seen, evidence, policy_file_of
+from modelward_operator.plugin.text import page
+
+Json = dict[str, Any]
+DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+AT = "2026-11-25T12:00:00Z"
+
+
+def a_model(**spec: Any) -> Json:
+    security = {"encryption": {"mode": "Required"}, "verification": {"mode": "Required"}}
+    return {
+        "metadata": {"namespace": "risk", "name": "fraud", "uid": "u-1", "generation": 3},
+        "spec": {
+            "model": {"uri": "s3://models/fraud/7/", "version": "7", "digest": DIGEST},
+            "security": security,
+            "privacy": {"policyRef": {"name": "standard"}},
+        }
+        | spec,
+        "status": {
+            "observedGeneration": 3,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Serving", "message": "2 pods are ready"}],
+        },
+    }
+
+
+POLICY_FILE = {"generation": "g1", "privacy": {"policyGeneration": 2}, "audit": {"required": True}}
+PRIVACY: Json = {"metadata": {"name": "standard", "uid": "p-1", "generation": 2}, "spec": {"input": {}}}
+
+
+def a_pod(name: str = "fraud-0", *, ready: str = "True") -> Json:
+    status = {
+        "conditions": [{"type": "Ready", "status": ready}],
+        "containerStatuses": [{"imageID": "runtime@sha256:1"}],
+    }
+    return {"metadata": {"name": name, "uid": name}, "spec": {"nodeName": "n1"}, "status": status}
+
+
+def a_report(**change: Any) -> Json:
+    return {
+        "state": "Ready",
+        "model": {
+            "digest": DIGEST,
+            "sizeBytes": 10,
+            "signer": {"name": "ci", "fingerprint": "sha256:f"},
+            "encrypted": True,
+        },
+        "policyGeneration": "g1",
+        "policyFailure": None,
+        "audit": {"records": 4, "head": "ab", "failure": ""},
+    } | change
+
+
+def gaps(**change: Any) -> list[str]:
+    given = {
+        "model": a_model(),
+        "policy_file": POLICY_FILE,
+        "privacy_policy": PRIVACY,
+        "pods": [Seen(a_pod(), a_report())],
+    } | change
+    found: list[str] = evidence(**given, at=AT)["gaps"]
+    return found
+
+
+def test_what_fits_together_has_no_gaps() -> None:
+    assert [] == gaps()
+
+
+def _stale() -> Json:
+    model = a_model()
+    model["status"]["observedGeneration"] = 2
+    return model
+
+
+@pytest.mark.parametrize(
+    ("reason", "change", "told"),
+    [
+        ("the spec is newer than what the operator has seen", {"model": _stale()}, "not yet looked at generation 3"),
+        ("nothing runs", {"pods": []}, "no pod is ready"),
+        ("a pod is not ready", {"pods": [Seen(a_pod(ready="False"), a_report())]}, "no pod is ready"),
+        ("a pod cannot be asked", {"pods": [Seen(a_pod(), {}, "forbidden")]}, "does not answer: forbidden"),
+        ("the policy is gone", {"privacy_policy": {}}, "PrivacyPolicy standard cannot be read"),
+        (
+            "the policy is newer than what was written",
+            {"privacy_policy": {**PRIVACY, "metadata": {**PRIVACY["metadata"], "generation": 5}}},
+            "not of the PrivacyPolicy's generation 5",
+        ),
+        (
+            "other bytes are loaded",
+            {"pods": [Seen(a_pod(), a_report(model={**a_report()["model"], "digest": OTHER}))]},
+            f"has loaded {OTHER}, declared is {DIGEST}",
+        ),
+        (
+            "pods differ",
+            {
+                "pods": [
+                    Seen(a_pod(), a_report()),
+                    Seen(a_pod("fraud-1"), a_report(model={**a_report()["model"], "digest": OTHER})),
+                ]
+            },
+            "different bytes",
+        ),
+        ("nobody signed", {"pods": [Seen(a_pod(), a_report(model={"digest": DIGEST}))]}, "cannot say who signed"),
+        (
+            "it was not sealed",
+            {"pods": [Seen(a_pod(), a_report(model={**a_report()["model"], "encrypted": False}))]},
+            "does not report that its model was sealed",
+        ),
+        (
+            "an older policy holds",
+            {"pods": [Seen(a_pod(), a_report(policyGeneration="g0"))]},
+            "enforces policy generation g0",
+        ),
+        ("the policy is refused", {"pods": [Seen(a_pod(), a_report(policyFailure="no tensor age"))]}, "no tensor age"),
+        ("nothing is audited", {"pods": [Seen(a_pod(), a_report(audit=None))]}, "reports no audit log"),
+        ("the audit log fails", {"pods": [Seen(a_pod(), a_report(audit={"failure": "disk full"}))]}, "disk full"),
+        ("it is still loading", {"pods": [Seen(a_pod(), a_report(state="Fetching"))]}, "it is Fetching, not Ready"),
+    ],
+)
+def test_each_thing_that_does_not_fit_is_a_gap(reason: str, change: Json, told: str) -> None:
+    found = gaps(**copy.deepcopy(change))
+    assert any(told in gap for gap in found), f"{reason}: {found}"
+
+
+def test_the_page_says_what_an_auditor_asks_for() -> None:
+    text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), a_report())], AT))
+    for part in ("risk/fraud", DIGEST, "signed by   ci", "PrivacyPolicy standard, generation 2", "head ab", "No gaps"):
+        assert part in text
+    text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), {}, "forbidden")], AT))
+    assert "No gaps" not in text
+    assert "! pod fraud-0 does not answer: forbidden" in text
+
+
+def test_the_written_policy_is_read_from_its_config_map() -> None:
+    assert {} == policy_file_of({})
+    assert POLICY_FILE == policy_file_of({"data": {"policy.json": json.dumps(POLICY_FILE)}})
