@@ -8,6 +8,7 @@ import pytest
 from modelward_runtime.epsilon import amount, period
 from modelward_runtime.epsilon.account import MOST_ROWS, Granted, Held, Refused, Row, Shard, Terms, reserve
 from modelward_runtime.epsilon.period import end_of
+from modelward_runtime.epsilon.rounding import not_above
 from tests.ledgers import MIDNIGHT, NOON
 
 DAY = Terms(budget=100, period="Day")
@@ -91,5 +92,5 @@ def test_periods_are_the_calendars(name: period.Period, now: str, expected: str)
 @pytest.mark.parametrize(("text", "micro"), [("0.1", 100_000), ("0.000001", 1), ("20", 20_000_000), ("0.3", 300_000)])
 def test_amounts_are_exact_and_their_floats_never_above(text: str, micro: int) -> None:
     assert micro == amount.parse(text)
-    assert Fraction(amount.not_above(micro)) <= Fraction(micro, amount.MICRO)
+    assert Fraction(not_above(micro)) <= Fraction(micro, amount.MICRO)
     assert amount.parse(amount.show(micro)) == micro

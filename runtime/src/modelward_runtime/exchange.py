@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
-from modelward_runtime.epsilon.promise import Paid, Promise
 from modelward_runtime.errors import Busy, NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, Face, Model
@@ -42,6 +41,7 @@ from modelward_runtime.states import Caller, Cleared, Decoded, Raw, Released, cl
 if TYPE_CHECKING:
     from modelward_runtime.audit.auditor import Auditor
     from modelward_runtime.audit.entry import Entry
+    from modelward_runtime.epsilon.promise import Paid, Promise
     from modelward_runtime.payloads.log import PayloadLog
 
 SERVER_NAME = "modelward"
@@ -165,7 +165,7 @@ class Exchange:
             self._leave()
 
     @property
-    def promise(self) -> Promise | None:
+    def promise(self) -> "Promise | None":
         """Of the rules in force: the differential privacy of answers, with what is reserved for it."""
         return self._rules.promise if self._rules else None
 
@@ -263,7 +263,7 @@ class Exchange:
         stages["total"].observe(now - started)
 
 
-async def _run(batcher: Batcher, cleared: Cleared, deadline: float, rules: Rules, paid: Paid | None) -> Raw:
+async def _run(batcher: Batcher, cleared: Cleared, deadline: float, rules: Rules, paid: "Paid | None") -> Raw:
     """What the model says. Who was turned away before it saw the request has not had what was paid for; an error of it is an answer."""
     try:
         return await batcher.run(cleared, deadline)

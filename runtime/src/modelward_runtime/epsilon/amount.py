@@ -3,9 +3,7 @@
 Used by everything in `epsilon/`. Decimal strings exist only in policy.json and in what people read.
 """
 
-import math
 from decimal import Decimal
-from fractions import Fraction
 from typing import Annotated, Final
 
 import msgspec
@@ -22,20 +20,3 @@ def parse(text: str) -> int:
 def show(micro: int) -> str:
     """The amount as a decimal string."""
     return f"{Decimal(micro) / MICRO:f}"
-
-
-def not_above(micro: int) -> float:
-    """The greatest float that is not above the exact amount: what is promised is never rounded up."""
-    return floor_to_float(Fraction(micro, MICRO))
-
-
-def floor_to_float(exact: Fraction) -> float:
-    """The greatest float that is not above `exact`."""
-    near = float(exact)
-    return near if Fraction(near) <= exact else math.nextafter(near, -math.inf)
-
-
-def ceil_to_float(exact: Fraction) -> float:
-    """The least float that is not below `exact`."""
-    near = float(exact)
-    return near if Fraction(near) >= exact else math.nextafter(near, math.inf)

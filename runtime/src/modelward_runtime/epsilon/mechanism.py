@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from modelward_runtime.epsilon.amount import ceil_to_float, not_above
+from modelward_runtime.epsilon.rounding import ceil_to_float, not_above
 from modelward_runtime.model import Array
 
 _NUDGES = 64  # steps towards more noise before a construction is given up

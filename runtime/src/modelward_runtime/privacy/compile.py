@@ -8,14 +8,17 @@ key for hashes (and in `epsilon/` the one that names subjects).
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelward_runtime.epsilon.promise import Promise
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.model import Face, Model
 from modelward_runtime.privacy import compile_input, compile_output
 from modelward_runtime.privacy.config import Privacy
 from modelward_runtime.privacy.problems import Problems
 from modelward_runtime.privacy.rules import Rules, ungoverned
+
+if TYPE_CHECKING:
+    from modelward_runtime.epsilon.promise import Promise
 
 SHORTEST_KEY = 16  # bytes
 
@@ -25,7 +28,7 @@ def compile_rules(
     model: Model,
     read: Callable[[str], bytes] = lambda file: Path(file).read_bytes(),
     *,
-    before: Promise | None = None,
+    before: "Promise | None" = None,
 ) -> Rules:
     """The rules of a policy for a model; none without a policy. LoadError PolicyUnsatisfiable lists all that does not fit.
 

@@ -7,10 +7,13 @@ views of the caller's bytes, and raw outputs views of a batch that others share.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from modelward_runtime.epsilon.promise import Paid, Promise
 from modelward_runtime.errors import PolicyViolated
 from modelward_runtime.model import Array, Face, Model, face_of
+
+if TYPE_CHECKING:
+    from modelward_runtime.epsilon.promise import Paid, Promise
 
 Step = Callable[[Array], Array]
 """A check or a change of one tensor: the array itself, or another; raises `PolicyViolated`."""
@@ -32,7 +35,7 @@ class Rules:
     searches_text: bool = False
     policy: str = ""
     policy_generation: int = 0
-    promise: Promise | None = None
+    promise: "Promise | None" = None
 
     @property
     def governed(self) -> bool:
@@ -49,11 +52,11 @@ class Rules:
             return sent
         return {name: _apply(self.inputs.get(name, ()), array) for name, array in sent.items()}
 
-    async def pay(self, cleared: Mapping[str, Array], subject: str, deadline: float) -> Paid | None:
+    async def pay(self, cleared: Mapping[str, Array], subject: str, deadline: float) -> "Paid | None":
         """Spend what the answer will cost of a privacy budget, if there is one. Raises `ApiError`."""
         return None if self.promise is None else await self.promise.pay(cleared.values(), subject, deadline)
 
-    def put_back(self, paid: Paid | None) -> None:
+    def put_back(self, paid: "Paid | None") -> None:
         """The model has not seen this request."""
         if self.promise is not None and paid is not None:
             self.promise.put_back(paid)
@@ -62,7 +65,7 @@ class Rules:
         """Releasing these would hold up probes, however few bytes they are."""
         return self.promise is not None and self.promise.takes_long(arrays)
 
-    def release(self, names: Sequence[str], arrays: Sequence[Array], paid: Paid | None) -> dict[str, Array]:
+    def release(self, names: Sequence[str], arrays: Sequence[Array], paid: "Paid | None") -> dict[str, Array]:
         """What the caller may see: what is answered at random comes first, and every other step works on that."""
         found = dict(zip(names, arrays, strict=True))
         if self.promise is not None:
