@@ -65,7 +65,7 @@ class Rules:
         """Releasing these would hold up probes, however few bytes they are."""
         return self.promise is not None and self.promise.takes_long(arrays)
 
-    def release(self, names: Sequence[str], arrays: Sequence[Array], paid: "Paid | None") -> dict[str, Array]:
+    def release(self, names: Sequence[str], arrays: Sequence[Array], paid: "Paid | None" = None) -> dict[str, Array]:
         """What the caller may see: what is answered at random comes first, and every other step works on that."""
         found = dict(zip(names, arrays, strict=True))
         if self.promise is not None:
