@@ -7,7 +7,7 @@ the rows that are sent, so that who has no budget costs no computation; what the
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,10 +43,18 @@ class Paid:
 class Promise:
     """The mechanism and the ledger of one policy."""
 
-    def __init__(self, section: DifferentialPrivacy, mechanism: Mechanism, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        section: DifferentialPrivacy,
+        mechanism: Mechanism,
+        ledger: Ledger,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.section = section
         self.ledger = ledger
         self._mechanism = mechanism
+        self.close = close
+        """Let connections go that are kept; requests under this promise may go on and make new ones."""
 
     async def pay(self, inputs: Iterable[Array], subject: str, deadline: float) -> Paid:
         """Spend what these rows cost; `deadline` is in the event loop's time. Raises `ApiError`."""
@@ -101,7 +109,8 @@ def promise_of(section: DifferentialPrivacy, model: Model, dropped: Collection[s
         subjects = subjects_of(section.ledger)
     except (Unbuildable, KeyUnusable) as error:
         raise Unfit(str(error)) from None
-    return Promise(section, mechanism, Ledger(Shards(section.ledger), subjects, terms))
+    shards = Shards(section.ledger)
+    return Promise(section, mechanism, Ledger(shards, subjects, terms), shards.close)
 
 
 def _check_outputs(section: DifferentialPrivacy, model: Model, dropped: Collection[str]) -> TensorSpec:
