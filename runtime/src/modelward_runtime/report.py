@@ -137,14 +137,19 @@ class Report:
                 "executionProvider": self.execution_provider,
                 "policyGeneration": self.policy_generation,
                 "policyFailure": self.policy_failure or None,
-                "epsilon": self.epsilon(),
                 "access": {"authentication": self._authentication(), "tls": self.certificate},
                 "startedAt": timestamp(self._started),
                 "stageSeconds": self.stage_seconds,
                 "failure": self.failure,
                 "audit": self.audit(),
             }
+            | self._spending()
         )
+
+    def _spending(self) -> dict[str, Any]:
+        """What was spent of a privacy budget; nothing where there is none."""
+        told = self.epsilon()
+        return {"epsilon": told} if told else {}
 
     def _authentication(self) -> str:
         return self.boot.access.mode if self.boot.access else "None"
