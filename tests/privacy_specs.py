@@ -386,7 +386,7 @@ REFUSED_PRIVACY = (
         "a claim has its own size",
     ),
     Bad(
-        "a folder for nothing", file_sink("sizeLimit: 1Mi"), "spec.logging.sink.file", "sizeLimit must be at least 64Mi"
+        "a folder for nothing", file_sink("sizeLimit: 1Mi"), "spec.logging.sink.file", "sizeLimit must be at least 16Mi"
     ),
     Bad(
         "required of stdout",

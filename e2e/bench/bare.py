@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -24,7 +25,7 @@ _REST = """
 import gc, time
 import modelward_runtime.main, modelward_runtime.serve
 gc.disable()
-began = time.perf_counter()
+began, worked = time.perf_counter(), time.process_time()
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -43,12 +44,19 @@ for _ in range(2):
 unwrapped = AESGCM(bytes(32)).decrypt(bytes(12), AESGCM(bytes(32)).encrypt(bytes(12), bytes(32), b""), b"")
 for _ in range(2):
     HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"").derive(unwrapped)
-print(time.perf_counter() - began)
+print(time.perf_counter() - began, time.process_time() - worked)
 """
 
 
-def aes_gcm(size: int, threads: int) -> float:
-    """Seconds of bare AES-GCM for so many bytes in segments of 1 MiB, shared by so many threads, from memory into fresh memory."""
+class Cost(NamedTuple):
+    """Seconds of the clock, and of processors."""
+
+    seconds: float
+    cpu: float
+
+
+def aes_gcm(size: int, threads: int) -> Cost:
+    """The cost of bare AES-GCM for so many bytes in segments of 1 MiB, shared by so many threads, from memory into fresh memory."""
     cipher, nonce = AESGCM(bytes(32)), bytes(12)
     count = -(-size // _STEP)
     sealed = [cipher.encrypt(nonce, bytes(_STEP), None) for _ in range(count)]
@@ -58,19 +66,19 @@ def aes_gcm(size: int, threads: int) -> float:
         for number in range(first, count, threads):
             cipher.decrypt_into(nonce, sealed[number], None, into[number * _STEP : (number + 1) * _STEP])
 
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     workers = [threading.Thread(target=work, args=(first,)) for first in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return time.monotonic() - began
+    return Cost(time.monotonic() - began, time.process_time() - worked)
 
 
-def rest(surroundings: dict[str, str]) -> float:
-    """Seconds of what does not depend on the size; `surroundings` as of the starts that it is compared with."""
+def rest(surroundings: dict[str, str]) -> Cost:
+    """The cost of what does not depend on the size; `surroundings` as of the starts that it is compared with."""
     done = subprocess.run([sys.executable, "-c", _REST], env=surroundings, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    return Cost(*map(float, done.stdout.split()))
 
 
 def surroundings(bytecode: Path) -> dict[str, str]:

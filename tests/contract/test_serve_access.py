@@ -1,6 +1,12 @@
 """The life of the real command behind TLS: it waits for its certificate, says so, ends when told to, and needs no root for it."""
 
 import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,6 +45,41 @@ def test_a_pod_without_its_certificate_is_unready_and_says_why_until_it_comes(
             caller.close()
         process.signal()
         assert 0 == process.exit_code()
+
+
+def test_certificates_are_renewed_under_load_without_one_failed_call(tmp_path: Path, authority: Authority) -> None:
+    save(linear(), tmp_path / "model/model.onnx")
+    issued = [authority.issue(kind) for kind in ("EC", "RSA", "EC", "RSA")]
+    mount(tmp_path / "tls", issued[0].certificate, issued[0].key)
+    access, ended = {"tls": {"directory": str(tmp_path / "tls")}}, threading.Event()
+    with run(tmp_path, {"directory": str(tmp_path / "model")}, access=access) as process, ThreadPoolExecutor(4) as pool:
+        process.until_ready()
+        rest, stub = partial(Rest, process.ports[0], authority.trust()), partial(Grpc, process.ports[1], authority.pem)
+        loads = [pool.submit(keep_calling, make, ended, anew) for make in (rest, stub) for anew in (False, True)]
+        try:
+            for before, after in pairwise(issued):
+                mount(tmp_path / "tls", after.certificate, before.key)  # a half pair in between
+                time.sleep(1.2)
+                mount(tmp_path / "tls", after.certificate, after.key)
+                process.until(lambda: process.report()["access"]["tls"]["sha256"] == after.sha256)  # noqa: B023  waited for
+        finally:
+            ended.set()
+        called = [load.result(60) for load in loads]
+    assert min(called) > 10, f"calls on a connection and on new ones, REST and gRPC: {called}"
+
+
+def keep_calling(make: Callable[[], Caller], ended: threading.Event, anew: bool) -> int:
+    """Call until ended, all by one connection or each by a new one; how often. Whatever fails is raised."""
+    caller, calls = make(), 0
+    while not ended.is_set():
+        if anew:
+            caller.close()
+            caller = make()
+        assert "OK" == caller.infer(None).code
+        calls += 1
+        time.sleep(0.01)
+    caller.close()
+    return calls
 
 
 def test_a_pod_that_waits_for_its_certificate_ends_when_it_is_told_to(tmp_path: Path) -> None:

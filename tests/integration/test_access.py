@@ -1,20 +1,14 @@
 """The door of the real command on a real API server: every attack of the table and every honest caller, over REST and gRPC with TLS."""
 
-import json
 import os
-import re
 import signal
 import socket
 import ssl
 import threading
 import time
-import urllib.request
-import uuid
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +23,24 @@ from tests.attacks import ATTACKS
 from tests.callers import Caller, Grpc, Rest, request
 from tests.integration.apiserver import TOKEN, ApiServer
 from tests.integration.cast import AUDIENCE, MODEL, Cast, assemble
-from tests.issuer import Issuer, issuer
-from tests.onnx_models import WEIGHTS, linear, save
-from tests.processes import POLICY, Process, run
+from tests.integration.house import (
+    FORBIDDEN,
+    TRANSPORTS,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    URL,
+    House,
+    fresh,
+    reviews,
+    said,
+    serving,
+    set_policy,
+    until,
+)
+from tests.issuer import issuer
+from tests.onnx_models import WEIGHTS
 from tests.serving_certificates import Authority, mount, shown
 from tests.tokens import Mint, jwk
-
-UNAUTHENTICATED = ("UNAUTHENTICATED", "access: unauthenticated: send a valid bearer token")
-FORBIDDEN = ("PERMISSION_DENIED", "access: forbidden: this subject may not predict with this model")
-UNAVAILABLE = ("UNAVAILABLE", "access: unavailable: the caller cannot be checked now, try again")
-TRANSPORTS = ("rest", "grpc")
-URL = "https://issuer.example"
-
-
-@dataclass(frozen=True)
-class House:
-    """A served model behind a door, and who makes good tokens for it."""
-
-    process: Process
-    cast: Cast
-    authority: Authority
-    mint: Mint
-    issuer: Issuer | None = None
-
-    def call(self, transport: str) -> Caller:
-        ports = self.process.ports
-        return Rest(ports[0], self.authority.trust()) if transport == "rest" else Grpc(ports[1], self.authority.pem)
 
 
 @pytest.fixture(scope="module")
@@ -107,26 +93,6 @@ def caller(house: House, transport: str) -> Iterator[Caller]:
     made = house.call(transport)
     yield made
     made.close()
-
-
-def serving(
-    cast: Cast, authority: Authority, folder: Path, authentication: dict[str, Any]
-) -> AbstractContextManager[Process]:
-    """The real command with this door, ready."""
-    pair = authority.issue()
-    mount(folder / "tls", pair.certificate, pair.key)
-    save(linear(), folder / "model/model.onnx")
-    access = cast.access(authentication, tls={"directory": str(folder / "tls")})
-    return run(folder, {"directory": str(folder / "model")}, access=access)
-
-
-def said(answer: Any) -> tuple[str, str]:
-    return answer.code, answer.words
-
-
-def fresh(house: House) -> str:
-    """A token that was never seen before."""
-    return f"Bearer {house.mint.token(jti=uuid.uuid4().hex)}"
 
 
 def test_every_attack_is_refused_in_the_same_words(house: House, caller: Caller) -> None:
@@ -239,18 +205,6 @@ def test_who_is_refused_is_refused_before_a_body_comes(house: House) -> None:
     caller.close()
 
 
-def reviews(server: ApiServer) -> int:
-    """How many TokenReviews the API server has answered."""
-    with urllib.request.urlopen(
-        urllib.request.Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}),
-        context=ssl._create_unverified_context(),
-    ) as answer:
-        found = re.findall(
-            r'apiserver_request_total\{[^}]*resource="tokenreviews"[^}]*\} (\d+)', answer.read().decode()
-        )
-    return sum(map(int, found))
-
-
 def test_a_burst_with_one_token_is_one_review(tokenreview: House) -> None:
     token, before = fresh(tokenreview), reviews(tokenreview.cast.server)
     callers = [tokenreview.call(TRANSPORTS[number % 2]) for number in range(30)]
@@ -339,14 +293,6 @@ def test_limits_hold_per_subject_over_both_transports_and_change_live(tokenrevie
     stub.close()
 
 
-def set_policy(house: House, **fields: Any) -> None:
-    generation = uuid.uuid4().hex[:12]
-    new = house.process.folder / "policy.new"
-    new.write_text(json.dumps({**POLICY, "generation": generation, **fields}))
-    new.rename(house.process.folder / "policy.json")
-    until(lambda: house.process.report()["policyGeneration"] == generation, 10)
-
-
 def test_a_renewed_certificate_is_shown_at_once_and_drops_no_connection(house: House, caller: Caller) -> None:
     folder, trust = house.process.folder / "tls", house.authority.trust()
     assert ("OK", "") == said(caller.infer(fresh(house)))
@@ -385,10 +331,3 @@ def test_neither_log_nor_metrics_hold_a_token_or_metrics_a_subject(house: House,
     assert subject not in metrics
     for text in (metrics, log):
         assert not [part for part in token.split(".") if part in text]
-
-
-def until(condition: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

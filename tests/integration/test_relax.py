@@ -149,13 +149,18 @@ def people(server: ApiServer) -> ApiServer:
     guard(server)
     both: Json = {"apiGroups": ["modelward.dev"], "resources": ["modeldeployments", "privacypolicies"], "verbs": WRITE}
     status: Json = {"apiGroups": ["modelward.dev"], "resources": ["modeldeployments/status"], "verbs": ["patch"]}
-    for who in (EDITOR, OFFICER):
-        allow(server, who["Impersonate-User"], both)
+    files: Json = {"apiGroups": [""], "resources": ["configmaps"], "verbs": WRITE}
+    for who in (EDITOR, OFFICER, SERVICE_ACCOUNT):
+        allow(server, who["Impersonate-User"], both, files)
     allow(server, OPERATOR["Impersonate-User"], status)
     probe = Place(server, "relax-probe")
     probe.make(privacy_policy(STRICT))
     probe.make(model(f"{{{URI}, privacy: {{policyRef: {{name: a}}}}}}", "fraud"))
     until_refused(lambda: probe.change("privacypolicies/table", {"input": None}, EDITOR), POLICY_WORDS)
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": OURS}, "data": FILE}
+    request(server, "POST", "/api/v1/namespaces/relax-probe/configmaps", config)
+    removal = "/api/v1/namespaces/relax-probe/configmaps/a?dryRun=All"
+    until_refused(lambda: request(server, "DELETE", removal, headers=EDITOR), "policy.json")
     until_refused(lambda: probe.change("modeldeployments/fraud", {"privacy": None}, EDITOR), "policyRef")
     return server
 
@@ -333,6 +338,43 @@ def test_the_operator_tells_the_status_without_the_right(place: Place) -> None:
         "modeldeployments/fraud/status", {"status": {"privacy": {"policy": "a", "generation": 1}}}, OPERATOR
     )
     assert told["status"]["privacy"] == {"policy": "a", "generation": 1}
+
+
+FILE = {"policy.json": "{}"}
+OURS = {"app.kubernetes.io/managed-by": "modelward"}
+SERVICE_ACCOUNT = {"Impersonate-User": "system:serviceaccount:modelward-system:modelward-operator"}
+FILES: list[tuple[str, Json, Json, Json, bool]] = [
+    # why this row, who, what lies there, a merge patch of it (empty: it is deleted), whether it goes through
+    ("an editor loosens what pods read", EDITOR, FILE, {"data": {"policy.json": "{ }"}}, False),
+    ("an editor hides it first", EDITOR, FILE, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}, False),
+    ("an editor deletes it", EDITOR, FILE, {}, False),
+    ("an annotation is nobody's business", EDITOR, FILE, {"metadata": {"annotations": {"a": "b"}}}, True),
+    (
+        "another file of ours is repaired, not guarded",
+        EDITOR,
+        {"boot.json": "{}"},
+        {"data": {"boot.json": "{ }"}},
+        True,
+    ),
+    ("who may relax", OFFICER, FILE, {"data": {"policy.json": "{ }"}}, True),
+    ("the operator", SERVICE_ACCOUNT, FILE, {"data": {"policy.json": "{ }"}}, True),
+    ("the operator prunes", SERVICE_ACCOUNT, FILE, {}, True),
+    ("the garbage collector", COLLECTOR, FILE, {}, True),
+    ("the namespace controller", NAMESPACE_CONTROLLER, FILE, {}, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "who", "data", "patch", "allowed"), FILES, ids=[row[0] for row in FILES])
+def test_what_pods_read_is_the_operators_word(
+    reason: str, who: Json, data: Json, patch: Json, allowed: bool, place: Place
+) -> None:
+    path = f"/api/v1/namespaces/{place.name}/configmaps"
+    metadata = {"name": "fraud-policy", "labels": OURS}
+    request(place.server, "POST", path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    method, body = ("PATCH", patch) if patch else ("DELETE", None)
+    said = refusal(lambda: request(place.server, method, f"{path}/fraud-policy", body, headers={**who, **MERGE}))
+    assert allowed == (said == ""), f"{reason}: {said}"
+    assert allowed or "a policy.json is written by the operator alone" in said
 
 
 def test_a_model_is_scaled_and_deleted_without_the_right(place: Place) -> None:

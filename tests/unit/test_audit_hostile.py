@@ -123,3 +123,50 @@ async def test_an_end_that_a_genesis_has_seen_cannot_be_cut_off(tmp_path: Path) 
     checkpoints = [number for number, text in enumerate(lines) if b"audit.checkpoint" in text]
     file.write_bytes(b"".join(lines[: checkpoints[-2] + 1]))
     assert "the end was cut off" in check(tmp_path).findings[0].message
+
+
+def begun(boot: str = "b1") -> tuple[Chain, list[bytes]]:
+    """A chain and its first two records."""
+    chain = Chain(Writer("pod", boot))
+    genesis = chain.add("genesis", Genesis("modelward.audit/v1", "pod", boot, key().fingerprint, []))
+    return chain, [genesis, chain.sign(key(), Checkpoint(key().fingerprint, "Start", closing=False))]
+
+
+def found_in(folder: Path, *files: bytes) -> str:
+    """What verification finds in files with these contents."""
+    for number, content in enumerate(files, 1):
+        (folder / f"pod.b1.{number:06}.jsonl").write_bytes(content)
+    return " ".join(finding.message for finding in check(folder).findings)
+
+
+def test_a_number_that_is_left_out_is_missed_even_if_the_hashes_fit(tmp_path: Path) -> None:
+    chain, content = begun()
+    chain.records += 1
+    content.append(chain.sign(key(), Checkpoint(key().fingerprint, "Records", closing=False)))
+    assert found_in(tmp_path, b"".join(content)) == "record 2 is missing or not in its place: 3 stands here"
+
+
+def test_nothing_follows_a_closing_checkpoint(tmp_path: Path) -> None:
+    chain, content = begun()
+    content.append(chain.sign(key(), Checkpoint(key().fingerprint, "Close", closing=True)))
+    closed = b"".join(content)
+    assert found_in(tmp_path, closed) == ""
+    assert "record 3 follows the closing" in found_in(tmp_path, closed + chain.add("prediction", prediction()))
+    assert "something follows the closing" in found_in(tmp_path, closed + b'{"specversion":"1.0","id":"3"')
+
+
+def test_a_last_record_with_something_in_the_place_of_its_line_end_was_changed(tmp_path: Path) -> None:
+    chain, content = begun()
+    content.append(chain.add("prediction", prediction()))
+    whole = b"".join(content)
+    assert found_in(tmp_path, whole) == ""
+    assert found_in(tmp_path, whole[:-1]) == "", "a kill may leave just this"
+    assert "no beginning of a record" in found_in(tmp_path, whole[:-1] + b"x")
+
+
+def test_only_the_last_file_may_break_off(tmp_path: Path) -> None:
+    chain, content = begun()
+    torn = chain.add("prediction", prediction())[:200]
+    assert found_in(tmp_path, b"".join(content) + torn) == ""
+    rest = chain.add("prediction", prediction())
+    assert "the file breaks off, and another follows it" in found_in(tmp_path, b"".join(content) + torn, rest)

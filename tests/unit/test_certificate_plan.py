@@ -36,7 +36,9 @@ def record(given: Given, *, age: float = 10, life: float = 90, is_issued: bool =
     }
     made = dict(marked(planned_record(given, said)))
     annotations = {**made["metadata"]["annotations"], **({names.ISSUED: "secret-1"} if is_issued else {})}
-    return {**made, "metadata": {**made["metadata"], "annotations": annotations, "uid": "record-1"}}
+    metadata = {**made["metadata"], "annotations": annotations, "uid": "record-1"}
+    # As the issuer makes it: it counts from five minutes before.
+    return {**made, "metadata": {**metadata, "creationTimestamp": stamp(begin + timedelta(minutes=5))}}
 
 
 def managed(*records: Json, pods: tuple[Pod, ...] = ()) -> Given:
@@ -93,7 +95,7 @@ MISSING = 'FailedMount: MountVolume.SetUp failed for volume "tls" : secret "frau
     ("reason", "age", "warning", "stands"),
     [
         ("the kubelet found no Secret", 1.0, MISSING, False),
-        ("nor for a moment after it was made", 60 / 86400, MISSING, True),
+        ("nor for a moment after it was made", 6 / 1440, MISSING, True),
         ("another Secret is missing", 1.0, MISSING.replace("fraud-tls", "kek"), True),
     ],
 )

@@ -125,7 +125,14 @@ def test_chart_carries_the_generated_crds_unchanged(plural: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["modelward-model-policies", "modelward-tenant-label", "modelward-relax-models", "modelward-relax-policies"]
+    "name",
+    [
+        "modelward-model-policies",
+        "modelward-tenant-label",
+        "modelward-relax-models",
+        "modelward-relax-policies",
+        "modelward-relax-files",
+    ],
 )
 def test_admission_fails_closed_and_denies(name: str) -> None:
     assert one("ValidatingAdmissionPolicy", name)["spec"]["failurePolicy"] == "Fail"

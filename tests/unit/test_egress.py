@@ -55,6 +55,10 @@ CASES: list[tuple[str, str, Network, list[Json]]] = [
     # why, endpoint, what is known, the rules
     ("an address", "http://10.0.0.7:9000/", Network(), [{"to": [block("10.0.0.7/32")], "ports": [tcp(9000)]}]),
     ("an address of six", "http://[fd00::7]", Network(), [{"to": [block("fd00::7/128")], "ports": [tcp(80)]}]),
+    ("four in six", "http://[::ffff:192.0.2.7]", Network(), [{"to": [block("192.0.2.7/32")], "ports": [tcp(80)]}]),
+    ("a path in a name's clothes", "http://a%2fb.storage.svc", Network(), []),
+    ("a name that no Service has", "http://-minio-:9000", Network(), []),
+    ("an address of one link", "http://[fe80::1%25eth0]", Network(), []),
     (
         "a Service: its pods at their own port",
         "https://minio.storage.svc:9000",
@@ -95,6 +99,17 @@ CASES: list[tuple[str, str, Network, list[Json]]] = [
 @pytest.mark.parametrize(("reason", "endpoint", "network", "expected"), CASES, ids=[case[0] for case in CASES])
 def test_a_store(reason: str, endpoint: str, network: Network, expected: list[Json]) -> None:
     assert expected == rules(with_network(store(endpoint), network)), reason
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [({}, "https://registry.example.com:5000"), ({"endpoint": "http://10.0.0.7:5000"}, "http://10.0.0.7:5000")],
+    ids=["its own host", "what stands in for it"],
+)
+def test_a_registry_is_on_the_way_out(storage: Json, expected: str) -> None:
+    model = {"uri": "oci://registry.example.com:5000/risk/fraud:7", "storage": storage}
+    words = way_out(make_given({"model": model, "security": OPEN})).words
+    assert [expected] == [line.partition(": ")[0] for line in words if not line.startswith("DNS")]
 
 
 def test_aws_is_every_public_address_and_the_private_ones_of_its_name() -> None:

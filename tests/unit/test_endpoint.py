@@ -122,17 +122,25 @@ def test_tls_counts_when_the_pod_reports_a_certificate_that_counts(
     assert says(status_of(managed([report(tls=tls)])), "Ready") == ("False", expected), reason
 
 
+def test_a_pod_that_asks_nobody_need_not_say_so() -> None:
+    silent = {key: value for key, value in READY_REPORT.items() if key != "access"}
+    spec = {"security": {**OPEN["security"], **DECLARED}}
+    assert says(status_of(serving(spec, silent)), "EndpointSecured") == ("True", "Secured")
+    other = status_of(serving(spec, report("TokenReview")))
+    assert says(other, "EndpointSecured") == ("False", "AuthenticationUnreported")
+
+
 def test_a_managed_certificate_counts_once_every_pod_serves_the_one_that_stands() -> None:
     assert says(status_of(managed([report(tls=served())])), "EndpointSecured") == ("True", "Secured")
     other = report(tls=served("cd" * 32))
-    status = status_of(managed([report(tls=served()), other], age=5 / 1440))
+    status = status_of(managed([report(tls=served()), other], age=14 / 1440))
     assert says(status, "EndpointSecured") == ("Unknown", "CertificatePending")
     assert says(status, "Ready") == ("True", "Serving"), "what it serves counts: a renewal interrupts nothing"
-    assert look_again_after(managed([other], age=5 / 1440), status, NOTHING_WRITTEN) == 10.0
+    assert look_again_after(managed([other], age=14 / 1440), status, NOTHING_WRITTEN) == 10.0
 
 
 def test_a_pod_that_keeps_serving_another_certificate_is_a_failure() -> None:
-    status = status_of(managed([report(tls=served("cd" * 32))], age=11 / 1440))
+    status = status_of(managed([report(tls=served("cd" * 32))], age=16 / 1440))
     assert says(status, "EndpointSecured") == ("False", "CertificateMismatch")
 
 

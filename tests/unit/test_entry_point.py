@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+
+from modelward_runtime import __version__
 
 DOCKERFILE = Path(__file__).parents[2] / "runtime" / "Dockerfile"
 
@@ -30,6 +33,11 @@ def run(folder: Path, *command: str) -> str:
 def test_modules_of_the_environment_are_not_imported(tmp_path: Path) -> None:
     assert run(tmp_path, *entry_point(), "--version").startswith("modelward ")
     assert "slipped in" in run(tmp_path, sys.executable, "-c", "pass"), "without isolation they are"
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """It is written down in the package, since looking it up takes a start as long as starting Python."""
+    assert version("modelward-runtime") == __version__
 
 
 def test_no_bytecode_is_written_under_a_read_only_root() -> None:

@@ -148,6 +148,12 @@ async def test_a_readers_own_names_are_real() -> None:
             await Resolver()(wrong)
 
 
+@pytest.mark.parametrize("host", ["a%2fb.storage.svc", "..svc", "a_b.storage.svc"])
+async def test_what_is_no_name_of_a_service_is_not_asked_of_the_api(host: str, world: World) -> None:
+    await world.read(store(f"https://{host}"))
+    assert not [asked for asked in world.asked if asked.startswith("Service")]
+
+
 async def test_the_own_namespace_is_where_a_bare_name_is(world: World) -> None:
     world.services["risk/minio"] = MINIO
     given = store("http://minio:9000")

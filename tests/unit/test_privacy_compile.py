@@ -37,7 +37,7 @@ REFUSED: list[tuple[str, Double, dict[str, Any], str]] = [
     ("column out of range", CLASSIFIER, x(columns=[{"indices": [1, 4], "action": "Zero"}]),
      "privacy.input.tensors[0].columns[0].indices[1]: column 4 is out of range, input 'x' has 4 columns"),
     ("unknown feature", CLASSIFIER, x(columns=[{"names": ["agee"], "action": "Zero"}]),
-     "columns[0].names[0]: 'agee' is not one of the model's feature_names: age, income, score, income"),
+     "columns[0].names[0]: 'agee' is not one of the 4 feature_names of the model's metadata"),
     ("ambiguous feature", CLASSIFIER, x(columns=[{"names": ["income"], "action": "Zero"}]), "'income' stands more than once among"),
     ("features of another tensor", CLASSIFIER, of("n", columns=[{"names": ["age"], "action": "Zero"}]),
      "the model's metadata name 4 features, input 'n' has 2 columns"),

@@ -109,6 +109,20 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
         SAME["privacy"],
     ),
     (
+        "also where the status remembers what the container had loaded",
+        with_pods(
+            replace(pod("a"), report={}, last_loaded={"state": "Ready", "model": {"verified": True}}), status=SAME
+        ),
+        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pods: a"),
+        SAME["privacy"],
+    ),
+    (
+        "a report that names no generation enforces none, whatever the status says",
+        with_pods(replace(pod("a"), report=READY_REPORT), status=SAME),
+        ("Unknown", "PolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
+        SAME["privacy"],
+    ),
+    (
         "and does not take the generation before for this one",
         with_pods(silent(pod("a"), heard=False), status=BEFORE),
         ("Unknown", "PolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),

@@ -14,9 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from modelward_runtime import cli_audit, cli_sealing
+from modelward_runtime import __version__, cli_audit, cli_sealing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts a thread per host core otherwise, for nothing
     if chosen.command in {"run", "serve"}:
-        gc.disable()  # what is imported stays: looking for garbage in it is a twentieth of the start; serve.py enables it again
+        gc.disable()  # what is imported stays: looking for garbage in it is a twentieth of a start; starting.py enables it again
     from modelward_runtime import main as commands  # noqa: PLC0415  `--help` and mistakes need none of it
 
     sys.exit(getattr(commands, chosen.command)(chosen))
@@ -35,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="modelward", description="Serves one ONNX model by the Open Inference Protocol v2."
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
+    parser.add_argument("--version", action="version", version=f"modelward {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_run(commands)
@@ -49,16 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh"), help="then: source <(modelward completion bash)")
     completion.set_defaults(parser=parser)
     return parser
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: that takes as long as starting Python."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version  # noqa: PLC0415  see above
-
-        sys.stdout.write(f"modelward {version('modelward-runtime')}\n")
-        parser.exit()
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -26,9 +26,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
+from modelward_runtime import __version__
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
 from modelward_runtime.errors import Busy, NotFound, Unavailable
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from modelward_runtime.payloads.log import PayloadLog
 
 SERVER_NAME = "modelward"
+SERVER_VERSION = __version__
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "onnxruntime_onnx"
 OFF_LOOP_BYTES = 1 << 18  # larger bodies and answers are coded on a thread: the event loop goes on answering probes
@@ -53,14 +54,6 @@ AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 AnswerT = TypeVar("AnswerT")
 ResultT = TypeVar("ResultT")
 GivenP = ParamSpec("GivenP")
-
-
-@cache
-def server_version() -> str:
-    """Looked up when somebody asks: no start has to wait for it."""
-    from importlib.metadata import version  # noqa: PLC0415  see above
-
-    return version("modelward-runtime")
 
 
 @dataclass(frozen=True, slots=True)

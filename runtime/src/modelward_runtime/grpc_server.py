@@ -19,7 +19,7 @@ from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
 from modelward_runtime.audit.entry import Entry, audited
 from modelward_runtime.errors import Forbidden, PredictForbidden, Unauthenticated
-from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, Exchange, server_version
+from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.grpc_door import SERVICE, DoorKeeper, Visitor, abort, explain, visitor_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
@@ -101,7 +101,7 @@ class Service:
             "ServerMetadata",
             request,
             context,
-            lambda: pb.ServerMetadataResponse(name=SERVER_NAME, version=server_version(), extensions=EXTENSIONS),
+            lambda: pb.ServerMetadataResponse(name=SERVER_NAME, version=SERVER_VERSION, extensions=EXTENSIONS),
         )
 
     async def ModelMetadata(self, request: Message, context: Context) -> Message:  # noqa: N802

@@ -10,7 +10,6 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 """
 
 import asyncio
-import gc
 import logging
 import signal
 import time
@@ -31,6 +30,7 @@ from modelward_runtime.listen import HttpListener
 from modelward_runtime.load import Patience, load
 from modelward_runtime.policy import PolicyFile
 from modelward_runtime.report import Report, State
+from modelward_runtime.starting import keep_imports, let_verify
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.threads import in_thread, short_turns
 
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 ECHO = 0.5
 """Seconds within which a second signal is the first one's echo."""
-_HEAD_START = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Service:
         try:
             await self._recording.opened(recorded)
             with short_turns():
-                await self._let_verify(loading)
+                await let_verify(self._boot, self._surroundings.guard, self._report, loading)
                 ports = await self._await_model_ports(loading, stopping)
                 if ports:
                     governed = asyncio.ensure_future(self._govern(loading, recorded, ports))
@@ -166,19 +165,6 @@ class Service:
             load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
         )
 
-    async def _let_verify(self, loading: "asyncio.Task[OnnxModel]") -> None:
-        """A sealed model that is here already is verified before the imports begin.
-
-        That is Python's work, file by file: beside an import it would wait for its turn after each file, and slow the import down.
-        """
-        if not (self._boot.model.directory and self._surroundings.guard.kek):
-            return
-        verified = asyncio.Event()
-        self._report.on_enter = lambda state: None if state is State.VERIFYING else verified.set()
-        waiting = asyncio.ensure_future(verified.wait())
-        await asyncio.wait({loading, waiting}, timeout=_HEAD_START, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-
     async def _await_model_ports(
         self, loading: "asyncio.Task[OnnxModel]", stopping: "asyncio.Task[Literal[True]]"
     ) -> "ModelPorts | None":
@@ -198,8 +184,7 @@ class Service:
     async def _open_model_ports(self) -> "ModelPorts":
         """Imported on a thread, beside the fetch: the loop answers probes and goes on loading meanwhile."""
         ports_of = await in_thread(partial(_import, self._boot), "imports")
-        gc.freeze()  # of modules nothing becomes garbage
-        gc.enable()  # cli.py has disabled it
+        keep_imports()
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
         self._recording.attach(ports.exchange)
@@ -211,7 +196,7 @@ class Service:
         """Without TLS at once; else when there is a usable pair, which is followed from then on."""
         if self._boot.access is None or self._boot.access.tls is None:
             return None
-        from modelward_runtime.access.certificate import Certificates  # noqa: PLC0415  start-up: only where there is TLS
+        from modelward_runtime.access.certificate import Certificates  # noqa: PLC0415  `_import` has done it, on a thread
 
         certificates = Certificates(Path(self._boot.access.tls.directory), self._report.show_certificate)
         await certificates.arrive(self._report.fail)

@@ -33,7 +33,7 @@ from modelward_runtime.errors import (
     NotFound,
     Unauthenticated,
 )
-from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, Exchange, server_version
+from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
 from modelward_runtime.states import ANONYMOUS, Caller
 from modelward_runtime.watch import Watch
@@ -191,7 +191,7 @@ class App:
             case "load" | "unload":
                 raise Forbidden(f"{route.action}: the model of this server is fixed by its manifest")
             case _:
-                return _json({"name": SERVER_NAME, "version": server_version(), "extensions": EXTENSIONS})
+                return _json({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
 
     def _model_metadata(self, route: Route) -> object:
         model = self._exchange.describe(route.name, route.version)

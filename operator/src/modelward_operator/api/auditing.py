@@ -40,9 +40,9 @@ class FileSink(Struct):
             "sizeLimit is for a folder that goes with the pod: a claim has its own size, so leave one of the two out",
         ),
         Rule(
-            "!has(self.sizeLimit) || quantity(string(self.sizeLimit)).compareTo(quantity('64Mi')) >= 0",
-            lambda it: it.size_limit is None or amount(it.size_limit) >= amount("64Mi"),
-            "sizeLimit must be at least 64Mi, or the kubelet evicts the pod for its log",
+            "!has(self.sizeLimit) || quantity(string(self.sizeLimit)).compareTo(quantity('16Mi')) >= 0",
+            lambda it: it.size_limit is None or amount(it.size_limit) >= amount("16Mi"),
+            "sizeLimit must be at least 16Mi, or the kubelet evicts the pod for its log",
         ),
     )
 
@@ -53,7 +53,7 @@ class FileSink(Struct):
     )
     size_limit: Quantity | None = Field(
         default=None,
-        description="Size of the folder that goes with the pod: 64Mi or more. Absent: 1Gi. Beyond it the kubelet evicts the pod.",
+        description="Size of the folder that goes with the pod: 16Mi or more, and several times maxFileBytes. Absent: 1Gi. Beyond it the kubelet evicts the pod.",
         examples=["2Gi"],
     )
     max_file_bytes: StrictInt = Field(

@@ -56,6 +56,7 @@ PRINTER_COLUMNS: Final = (
     # With -o wide.
     {"name": "Version", "type": "string", "jsonPath": ".status.model.version", "priority": 1},
     {"name": "Provider", "type": "string", "jsonPath": ".status.model.executionProvider", "priority": 1},
+    {"name": "Policy", "type": "string", "jsonPath": ".status.privacy.policy", "priority": 1},
     {"name": "URL", "type": "string", "jsonPath": ".status.url", "priority": 1},
     {
         "name": "Message",

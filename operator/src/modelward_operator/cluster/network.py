@@ -20,7 +20,7 @@ from modelward_operator.api.network import EgressMode
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import ENDPOINT_SLICE, SERVICE
-from modelward_operator.cluster.recent import Recent
+from modelward_operator.cluster.recent import REMEMBERED, Recent
 from modelward_operator.facts import Given, Json, Network, Service
 from modelward_operator.plan import names
 from modelward_operator.plan.egress import host_and_port, is_address, is_written_in_full, service_of
@@ -108,6 +108,8 @@ class NetworkReader:
         return sorted(found | {(address, port) for address in addresses for port in behind})
 
     async def _addresses(self, host: str) -> Sequence[str]:
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
         now, seen = self._clock(), self._seen.setdefault(host, {})
         for address in await self._hosts.ask(host, lambda: self._lookup(host)):
             seen[address] = now

@@ -44,6 +44,11 @@ class Record:
         return self.not_before + (self.not_after - self.not_before) * 2 / 3
 
     @property
+    def made(self) -> datetime:
+        """When it was issued; from a little earlier on it counts, for clocks that are behind."""
+        return datetime.fromisoformat(self.raw["metadata"]["creationTimestamp"])
+
+    @property
     def is_issued(self) -> bool:
         """True once its Secret exists."""
         return names.ISSUED in self.raw["metadata"].get("annotations", {})
@@ -120,4 +125,4 @@ def _is_good(record: Record, given: Given) -> bool:
 def _is_missing(record: Record, given: Given) -> bool:
     """True when the kubelet says that the Secret is gone: nobody else may look."""
     told = f'secret "{names.tls_name(given.key.name)}" not found'
-    return given.now - record.not_before > PATIENCE and any(told in pod.warning for pod in given.pods)
+    return given.now - record.made > PATIENCE and any(told in pod.warning for pod in given.pods)

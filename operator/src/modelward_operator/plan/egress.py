@@ -13,6 +13,7 @@ Called by `networkpolicy.py`, `status/` and `cli.py`. Pure: the addresses are fa
 
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -40,6 +41,7 @@ DNS_PEERS: Final[tuple[Json, ...]] = (
     {"ipBlock": {"cidr": "169.254.20.10/32"}},
 )
 """Cluster DNS by the labels that every distribution keeps, and node-local DNS, which listens on the node."""
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NOT_OPENED: Final = "not opened: its address is not known"
 
 
@@ -127,12 +129,12 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 
 def is_address(host: str) -> bool:
-    """True for an IP address, as opposed to a name."""
+    """True for an IP address, as opposed to a name; one of a single link is none that a policy can hold."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True
+    return "%" not in host
 
 
 def _api_server(given: Given) -> Destination:
@@ -151,9 +153,11 @@ def _api_server(given: Given) -> Destination:
 def service_of(host: str, given: Given) -> tuple[str, str] | None:
     """Return name and namespace of the Service that a host name may be: as written in full, or as a pod's search path completes it."""
     labels = host.removesuffix(f".{given.installation.cluster_domain}").split(".")
+    if not all(map(_LABEL.fullmatch, labels)):
+        return None  # whatever stands here goes into a path of the API
     if labels[-1] == "svc" and len(labels) > 2:
         return labels[-3], labels[-2]  # what stands before is a pod of a headless one
-    if host and len(labels) <= 2 and host == ".".join(labels):
+    if len(labels) <= 2 and host == ".".join(labels):
         return labels[0], (labels[1:] or [given.key.namespace])[0]
     return None
 
@@ -207,7 +211,10 @@ def _is_kept(word: object) -> bool:
 
 
 def _block(address: str) -> Json:
-    return {"ipBlock": {"cidr": f"{address}/{128 if ':' in address else 32}"}}
+    """Return the network of one address, spelled as the API server takes it: an IPv4 address in IPv6's clothes it refuses."""
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return {"ipBlock": {"cidr": str(ipaddress.ip_network(mapped or parsed))}}
 
 
 def _tcp(port: int | str) -> Json:

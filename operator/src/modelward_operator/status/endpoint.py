@@ -56,9 +56,9 @@ def _known_before(given: Given) -> Finding:
 
 
 def _authenticated(spec: ModelDeploymentSpec, said: Sequence[Said]) -> Finding | None:
-    mode = authentication_of(spec).mode.value
+    mode = authentication_of(spec).mode
     for name, access in said:
-        if access.authentication != mode:
+        if (access.authentication or AuthenticationMode.NONE) != mode:  # who does not speak of it asks nobody
             words = access.authentication or "nothing"
             message = f"pod {name} reports authentication {words}, not {mode}; is its image older than the operator?"
             return Finding(Type.ENDPOINT_SECURED, "False", Reason.AUTHENTICATION_UNREPORTED, message)
@@ -85,8 +85,8 @@ def _handed_over(given: Given, said: Sequence[Said]) -> Finding | None:
         return _unknown(Reason.CERTIFICATE_PENDING, "another certificate is being issued", blocks=False)
     for name, access in said:
         if access.sha256 != standing.sha256:
-            message = f"pod {name} serves another certificate than the one issued at {_stamp(standing.not_before)}"
-            if given.now - standing.not_before > HAND_OVER:
+            message = f"pod {name} serves another certificate than the one issued at {_stamp(standing.made)}"
+            if given.now - standing.made > HAND_OVER:
                 return Finding(Type.ENDPOINT_SECURED, "False", Reason.CERTIFICATE_MISMATCH, message)
             return _unknown(Reason.CERTIFICATE_PENDING, f"{message}: the kubelet hands it over", blocks=False)
     return None

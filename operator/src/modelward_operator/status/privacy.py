@@ -54,7 +54,7 @@ class Enforcement:
     def _enforces(self, pod: Pod) -> bool:
         """A silent pod enforces what it was heard to enforce; one that this process never heard, what the status says of all."""
         said = pod.report or pod.last_loaded
-        if not said:
+        if not pod.report and "policyGeneration" not in said:
             return bool(self.given.raw.get("status", {}).get("privacy") == self.to_status())
         return bool(said.get("policyGeneration") == self.generation) and not _failure(pod)
 

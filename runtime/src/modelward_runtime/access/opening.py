@@ -31,6 +31,8 @@ def import_parts(access: Access | None) -> None:
     """Import what this door needs and others do not: it costs start-up time, so it is done on a thread."""
     if access and isinstance(access.authentication, JWT):
         from modelward_runtime.access import webtoken  # noqa: F401, PLC0415  see above
+    if access and access.tls:
+        from modelward_runtime.access import certificate  # noqa: F401, PLC0415  see above
 
 
 def _gate(access: Access | None, patience: float) -> Gate:

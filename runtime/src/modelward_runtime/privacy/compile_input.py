@@ -151,8 +151,11 @@ def _resolve(columns: Columns, spec: TensorSpec, model: Model, place: Problems) 
         if features.count(name) == 1:
             found.append(features.index(name))
         else:
+            # which names there are is not said: they are from the inside of a model that may be sealed
             why = "is not one of" if name not in features else "stands more than once among"
-            place.at(f"names[{number}]").add(f"'{name}' {why} the model's feature_names: {listed(features)}")
+            place.at(f"names[{number}]").add(
+                f"'{name}' {why} the {len(features)} feature_names of the model's metadata"
+            )
     return found
 
 

@@ -1,15 +1,15 @@
 """A model on disk: what `fetch.py` hands to `guard.py`, wherever it came from."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from modelward_runtime.store.locate import Location, choose_model_file
 from modelward_runtime.store.verify import MANIFEST, combine, is_sealed
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A model on disk: its .onnx file, or manifest.json when it is sealed; its digest; the folder, None when it is a single file."""
 
     file: Path

@@ -6,8 +6,9 @@ bucket's listing, before a byte is fetched, and on a volume.
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from modelward_runtime.errors import LoadError, LoadReason
 
@@ -21,8 +22,7 @@ _OCI = re.compile(
 )  # the names are those of the OCI distribution specification, 1.1
 
 
-@dataclass(frozen=True)
-class S3Location:
+class S3Location(msgspec.Struct, frozen=True):
     """`s3://BUCKET/KEY`: one object when the key ends in .onnx, else everything below it."""
 
     bucket: str
@@ -35,8 +35,7 @@ class S3Location:
         return f"s3://{self.bucket}/{self.key}" + ("" if self.single or not self.key else "/")
 
 
-@dataclass(frozen=True)
-class OciLocation:
+class OciLocation(msgspec.Struct, frozen=True):
     """`oci://REGISTRY/REPOSITORY:TAG` or `…@sha256:…`: one artifact of a registry, which is always a folder."""
 
     registry: str

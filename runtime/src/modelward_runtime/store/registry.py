@@ -42,6 +42,7 @@ class Registry:
         self._tls = _trust(ca_bundle)
         self._timeout = urllib3.Timeout(connect=_CONNECT, read=stall / 3)
         self._direct = urllib3.PoolManager(ssl_context=self._tls)
+        self._proxies: dict[str, urllib3.ProxyManager] = {}  # by the proxy's URL
 
     @property
     def name(self) -> str:
@@ -115,9 +116,11 @@ class Registry:
         proxy = proxies.get(parts.scheme) or proxies.get("all", "")
         if not proxy or proxy_bypass(parts.netloc):
             return self._direct
-        who = urlsplit(proxy).netloc.rpartition("@")[0]
-        known = urllib3.make_headers(proxy_basic_auth=unquote(who)) if who else None
-        return urllib3.ProxyManager(proxy, proxy_headers=known, ssl_context=self._tls)
+        if proxy not in self._proxies:
+            who = urlsplit(proxy).netloc.rpartition("@")[0]
+            known = urllib3.make_headers(proxy_basic_auth=unquote(who)) if who else None
+            self._proxies[proxy] = urllib3.ProxyManager(proxy, proxy_headers=known, ssl_context=self._tls)
+        return self._proxies[proxy]
 
     def _authorise(self, response: Response, doing: str) -> str:
         """What the challenge of a 401 asks for, as the header Authorization."""

@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from modelward_runtime.errors import LoadReason
 from modelward_runtime.store.locate import fetch_error
@@ -15,8 +16,7 @@ PIECE: Final = 64 * 1024  # at least this much a step; also what a slow line mus
 MOST_FILES: Final = 10_000
 
 
-@dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(msgspec.Struct, frozen=True):
     """One file: what the store calls it, its path below the model's folder, its size in bytes as listed."""
 
     key: str
@@ -25,8 +25,7 @@ class RemoteFile:
     sha256: str = ""  # hex, where the store says beforehand what the bytes must be
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """An open file: its announced size and its bytes, piece by piece."""
 
     size: int

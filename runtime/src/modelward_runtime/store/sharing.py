@@ -15,10 +15,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from modelward_runtime.config import ModelSource
 from modelward_runtime.errors import LoadError, LoadReason

@@ -21,11 +21,14 @@ def destinations(spec: ModelDeploymentSpec) -> Iterator[str]:
 
 
 def _store(spec: ModelDeploymentSpec) -> Iterator[str]:
-    """A volume is the kubelet's to reach; a registry is its URI's host."""
+    """A volume is the kubelet's to reach; a registry is its URI's host, unless an endpoint stands in for it."""
     scheme, _, rest = spec.model.uri.partition("://")
-    if scheme == "s3":
-        storage = spec.model.storage
-        region = (storage and storage.region) or REGION
-        yield (storage and storage.endpoint) or f"https://s3.{region}.amazonaws.com"
-    elif scheme != "pvc":
+    storage = spec.model.storage
+    if scheme == "pvc":
+        return
+    if storage and storage.endpoint:
+        yield storage.endpoint
+    elif scheme == "s3":
+        yield f"https://s3.{(storage and storage.region) or REGION}.amazonaws.com"
+    else:
         yield f"https://{rest.partition('/')[0]}"

@@ -2,8 +2,8 @@
 
 Sources: ISO/IEC 7812-1 (form; Luhn's check digit in Annex B); the issuers' published number ranges, as collected in "Payment card
 number" of Wikipedia. Groups may be parted by a space, hyphen, dot or slash, by the same throughout or into groups of three digits at
-least. A letter or a decimal point next to the number means that it is something else. Of random numbers that are so long, one in
-forty passes both checks: no more can be known of it.
+least. A letter or a decimal point next to the number means that it is something else. Of random numbers of 16
+digits, one in thirty passes both checks: no more can be known of it.
 """
 
 import numpy as np
