@@ -121,8 +121,12 @@ def auditor_on(
 ) -> Auditor:
     """An auditor whose policy says this."""
     auditor = Auditor(Report(BOOT, "b", digest="sha256:" + "1" * 64, policy_generation="g1"))
-    policy = Audit(sink=File(directory="/audit"), signing_key_file="k", required=required, durability=durability)  # type: ignore[arg-type]
-    auditor.adopt(policy, input_key)
+    auditor.adopt(auditor_policy(durability, required=required), input_key)
     if journal:
         auditor.opened(journal)
     return auditor
+
+
+def auditor_policy(durability: str, *, required: bool = True) -> Audit:
+    """The section of a policy that says this."""
+    return Audit(sink=File(directory="/audit"), signing_key_file="k", required=required, durability=durability)  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def guarded(kube: Kube, store: Store, prefix: str) -> Iterator[Guarded]:
 CALLERS: dict[str, tuple[Callable[[Guarded], str], str]] = {
     "nobody": (lambda g: "", "unknown"),
     "one with another scheme": (lambda g: "Basic Zm9vOmJhcg==", "unknown"),
-    "one with an empty token": (lambda g: "Bearer ", "unknown"),
+    "one with no token behind the scheme": (lambda g: "Bearer", "unknown"),
     "one with nonsense": (lambda g: "Bearer x", "unknown"),
     "one with 12 KiB of nonsense": (lambda g: "Bearer " + "x" * 12_288, "too large"),
     "one whose token is for the API server": (lambda g: g.bearer("friend", ""), "unknown"),

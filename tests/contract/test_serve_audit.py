@@ -299,3 +299,13 @@ def test_what_callers_send_is_in_no_log(
         predictions(*(tmp_path / "audit" / file for file in files if "_payloads." not in file))
     )
     assert bool(logging) == any("_payloads." in file for file in files)
+
+
+def test_a_signal_ends_a_pod_that_still_waits_for_its_key(home: Path) -> None:
+    (home / "audit.pem").unlink()
+    with start(home, policy(home)) as process:
+        process.until(lambda: process.get("/livez")[0] == 200)
+        began = time.monotonic()
+        process.signal()
+        assert process.exit_code() == 0
+        assert time.monotonic() - began < 4

@@ -14,7 +14,19 @@ from modelward_runtime.sinks import outlet as outlets
 from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.sink import SinkFailed, Writer
-from tests.audit_logs import auditor_on, check, files, journal_in, key, kinds, prediction, records, terms, write_log
+from tests.audit_logs import (
+    auditor_on,
+    auditor_policy,
+    check,
+    files,
+    journal_in,
+    key,
+    kinds,
+    prediction,
+    records,
+    terms,
+    write_log,
+)
 
 
 class Moody:
@@ -127,6 +139,7 @@ async def test_what_had_no_room_is_told_in_the_chain(monkeypatch: pytest.MonkeyP
     sink.why = "full"
     for _ in range(7):
         auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1)
+    await asyncio.sleep(0)  # a Buffered record is made when the answer has left
     assert 3 == journal._metrics.lost
     assert auditor.obstacle == "", "nobody demands a record"
     sink.why = ""
@@ -198,10 +211,12 @@ async def test_before_there_is_a_chain_a_required_log_refuses_and_another_counts
     with pytest.raises(Unavailable):
         required.begin("rest")
     other.end(other.begin("rest"), "Allowed", 200, "", 1)
+    other.catch_up()
     sink = Moody()
     journal = journal_on(sink)
     other.opened(journal)
     other.end(other.begin("rest"), "Allowed", 200, "", 1)
+    other.catch_up()
     await journal.close(5)
     assert ["genesis", "checkpoint", "lost", "prediction", "checkpoint"] == sink.kinds
 
@@ -287,3 +302,25 @@ async def test_many_calls_at_once_are_all_there_and_in_order(tmp_path: Path) -> 
     found = [r["data"]["requestBytes"] for r in records(tmp_path) if r["type"].endswith("prediction")]
     assert list(range(2000)) == sorted(found)
     assert check(tmp_path).is_whole
+
+
+async def test_a_buffered_record_is_made_when_its_answer_has_left_and_in_the_order_of_answers(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.begin([])
+    auditor = auditor_on(journal)
+    for number in range(3):
+        entry = auditor.begin("rest")
+        entry.request_bytes = number
+        assert auditor.end(entry, "Allowed", 200, "", 1) is None
+    assert 3 == journal.reserved
+    await asyncio.sleep(0)
+    assert 0 == journal.reserved
+    auditor.end(auditor.begin("rest"), "Denied", 400, "BadRequest", 0)
+    auditor.adopt(auditor_policy("Synchronous"), b"")
+    receipt = auditor.end(auditor.begin("rest"), "Denied", 429, "QueueFull", 0)
+    await auditor.settle(receipt)
+    await journal.close(5)
+    found = [r["data"] for r in records(tmp_path) if r["type"].endswith("prediction")]
+    assert [(0, 200), (1, 200), (2, 200), (0, 400), (0, 429)] == [
+        (data["requestBytes"], data["code"]) for data in found
+    ]

@@ -13,11 +13,13 @@ from modelward_operator.cluster.kinds import NAMESPACE, Resource
 from modelward_operator.cluster.store import Store
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Given, Json, Key, Pod
+from modelward_operator.policies.governance.pods import in_pods
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.rule import governance
 from modelward_operator.status.heard import heard, remembered, short
 from tests.makers import INSTALLATION, NOW, make_model, make_pod, parsed
 from tests.public_keys import ALICE
+from tests.specs import HEX
 from tests.unit.test_governance import SIGNED, SIGNERS, governed, holding, policy
 
 SAID: Json = {
@@ -54,6 +56,28 @@ def test_what_was_said_comes_back_as_far_as_policies_ask() -> None:
         "access": {"authentication": "TokenReview"},
     }
     ModelDeploymentStatus.model_validate({"heard": entries})
+
+
+REPORTS: list[tuple[str, Json]] = [
+    ("all that policies ask", SAID),
+    (
+        "a CA that vouches for the signer",
+        {**SAID, "model": {**SAID["model"], "signer": {"fingerprint": "x", "authority": fingerprint(ALICE)}}},
+    ),
+    ("a stranger's signature", {**SAID, "model": {**SAID["model"], "signer": {"fingerprint": f"sha256:{HEX}"}}}),
+    ("no signature", {**SAID, "model": {"uri": "s3://a/", "encrypted": True}}),
+    ("nothing of it", {"state": "Ready", "model": {}}),
+]
+
+
+@pytest.mark.parametrize(("reason", "report"), REPORTS, ids=[row[0] for row in REPORTS])
+def test_what_is_remembered_is_judged_as_what_was_said(reason: str, report: Json) -> None:
+    floor = policy(requireEncryption=True, requireDigest=True, requireAuthentication=True, **SIGNERS)
+    pods = [pod("a", report)]
+    back = remembered({"status": {"heard": heard(governed(SIGNED, floor, pods=tuple(pods)))}}, "containerd://a")
+    pods.append(replace(pod("a", {}), last_loaded=back))
+    said, again = (list(in_pods(floor.spec, governed(SIGNED, floor, pods=(one,)))) for one in pods)
+    assert said == again, reason
 
 
 def test_nothing_comes_back_of_another_container() -> None:

@@ -58,15 +58,25 @@ class Recording:
         self._exchange = exchange
         self._hand_out()
 
-    async def opened(self, adopted: "asyncio.Future[None]", seconds: float = 5.0) -> None:
-        """Wait until the audit log of a policy is open, or for so long: the first calls need not be refused for the lack of it."""
-        await asyncio.wait({adopted}, timeout=seconds)
-        if self._audit:
-            await self._audit.opened(seconds)
+    async def opened(
+        self, adopted: "asyncio.Future[None]", stopping: "asyncio.Future[Any]", seconds: float = 5.0
+    ) -> None:
+        """Wait until the audit log of a policy is open, or for so long, or until the process is to end.
+
+        The first calls need not be refused for the lack of it.
+        """
+        opening = asyncio.ensure_future(self._open(adopted))
+        await asyncio.wait({opening, stopping}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        opening.cancel()
 
     async def close(self) -> None:
         """The last records; nothing is answered any more."""
         await asyncio.gather(*(part.close() for part in (self._audit, self._payloads) if part))
+
+    async def _open(self, adopted: "asyncio.Future[None]") -> None:
+        await asyncio.wait({adopted})
+        if self._audit:
+            await self._audit.opened()
 
     def _prepare_audit(self, wanted: Audit | None) -> Commit:
         if self._audit is None:

@@ -113,7 +113,7 @@ class Service:
         stopping = asyncio.ensure_future(stop.wait())
         tasks: list[asyncio.Future[Any]] = [watching, recorded, loading, stopping]
         try:
-            await self._recording.opened(recorded)
+            await self._recording.opened(recorded, stopping)
             with short_turns():
                 await let_verify(self._boot, self._surroundings.guard, self._report, loading)
                 ports = await self._await_model_ports(loading, stopping)

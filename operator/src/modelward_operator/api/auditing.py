@@ -53,7 +53,8 @@ class FileSink(Struct):
     )
     size_limit: Quantity | None = Field(
         default=None,
-        description="Size of the folder that goes with the pod: 16Mi or more, and several times maxFileBytes. Absent: 1Gi. Beyond it the kubelet evicts the pod.",
+        description="Size of the folder that goes with the pod: 16Mi or more, and several times maxFileBytes. Absent: 1Gi. Beyond it the "
+        "kubelet evicts the pod.",
         examples=["2Gi"],
     )
     max_file_bytes: StrictInt = Field(

@@ -84,6 +84,9 @@ class Heard(Struct):
     signer_fingerprint: Annotated[str, StringConstraints(max_length=128)] | None = Field(
         default=None, description="SHA-256 of the signer's public key as DER."
     )
+    signer_authority: Annotated[str, StringConstraints(max_length=128)] | None = Field(
+        default=None, description="The same of the CA that vouches for the signer."
+    )
     uri: Text | None = Field(default=None, description="Where it came from.")
     authentication: ShortText | None = Field(default=None, description="How callers are asked who they are.")
 

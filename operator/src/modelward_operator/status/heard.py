@@ -33,10 +33,12 @@ def remembered(model: Json, container: str) -> Json:
     said = next((entry for entry in entries if container and short(container) in entry.get("containers", ())), None)
     if said is None:
         return {}
-    signer = {"signer": {"fingerprint": said["signerFingerprint"]}} if "signerFingerprint" in said else {}
     loaded = {name: said[name] for name in ("encrypted", "verified", "uri") if name in said}
+    named = {"fingerprint": said.get("signerFingerprint"), "authority": said.get("signerAuthority")}
+    if signer := {name: value for name, value in named.items() if value}:
+        loaded["signer"] = signer
     access = {"access": {"authentication": said["authentication"]}} if "authentication" in said else {}
-    return {"state": "Ready", "model": {**loaded, **signer}, **access}
+    return {"state": "Ready", "model": loaded, **access}
 
 
 def short(container: str) -> str:
@@ -47,15 +49,20 @@ def short(container: str) -> str:
 def _claims(report: Json) -> tuple[tuple[str, Any], ...]:
     """What policies ask of a report, and nothing else of it."""
     model, access = _map(report.get("model")), _map(report.get("access"))
-    fingerprint, uri = _map(model.get("signer")).get("fingerprint"), model.get("uri")
+    signer = _map(model.get("signer"))
     found = {
         "encrypted": model.get("encrypted") is True,
         "verified": model.get("verified") is True,
-        "signerFingerprint": text(fingerprint, 128) if isinstance(fingerprint, str) else "",
-        "uri": text(uri, 2048) if isinstance(uri, str) else "",
-        "authentication": text(access.get("authentication") or "", 64),
+        "signerFingerprint": _word(signer.get("fingerprint"), 128),
+        "signerAuthority": _word(signer.get("authority"), 128),
+        "uri": _word(model.get("uri"), 2048),
+        "authentication": _word(access.get("authentication"), 64),
     }
     return tuple((name, value) for name, value in found.items() if value)
+
+
+def _word(value: object, limit: int) -> str:
+    return text(value, limit) if isinstance(value, str) else ""
 
 
 def _map(value: object) -> Json:

@@ -4,9 +4,11 @@
 `running.py`; used on the event loop's thread by `entry.py`.
 
     begin ─▶ room for a record is set aside ─▶ the call ─▶ end: the record ─▶ settle: Synchronous waits until it is safe
+                                                                └─ Buffered: made when the answer has left
       └─ required and no room, or a sink that fails: 503, before the model has seen anything
 """
 
+import asyncio
 import time
 from typing import Any, Final
 
@@ -23,10 +25,11 @@ SAFE_SECONDS: Final = 10.0  # that a call waits for its record
 class Auditor:
     """The audit of one process's calls."""
 
-    def __init__(self, report: Serving) -> None:
-        self._report = report
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
         self._required = self._synchronous = False
         self._failure = ""
+        self._ended: list[tuple[Entry, Prediction]] = []
         self._unopened = 0  # calls answered before there was a chain
         self.journal: Journal | None = None
         self.input_key = b""
@@ -74,7 +77,38 @@ class Auditor:
         return Entry(self, transport, None)
 
     def end(self, entry: Entry, decision: Decision, code: int, reason: str, sent: int) -> Receipt | None:
-        """The call has ended: its record, on its way; None where there is none."""
+        """The call has ended: its record, on its way; None where nobody waits for it."""
+        serving, model = self._serving, self._serving.boot.model
+        made = Prediction(
+            entry.subject,
+            model.name,
+            model.version,
+            serving.digest,
+            serving.policy_generation,
+            decision,
+            code,
+            reason,
+            entry.transport,
+            entry.request_bytes,
+            sent,
+            round(time.perf_counter() - entry.began, 6),
+            entry.input_hmac,
+        )
+        if self._synchronous:
+            self.catch_up()
+            return self._record(entry, made)
+        self._ended.append((entry, made))
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_soon(self.catch_up)
+        return None
+
+    def catch_up(self) -> None:
+        """Record the calls that have ended: of a Buffered log in the loop's next turn, when their answers have left."""
+        ended, self._ended = self._ended, []
+        for entry, made in ended:
+            self._record(entry, made)
+
+    def _record(self, entry: Entry, made: Prediction) -> Receipt | None:
         journal = entry.journal or self.journal
         if journal is None:
             self._unopened += 1
@@ -84,27 +118,7 @@ class Auditor:
         elif not journal.has_room:
             journal.lose(answered=True)
             return None
-        if journal.closed:
-            return None
-        report, model = self._report, self._report.boot.model
-        return journal.record(
-            "prediction",
-            Prediction(
-                entry.subject,
-                model.name,
-                model.version,
-                report.digest,
-                report.policy_generation,
-                decision,
-                code,
-                reason,
-                entry.transport,
-                entry.request_bytes,
-                sent,
-                round(time.perf_counter() - entry.began, 6),
-                entry.input_hmac,
-            ),
-        )
+        return None if journal.closed else journal.record("prediction", made)
 
     async def settle(self, receipt: Receipt | None) -> None:
         """The answer may leave. Raises `Unavailable` where its record is not safe and must be."""

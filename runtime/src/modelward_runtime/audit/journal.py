@@ -81,6 +81,7 @@ class Journal:
         self._answered = self._refused = 0
         self._withheld: list[str] = []
         self._safe: Head | None = None
+        self._said = ""  # the failure that the log tells of already
         self._checkpoints: deque[dict[str, Any]] = deque(maxlen=64)
         self._carrying: set[asyncio.Task[None]] = set()
         self.reserved = 0
@@ -107,7 +108,7 @@ class Journal:
     @property
     def has_room(self) -> bool:
         """Whether one more record can be taken."""
-        return self._outlet.waiting + self.reserved < MOST_WAITING
+        return self._outlet.made - self._outlet.safe + self.reserved < MOST_WAITING
 
     def record(self, kind: str, data: object) -> Receipt:
         """The next record. Whoever calls it has looked for room."""
@@ -180,14 +181,16 @@ class Journal:
     def wrote(self, lines: int, last: bytes, seconds: float) -> None:
         """A batch is safe (the outlet's `Watcher`)."""
         self._metrics.wrote(lines, last, seconds)
-        self._safe = head_of(last) or self._safe
+        self._safe, self._said = head_of(last) or self._safe, ""
         if (self._answered or self._refused or self._withheld) and self.has_room and not self.closed:
             self._confess()
 
     def failed(self, why: str) -> None:
         """A write failed (the outlet's `Watcher`)."""
         self._metrics.failed(why)
-        log.error("the audit log cannot be written, it is tried again", extra={"cause": why})
+        if why != self._said:
+            self._said = why
+            log.error("the audit log cannot be written, it is tried again", extra={"cause": why})
 
     def report(self) -> dict[str, Any]:
         """What GET /report tells: what is safe, and the last checkpoint among it."""

@@ -90,10 +90,10 @@ class AuditLog:
         plan = _Plan(wanted, terms, input_key, writer)
         return lambda: self._take(plan)
 
-    async def opened(self, seconds: float) -> None:
-        """Wait until there is a chain, or for so long: the first calls need not be refused for the lack of it."""
+    async def opened(self) -> None:
+        """Wait until there is a chain."""
         if self._opening:
-            await asyncio.wait({self._opening}, timeout=seconds)
+            await asyncio.wait({self._opening})
 
     async def close(self) -> None:
         """The last records: of calls that were given up, too. Nothing is answered any more."""
@@ -168,6 +168,8 @@ class AuditLog:
 
     def _end(self) -> None:
         self._stop()
+        if self.auditor:
+            self.auditor.catch_up()
         journal, self.auditor, self._plan = self._journal, None, None
         self._hand_out(None)
         if journal:

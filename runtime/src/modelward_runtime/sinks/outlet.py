@@ -49,7 +49,7 @@ class Outlet:
         self._watcher = watcher
         self._loop = asyncio.get_running_loop()
         self._items: deque[Item] = deque()
-        self._made = 0
+        self.made = 0
         self._waiters: deque[tuple[int, asyncio.Future[bool]]] = deque()
         self._signalled = False
         self._wake, self._hurry, self._give_up = threading.Event(), threading.Event(), threading.Event()
@@ -70,18 +70,18 @@ class Outlet:
     @property
     def waiting(self) -> int:
         """Lines that are not safe yet."""
-        return self._made - self.safe
+        return self.made - self.safe
 
     def put(self, line: bytes) -> int:
         """Queue a line; returns its position, for `wait`."""
         self._items.append(line)
-        self._made += 1
+        self.made += 1
         if not self._signalled:
             self._signalled = True
             self._wake.set()
         elif self.linger and self.waiting >= _HURRY and not self._hurry.is_set():
             self._hurry.set()
-        return self._made
+        return self.made
 
     def turn(self) -> None:
         """The next line begins a new piece."""

@@ -1,0 +1,51 @@
+"""The imports of a start begin when a sealed model on a volume is verified, and do not wait for anything that may take long."""
+
+import asyncio
+import gc
+import time
+from pathlib import Path
+
+import pytest
+
+from modelward_runtime import starting
+from modelward_runtime.config import Boot
+from modelward_runtime.guard import Guard, guard_of
+from modelward_runtime.report import Report, State
+from tests.sealed_models import make_model, sealed_boot
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Boot:
+    return sealed_boot(tmp_path, make_model(tmp_path))
+
+
+async def waited(boot: Boot, guard: Guard, *states: State, loads: float = 10.0) -> float:
+    """Seconds until imports may begin, when the load enters these states at once and ends after `loads`."""
+    report, began = Report(boot, "b"), time.monotonic()
+    loading = asyncio.ensure_future(asyncio.sleep(loads))
+    waiting = asyncio.ensure_future(starting.let_verify(boot, guard, report, loading))
+    await asyncio.sleep(0)
+    for state in states:
+        report.enter(state)
+    await waiting
+    loading.cancel()
+    return time.monotonic() - began
+
+
+async def test_imports_begin_when_a_sealed_model_is_verified(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "_HEAD_START", 5.0)
+    guard = guard_of(boot.security)
+    assert await waited(boot, guard, State.VERIFYING, State.DECRYPTING) < 4
+    assert await waited(boot, guard, State.VERIFYING, loads=0.01) < 4, "the load has failed"
+    assert await waited(boot, Guard()) < 4, "a plain model is not waited for"
+
+
+async def test_imports_wait_a_moment_and_no_longer(boot: Boot) -> None:
+    assert 0.09 < await waited(boot, guard_of(boot.security), State.VERIFYING) < 4
+
+
+def test_garbage_is_looked_for_again_once_all_is_imported() -> None:
+    gc.disable()
+    starting.keep_imports()
+    assert gc.isenabled()
+    gc.unfreeze()
