@@ -39,7 +39,30 @@ def file_sink(rules: str) -> str:
     return f"{{logging: {{mode: Metadata, sink: {{type: File, file: {{{rules}}}}}}}}}"
 
 
+def private(rules: str, **changed: str) -> str:
+    """Return the YAML of a policy with differential privacy of a label, but for what `changed` says otherwise; empty: left out."""
+    fields = {
+        "name": "label",
+        "mechanism": "RandomizedResponse",
+        "labels": "['0', '1']",
+        "epsilon": "'0.5'",
+        "budget": "{epsilon: '9', period: Day, scope: All}",
+    } | changed
+    listed = ", ".join(f"{name}: {value}" for name, value in fields.items() if value)
+    return f"{{output: {{differentialPrivacy: {{{listed}}}{rules}}}}}"
+
+
+NUMBER = {"mechanism": "Laplace", "labels": "", "lower": "'0'", "upper": "'1'"}
+BY_CALLER = {"budget": "{epsilon: '9', period: Month, scope: Subject}"}
+MECHANISM = (
+    "mechanism RandomizedResponse takes labels; Laplace takes lower and upper; neither takes what is the other's"
+)
+
 ACCEPTED_PRIVACY = (
+    Good("a label at random", private("")),
+    Good("a number with noise", private("", **NUMBER)),
+    Good("a budget by caller", private("", **BY_CALLER, subjectKeyRef="{name: a, key: b}")),
+    Good("rules after it", private(", tensors: [{name: label, decimals: 2}, {name: p, drop: true}]")),
     Good("a size alone", "{input: {maxElements: 100000}}"),
     Good("a tensor that the model does not see", tensor("action: Drop")),
     Good("a range with one end", tensor("minimum: '-0.5'")),
@@ -102,6 +125,67 @@ ACCEPTED_PRIVACY = (
 )
 
 REFUSED_PRIVACY = (
+    Bad(
+        "labels for a number",
+        private("", **NUMBER | {"labels": "['a', 'b']"}),
+        "spec.output.differentialPrivacy",
+        MECHANISM,
+    ),
+    Bad("a number without an end", private("", **NUMBER | {"upper": ""}), "spec.output.differentialPrivacy", MECHANISM),
+    Bad(
+        "bounds that are one",
+        private("", **NUMBER | {"upper": "'0.0'"}),
+        "spec.output.differentialPrivacy",
+        "lower must be below upper",
+    ),
+    Bad(
+        "no epsilon",
+        private("", epsilon="'0.0'"),
+        "spec.output.differentialPrivacy",
+        "epsilon must be above 0 and at most 20",
+    ),
+    Bad(
+        "a boundless epsilon",
+        private("", epsilon="'20.5'"),
+        "spec.output.differentialPrivacy",
+        "epsilon must be above 0 and at most 20",
+    ),
+    Bad(
+        "an epsilon of too many digits",
+        private("", epsilon="'0.0000001'"),
+        "spec.output.differentialPrivacy.epsilon",
+        "at most six decimals",
+    ),
+    Bad(
+        "a budget below one row",
+        private("", budget="{epsilon: '0.4', period: Day, scope: All}"),
+        "spec.output.differentialPrivacy",
+        "budget.epsilon must be at least epsilon",
+    ),
+    Bad(
+        "callers that nobody can name",
+        private("", **BY_CALLER),
+        "spec.output.differentialPrivacy",
+        "scope Subject needs subjectKeyRef",
+    ),
+    Bad(
+        "a key that names nobody",
+        private("", subjectKeyRef="{name: a, key: b}"),
+        "spec.output.differentialPrivacy",
+        "scope All names nobody",
+    ),
+    Bad(
+        "noise beside it",
+        private(", perturbation: [{name: label, distribution: Laplace, scale: '1'}]"),
+        "spec.output",
+        "perturbation and differentialPrivacy exclude each other",
+    ),
+    Bad(
+        "an answer that is dropped",
+        private(", tensors: [{name: label, drop: true}]"),
+        "spec.output",
+        "nothing would be answered",
+    ),
     Bad("nothing", "{}", "spec", "a policy must say something: set input, output, logging or audit"),
     Bad("an input without a rule", "{input: {}}", "spec.input", "input needs a rule"),
     Bad("an output without a rule", "{output: {}}", "spec.output", "output needs a rule"),

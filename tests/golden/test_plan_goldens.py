@@ -31,7 +31,7 @@ def planned(manifest: Path) -> str:
         spec = parse(given.raw)
         assert not isinstance(spec, Invalid), spec
         plan = draw(given, spec, rule(given, spec))
-        text += "".join("---\n" + yaml.safe_dump(o, sort_keys=False, width=100) for o in plan.objects)
+        text += "".join("---\n" + yaml.safe_dump(o, sort_keys=False, width=100) for o in (*plan.ledgers, *plan.objects))
     return text
 
 

@@ -24,6 +24,7 @@ PLURALS = {
     "NetworkPolicy": "networkpolicies",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "Pod": "pods",
+    "PrivacyLedger": "privacyledgers",
     "PrivacyPolicy": "privacypolicies",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Role": "roles",

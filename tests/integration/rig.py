@@ -17,6 +17,7 @@ from modelward_operator.cluster.authority import Authorities
 from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, NAMED, OBSERVED, SURROUNDINGS
@@ -181,6 +182,7 @@ async def make_rig(
         authorities = Authorities(client, INSTALLATION.namespace, now=lambda: datetime.now(UTC), clock=time.monotonic)
         cluster = KubernetesCluster(
             Gatherer(client, store, INSTALLATION, session, clusterwide=clusterwide, authorities=authorities),
+            Founder(client),
             Issuer(client, store, authorities, clock),
             Applier(client, store),
             StatusWriter(client, store),

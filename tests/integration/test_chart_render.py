@@ -44,7 +44,7 @@ def test_every_rendered_object_is_taken(golden: Path, installed: ApiServer) -> N
 
 def test_crds_are_kept_when_the_release_goes() -> None:
     crds = [item for item in yaml.safe_load_all(template()) if item["kind"] == "CustomResourceDefinition"]
-    assert len(crds) == 3
+    assert len(crds) == 4
     assert all(crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for crd in crds)
 
 

@@ -47,11 +47,24 @@ def test_operator_is_granted_what_its_kinds_need_and_no_more() -> None:
         **{at(child): READ | {"create", "patch", "delete"} for child in kinds.CHILDREN},
         **{at(observed): READ for observed in (*kinds.OBSERVED, *kinds.SURROUNDINGS, *kinds.NAMED)},
         at(kinds.EVENT): {"list", "create"},
+        at(kinds.LEDGER): {"create", "get", "spend"},  # it makes them; the rest it only grants
+        at(kinds.LEDGER, "status"): {"update"},
         at(kinds.SECRET): {"create"},  # the key of a managed certificate, which nobody but the pods reads
         at(kinds.MODEL, "predict"): {"create"},  # held to be granted to allowedSubjects
         ("rbac.authorization.k8s.io", "clusterroles"): {"bind"},
     }
     assert expected == grants(OPERATOR)
+
+
+def test_pods_are_granted_no_more_of_ledgers_than_the_operator_holds() -> None:
+    golden = ROOT / "tests/golden/plan/privacy-differential.yaml"
+    rules = next(item["rules"] for item in yaml.safe_load_all(golden.read_text()) if item["kind"] == "Role")
+    ours = grants(OPERATOR)
+    assert {at(kinds.LEDGER), at(kinds.LEDGER, "status")} == set(grants(rules))
+    for resource, verbs in grants(rules).items():
+        assert verbs <= ours[resource]
+    for rule in rules:
+        assert sorted(rule["resourceNames"]) == [f"differential-{digit}" for digit in "0123456789abcdef"]
 
 
 def test_operator_reads_no_secret_and_has_no_wildcard() -> None:
@@ -138,7 +151,8 @@ def test_writing_policies_is_for_admins_and_relaxing_for_nobody_by_default() -> 
     policies = ("modelward.dev", "privacypolicies")
     assert policies not in granted["edit"]
     assert {policies: {"create", "update", "patch", "delete", "deletecollection"}} == granted["privacy"]
-    assert {policies: {"relax"}, ("modelward.dev", "modeldeployments"): {"relax"}} == granted["relax"]
+    relaxed = ("modeldeployments", "privacypolicies", "privacyledgers")
+    assert {("modelward.dev", plural): {"relax"} for plural in relaxed} == granted["relax"]
     objects = [item for item in yaml.safe_load_all((ROOT / MANIFESTS).read_text()) if item]
     labels = next(item["metadata"]["labels"] for item in objects if item["metadata"]["name"] == "modelward-relax")
     assert not [label for label in labels if "aggregate-to" in label]

@@ -50,6 +50,53 @@ def volume(given: Given, name: str) -> tuple[Json, Json]:
     return found, mount
 
 
+NUMBER = "name: score, mechanism: Laplace, lower: '0', upper: '1', epsilon: '0.5', budget: {epsilon: '9', period: Day, scope: All}"
+LABEL = (
+    "name: label, mechanism: RandomizedResponse, labels: [a, b], epsilon: '1', "
+    "budget: {epsilon: '9', period: Month, scope: Subject}, subjectKeyRef: {name: epsilon, key: k}"
+)
+
+
+def test_a_privacy_budget_gets_its_ledger_and_pods_that_may_write_it_and_nothing_else() -> None:
+    given = under(f"output: {{differentialPrivacy: {{{NUMBER}}}}}")
+    plan = drawn(given)
+    (ledger,) = plan.ledgers
+    assert ("standard-all", {"policy": "standard", "shard": "all"}) == (ledger["metadata"]["name"], ledger["spec"])
+    assert "ownerReferences" not in ledger["metadata"], "a deletion would give the budget back"
+    role, binding = (o for o in plan.objects if o["metadata"]["name"] == "fraud-spend")
+    assert {("get", "spend"), ("update",)} == {tuple(rule["verbs"]) for rule in role["rules"]}
+    assert all(rule["resourceNames"] == ["standard-all"] for rule in role["rules"])
+    assert [{"kind": "ServiceAccount", "name": "fraud", "namespace": given.key.namespace}] == binding["subjects"]
+    assert "projected" in volume(given, "api")[0]
+    place = policy_json(given)["privacy"]["output"]["differentialPrivacy"]["ledger"]
+    assert ("standard", given.key.namespace) == (place["policy"], place["namespace"])
+    assert "keyFile" not in place
+
+
+def test_budgets_by_caller_have_sixteen_shards_and_a_key_that_only_the_kubelet_reads() -> None:
+    given = under(f"output: {{differentialPrivacy: {{{LABEL}}}}}")
+    assert [f"standard-{digit}" for digit in "0123456789abcdef"] == [
+        o["metadata"]["name"] for o in drawn(given).ledgers
+    ]
+    found, mount = volume(given, "epsilon-key")
+    assert ("epsilon", [{"key": "k", "path": "key"}]) == (found["secret"]["secretName"], found["secret"]["items"])
+    section = policy_json(given)["privacy"]["output"]["differentialPrivacy"]
+    assert f"{mount['mountPath']}/key" == section["ledger"]["keyFile"]
+    assert "subjectKeyRef" not in section
+
+
+def test_without_a_budget_there_is_neither_ledger_nor_right() -> None:
+    plan = drawn(under("{output: {tensors: [{name: p, drop: true}]}}"))
+    assert ((), []) == (plan.ledgers, [o for o in plan.objects if o["metadata"]["name"] == "fraud-spend"])
+
+
+@pytest.mark.parametrize(("rules", "denied"), [(LABEL, True), (NUMBER, False)], ids=["each caller", "all callers"])
+def test_a_budget_for_each_caller_is_denied_where_nobody_asks_who_calls(rules: str, denied: bool) -> None:
+    given = under(f"output: {{differentialPrivacy: {{{rules}}}}}", {"security": {"authentication": {"mode": "None"}}})
+    ruling = rule(given, parsed(given))
+    assert denied == ("CallersUnknown" in {verdict.reason for verdict in ruling.verdicts})
+
+
 def test_the_sections_are_those_of_the_contract() -> None:
     given = under(
         """

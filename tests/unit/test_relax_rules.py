@@ -26,7 +26,7 @@ SECTIONS = {
 }
 WHOLE = {
     "input": {"pii", "hashKeyRef", "columns"},
-    "output": set[str](),
+    "output": {"subjectKeyRef"},
     "logging": {"logging"},
     "audit": {"sink", "signingKeyRef", "inputHashKeyRef", "retention"},
 }

@@ -29,7 +29,7 @@ def roundtrip(body: object, header_length: str | None = None, model: Model | Non
     call, decoded = decode(body, header_length, model)
     rules = ungoverned(model)
     cleared: Cleared = clear(decoded, rules)
-    return call.encode(rules.face, release(cleared, Raw(model.run(cleared.inputs, cleared.outputs)), rules))
+    return call.encode(rules.face, release(cleared, Raw(model.run(cleared.inputs, cleared.outputs)), rules, None))
 
 
 def test_a_plain_request_is_answered_with_flat_json() -> None:

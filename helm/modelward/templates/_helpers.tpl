@@ -66,6 +66,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [clusterroles]
   resourceNames: [modelward-runtime-access-review]
   verbs: [bind]
+# Ledgers of privacy budgets: it makes them. The rest is held to be granted to pods, and the admission policy keeps the operator from it.
+- apiGroups: [modelward.dev]
+  resources: [privacyledgers]
+  verbs: [create, get, spend]
+- apiGroups: [modelward.dev]
+  resources: [privacyledgers/status]
+  verbs: [update]
 # What the status is told from.
 - apiGroups: [apps]
   resources: [replicasets]

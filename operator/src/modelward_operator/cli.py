@@ -102,7 +102,8 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
         print(f"# egress: {words}")
     if is_managed(spec):
         print(f"# Secret {names.tls_name(given.key.name)}, and the ConfigMap of the CA: made by the operator")
-    for planned in draw(given, spec, ruling).objects:
+    plan = draw(given, spec, ruling)
+    for planned in (*plan.ledgers, *plan.objects):
         print("---")
         print(yaml.safe_dump(planned, sort_keys=False), end="")
     return 0

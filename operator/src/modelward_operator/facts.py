@@ -183,6 +183,8 @@ class Plan:
     """Set when the Deployment leaves `spec.replicas` to somebody else: the value that stands while ownership changes hands."""
     certificate: Order | None = None
     """Set when a certificate must be issued before the pods can start."""
+    ledgers: Sequence[Json] = ()
+    """Objects that nobody owns and that are made where they are missing, never changed and never pruned."""
     partial: bool = False
     """True when the plan is not all that shall exist: nothing is pruned."""
 

@@ -20,6 +20,7 @@ from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.configuration import load_configuration
 from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.kinds import CHILDREN, MODEL, NAMED, NAMESPACE, OBSERVED, POLICY, Resource
@@ -162,6 +163,7 @@ def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.
     authorities = Authorities(client, settings.namespace, now=lambda: datetime.now(UTC), clock=time.monotonic)
     return KubernetesCluster(
         Gatherer(client, store, installation, session, clusterwide=settings.clusterwide, authorities=authorities),
+        Founder(client),
         Issuer(client, store, authorities),
         Applier(client, store),
         StatusWriter(client, store),

@@ -28,6 +28,8 @@ class Slot(StrEnum):
     """A section of policy.json. Name: the section; value: its JSON."""
     EGRESS = "egress"
     """NetworkPolicy: where the pods must be able to connect. Name and value: a URL, whose host and port count."""
+    LEDGER = "ledger"
+    """An object of a privacy budget's ledger, which nothing owns. Name: the object; value: its spec as JSON."""
     VOLUME = "volume"
     """A volume of the pods. Name: the volume; value: JSON with its `source` and `mountPath`, and `writable` true for one that is not
     read-only."""

@@ -11,6 +11,7 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         │   └── PolicyViolated     what was sent may not be received, by the privacy policy's rule `code`
         ├── Unauthenticated      401 UNAUTHENTICATED     no token, or one that is not accepted: nobody learns why
         ├── Forbidden            403 PERMISSION_DENIED   a call that this server never allows
+        │   ├── EpsilonRefused     the privacy budget is spent; it may begin anew after `retry_after` seconds
         │   ├── PredictForbidden   this subject may not predict with this model
         │   └── OutputWithheld     an output that the privacy policy returns to nobody
         ├── NotFound             404 NOT_FOUND           no such model, version or path
@@ -24,6 +25,7 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         │   └── SubjectBusy        this subject asks too often, or for too much at once
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
         ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
+        │   └── EpsilonUnavailable the ledger of the privacy budget cannot be asked
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
 """
 
@@ -129,6 +131,15 @@ class Forbidden(ApiError):
 
     status = 403
     grpc_code = "PERMISSION_DENIED"
+
+
+class EpsilonRefused(Forbidden):
+    """The privacy budget does not allow an answer. `retry_after` is in seconds, 0 where waiting does not help."""
+
+    def __init__(self, code: str, message: str, retry_after: int = 0) -> None:
+        super().__init__(f"policy: {code}: {message}")
+        self.code = code
+        self.retry_after = retry_after
 
 
 class PredictForbidden(Forbidden):
@@ -255,6 +266,16 @@ class CallerUnknown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("access: unavailable: the caller cannot be checked now, try again")
+
+
+class EpsilonUnavailable(Unavailable):
+    """The ledger of the privacy budget cannot be asked; why is for the log and the report, not for callers."""
+
+    code = "epsilon-ledger-unavailable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__("policy: epsilon-ledger-unavailable: the privacy budget cannot be asked for, try again later")
+        self.why = why
 
 
 class DeadlineExceeded(ApiError):

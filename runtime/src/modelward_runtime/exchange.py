@@ -1,8 +1,8 @@
 """The conductor of a request, in the order of the picture, and the one data plane behind REST and gRPC.
 
-      bytes ▶ decode ▶ privacy-in ▶ batch ▶ ORT ▶ split ▶ privacy-out ▶ encode ▶ bytes
-              Decoded   Cleared                   Raw     Released
-              └──── metrics, access log, audit log (`audit/entry.py`), never the payload ┘
+      bytes ▶ decode ▶ privacy-in ▶ pay ▶ batch ▶ ORT ▶ split ▶ privacy-out ▶ encode ▶ bytes
+              Decoded   Cleared     Paid                Raw     Released
+              └──── metrics, access log, audit log (`audit/entry.py`), never the payload ───┘
 
 Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gRPC; composed by `serve.py`:
 
@@ -26,21 +26,22 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from modelward_runtime import __version__
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
-from modelward_runtime.errors import NotFound, Unavailable
+from modelward_runtime.errors import Busy, NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, Face, Model
 from modelward_runtime.privacy.rules import OFF_LOOP_TEXT, Rules, ungoverned
 from modelward_runtime.privacy.withhold import Withholding
-from modelward_runtime.states import Caller, Decoded, Released, clear, release
+from modelward_runtime.states import Caller, Cleared, Decoded, Raw, Released, clear, release
 
 if TYPE_CHECKING:
     from modelward_runtime.audit.auditor import Auditor
     from modelward_runtime.audit.entry import Entry
+    from modelward_runtime.epsilon.promise import Paid, Promise
     from modelward_runtime.payloads.log import PayloadLog
 
 SERVER_NAME = "modelward"
@@ -123,6 +124,7 @@ class Exchange:
         self._quiet = asyncio.Event()
         self._quiet.set()
         metrics.ready = lambda: self.ready
+        metrics.epsilon = self.report_epsilon
         metrics.waiting = lambda: self._batcher.waiting if self._batcher else 0
 
     async def infer(
@@ -141,9 +143,11 @@ class Exchange:
                     await entry.hear(rules.face, decoded)
                 decoded_at = self._clock()
                 cleared = await _beside_loop(call.size > _clear_on_loop(rules), clear, decoded, rules)
-                raw = await batcher.run(cleared, deadline)
+                paid = await rules.pay(cleared.inputs, caller.subject, deadline)
+                raw = await _run(batcher, cleared, deadline, rules, paid)
                 large = _size(raw.arrays) > OFF_LOOP_BYTES
-                released = await _beside_loop(large and rules.governed, release, cleared, raw, rules)
+                slow = (large and rules.governed) or rules.takes_long(raw.arrays)
+                released = await _beside_loop(slow, release, cleared, raw, rules, paid)
                 released_at = self._clock()
                 if self.payloads is not None:
                     self.payloads.log(rules.face, cleared, released, released_at - started)
@@ -152,6 +156,15 @@ class Exchange:
             return answer
         finally:
             self._leave()
+
+    @property
+    def promise(self) -> "Promise | None":
+        """Of the rules in force: the differential privacy of answers, with what is reserved for it."""
+        return self._rules.promise if self._rules else None
+
+    def report_epsilon(self) -> dict[str, Any] | None:
+        """What was spent of a privacy budget, where there is one."""
+        return self.promise.report() if self.promise else None
 
     def govern(self, rules: Rules) -> None:
         """From the next request on these rules hold; requests that began keep theirs to their end."""
@@ -241,6 +254,15 @@ class Exchange:
         stages["decode"].observe(decoded_at - started)
         stages["encode"].observe(now - released_at)
         stages["total"].observe(now - started)
+
+
+async def _run(batcher: Batcher, cleared: Cleared, deadline: float, rules: Rules, paid: "Paid | None") -> Raw:
+    """What the model says. Who was turned away before it saw the request has not had what was paid for; an error of it is an answer."""
+    try:
+        return await batcher.run(cleared, deadline)
+    except Busy:
+        rules.put_back(paid)
+        raise
 
 
 async def _beside_loop(

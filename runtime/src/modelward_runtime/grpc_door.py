@@ -17,7 +17,7 @@ import grpc
 from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
 from modelward_runtime.audit.entry import refused
-from modelward_runtime.errors import ApiError, Busy
+from modelward_runtime.errors import ApiError, Busy, EpsilonRefused
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.states import ANONYMOUS, Caller
 
@@ -101,6 +101,10 @@ async def abort(context: Any, failure: ApiError) -> Any:  # noqa: ANN401  grpc h
     """End a call with an error; who is to come back later reads when in the metadata that gRPC's own retries heed."""
     if isinstance(failure, Busy):
         context.set_trailing_metadata((("grpc-retry-pushback-ms", str(failure.retry_after * 1000)),))
+    if (
+        isinstance(failure, EpsilonRefused) and failure.retry_after
+    ):  # nobody retries a 403 by itself, so that it is told in HTTP's word
+        context.set_trailing_metadata((("retry-after", str(failure.retry_after)),))
     return await context.abort(CODES[failure.grpc_code], failure.message)
 
 

@@ -6,7 +6,8 @@ client library's own metrics take a lock and several each. It must not hold anyt
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -34,6 +35,9 @@ SECONDS = (
 )
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 STAGES = ("decode", "queue", "run", "encode", "total")
+_REMAINING = (
+    "Epsilon that was left for all in this period when the ledger was last asked, this process's reserve included"
+)
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -71,6 +75,7 @@ class Metrics:
         self.in_flight = 0
         self.waiting: Callable[[], int] = lambda: 0
         self.ready: Callable[[], bool] = lambda: False
+        self.epsilon: Callable[[], Mapping[str, Any] | None] = lambda: None
         self.model: dict[str, str] = {}
         self._requests: dict[tuple[str, str], int] = {}
         self._refused: dict[str, int] = {}
@@ -124,10 +129,27 @@ class Metrics:
         yield GaugeMetricFamily("modelward_in_flight", "Inference requests being worked on", value=self.in_flight)
         yield GaugeMetricFamily("modelward_queue_waiting", "Requests that wait for the model", value=self.waiting())
         yield GaugeMetricFamily("modelward_ready", "1 while serving and not draining", value=float(self.ready()))
+        yield from self._epsilon()
         if self.model:
             model = GaugeMetricFamily("modelward_model_info", "What is served, by what", labels=list(self.model))
             model.add_metric(list(self.model.values()), 1)
             yield model
+
+    def _epsilon(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """What was spent of a privacy budget; by policy, and never by subject."""
+        told = self.epsilon()
+        if told is None:
+            return
+        spent = CounterMetricFamily(
+            "modelward_privacy_epsilon_spent", "Epsilon that this process has spent on answers", labels=["policy"]
+        )
+        spent.add_metric([told["policy"]], float(told["spent"]))
+        yield spent
+        for name, text in (("reserved", "Epsilon that is reserved and not spent"), ("remaining", _REMAINING)):
+            if told[name] is not None:
+                gauge = GaugeMetricFamily(f"modelward_privacy_epsilon_{name}", text, labels=["policy"])
+                gauge.add_metric([told["policy"]], float(told[name]))
+                yield gauge
 
 
 def _sizes(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:

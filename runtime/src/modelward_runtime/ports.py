@@ -89,7 +89,11 @@ class ModelPorts:
         """Put a policy in force for the next request; LoadError PolicyUnsatisfiable when it does not fit the model."""
         from modelward_runtime.privacy.compile import compile_rules  # noqa: PLC0415  see above
 
-        self.exchange.govern(compile_rules(policy.privacy, model))
+        before = self.exchange.promise
+        rules = compile_rules(policy.privacy, model, before=before)
+        self.exchange.govern(rules)
+        if before is not None and before is not rules.promise:
+            before.close()
 
     async def drain(self, seconds: float, grace: float) -> None:
         """Say goodbye while serving on for `seconds`, then accept no more and let requests in flight end within `grace`."""

@@ -73,6 +73,7 @@ class Report:
     certificate: Mapping[str, str] | None = None  # of the model's ports
     obstacle: Callable[[], str] = lambda: ""  # why a loaded process must not be asked now
     audit: Callable[[], dict[str, Any] | None] = lambda: None
+    epsilon: Callable[[], dict[str, Any] | None] = lambda: None  # what was spent of a privacy budget
     failure: dict[str, Any] | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
     on_enter: Callable[[State], None] = lambda _: None
@@ -142,7 +143,13 @@ class Report:
                 "failure": self.failure,
                 "audit": self.audit(),
             }
+            | self._spending()
         )
+
+    def _spending(self) -> dict[str, Any]:
+        """What was spent of a privacy budget; nothing where there is none."""
+        told = self.epsilon()
+        return {"epsilon": told} if told else {}
 
     def _authentication(self) -> str:
         return self.boot.access.mode if self.boot.access else "None"

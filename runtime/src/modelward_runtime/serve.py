@@ -188,6 +188,7 @@ class Service:
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
         self._recording.attach(ports.exchange)
+        self._report.epsilon = ports.exchange.report_epsilon
         await ports.start()
         return ports
 

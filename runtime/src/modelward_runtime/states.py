@@ -9,11 +9,15 @@ transports.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from modelward_runtime.model import Array
 from modelward_runtime.privacy.rules import Rules
+
+if TYPE_CHECKING:
+    from modelward_runtime.epsilon.promise import Paid
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +60,6 @@ def clear(decoded: Decoded, rules: Rules) -> Cleared:
     return Cleared(rules.clear(decoded.inputs), decoded.outputs)
 
 
-def release(cleared: Cleared, raw: Raw, rules: Rules) -> Released:
-    """What the caller may see of what the model said; `rules` are those that the request was cleared by."""
-    return Released(rules.release(cleared.outputs, raw.arrays))
+def release(cleared: Cleared, raw: Raw, rules: Rules, paid: "Paid | None") -> Released:
+    """What the caller may see of what the model said; `rules` are those that the request was cleared by, and was paid under."""
+    return Released(rules.release(cleared.outputs, raw.arrays, paid))

@@ -24,7 +24,15 @@ from modelward_runtime.access.door import Door
 from modelward_runtime.audit.entry import CLIENT_GONE, Entry, audited
 from modelward_runtime.body import ClientGone, Headers, Receive, read_body
 from modelward_runtime.codec import RestCall, encode_error, parse_index
-from modelward_runtime.errors import ApiError, Busy, Forbidden, MethodNotAllowed, NotFound, Unauthenticated
+from modelward_runtime.errors import (
+    ApiError,
+    Busy,
+    EpsilonRefused,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    Unauthenticated,
+)
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
 from modelward_runtime.states import ANONYMOUS, Caller
@@ -233,7 +241,7 @@ def _check_method(route: Route, method: str) -> None:
 def error_response(error: ApiError) -> Response:
     """An error as every path answers it."""
     headers = [_JSON]
-    if isinstance(error, Busy):
+    if isinstance(error, Busy | EpsilonRefused) and error.retry_after:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))

@@ -20,6 +20,14 @@ from modelward_operator.api.modeldeployment import (
     ModelDeploymentSpec,
 )
 from modelward_operator.api.modelpolicy import POLICY_KIND, POLICY_PLURAL, ModelPolicySpec
+from modelward_operator.api.privacyledger import (
+    LEDGER_KIND,
+    LEDGER_PLURAL,
+    ROOT_RULES,
+    STATUS_RULES,
+    PrivacyLedgerSpec,
+    PrivacyLedgerStatus,
+)
 from modelward_operator.api.privacypolicy import PRIVACY_KIND, PRIVACY_PLURAL, PrivacyPolicySpec
 from modelward_operator.api.status import ModelDeploymentStatus
 from modelward_operator.api.types import Struct
@@ -28,6 +36,7 @@ Schema = dict[str, Any]
 
 SHORT_NAME: Final = "mdep"
 POLICY_SHORT_NAME: Final = "mpol"
+LEDGER_SHORT_NAME: Final = "pled"
 PRIVACY_SHORT_NAME: Final = "ppol"
 
 NAME_RULE: Final = {
@@ -76,6 +85,14 @@ PRIVACY_COLUMNS: Final = (
 )
 
 
+LEDGER_COLUMNS: Final = (
+    {"name": "Policy", "type": "string", "jsonPath": ".spec.policy"},
+    {"name": "Shard", "type": "string", "jsonPath": ".spec.shard"},
+    {"name": "Observed", "type": "date", "jsonPath": ".status.observedTime"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+)
+
+
 def modeldeployment_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition of ModelDeployment, a fresh value."""
     schema = {
@@ -117,6 +134,21 @@ def privacypolicy_crd() -> dict[str, Any]:
         "properties": {"spec": structural_schema(PrivacyPolicySpec)},
     }
     return _crd(_names(PRIVACY_KIND, PRIVACY_PLURAL, PRIVACY_SHORT_NAME), "Namespaced", PRIVACY_COLUMNS, schema, {})
+
+
+def privacyledger_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of PrivacyLedger, a fresh value: what pods may write is its status, and nothing else."""
+    status = structural_schema(PrivacyLedgerStatus)
+    status["x-kubernetes-validations"] = [dict(rule) for rule in STATUS_RULES]
+    schema = {
+        "type": "object",
+        "description": "What was spent of a differential-privacy budget. Made by the operator, written by pods, owned by nothing.",
+        "required": ["spec"],
+        "properties": {"spec": structural_schema(PrivacyLedgerSpec), "status": status},
+        "x-kubernetes-validations": [dict(rule) for rule in ROOT_RULES],
+    }
+    names = _names(LEDGER_KIND, LEDGER_PLURAL, LEDGER_SHORT_NAME)
+    return _crd(names, "Namespaced", LEDGER_COLUMNS, schema, {"subresources": {"status": {}}})
 
 
 def _names(kind: str, plural: str, short: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd, privacypolicy_crd
+from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd, privacyledger_crd, privacypolicy_crd
 from modelward_operator.api.reference import Words, reference
 from modelward_operator.status import conditions
 
@@ -36,7 +36,7 @@ def artefacts() -> Mapping[str, str]:
     crds = {
         f"{crd['spec']['names']['plural']}.yaml": BANNER
         + yaml.safe_dump(crd, sort_keys=True, width=120, allow_unicode=True)
-        for crd in (modeldeployment_crd(), modelpolicy_crd(), privacypolicy_crd())
+        for crd in (modeldeployment_crd(), modelpolicy_crd(), privacypolicy_crd(), privacyledger_crd())
     }
     return {
         **{f"crds/{name}": text for name, text in crds.items()},

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt
 
+from modelward_operator.api.differentialprivacy import DifferentialPrivacy
 from modelward_operator.api.privacyinput import TensorName
 from modelward_operator.api.types import Decimal, ListedBy, Rule, Struct
 
@@ -80,9 +81,23 @@ class Output(Struct):
 
     rules = (
         Rule(
-            "has(self.tensors) || has(self.perturbation)",
-            lambda it: it.tensors or it.perturbation,
-            "output needs a rule: tensors or perturbation; without any, leave it out",
+            "has(self.tensors) || has(self.perturbation) || has(self.differentialPrivacy)",
+            lambda it: it.tensors or it.perturbation or it.differential_privacy,
+            "output needs a rule: tensors, perturbation or differentialPrivacy; without any, leave it out",
+        ),
+        Rule(
+            "!has(self.perturbation) || !has(self.differentialPrivacy)",
+            lambda it: it.perturbation is None or it.differential_privacy is None,
+            "perturbation and differentialPrivacy exclude each other: one promises nothing, and the other leaves one output",
+        ),
+        Rule(
+            "!has(self.differentialPrivacy) || !has(self.tensors) || !self.tensors.exists(t, t.name == self.differentialPrivacy.name && "
+            "has(t.drop) && t.drop)",
+            lambda it: (
+                it.differential_privacy is None
+                or not any(tensor.drop and tensor.name == it.differential_privacy.name for tensor in it.tensors or ())
+            ),
+            "the output of differentialPrivacy is dropped: nothing would be answered",
         ),
         Rule(
             "!has(self.tensors) || !has(self.perturbation) || !self.perturbation.exists(p, self.tensors.exists(t, t.name == p.name && "
@@ -103,4 +118,8 @@ class Output(Struct):
     perturbation: Annotated[list[Noise], Field(min_length=1, max_length=64), ListedBy("name")] | None = Field(
         default=None,
         description="Noise by output, before all else. No promise is made: it is not differential privacy.",
+    )
+    differential_privacy: DifferentialPrivacy | None = Field(
+        default=None,
+        description="One output answered at random with a promise, and a budget for it. Rules of `tensors` for that output come after it.",
     )

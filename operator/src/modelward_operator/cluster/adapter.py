@@ -2,6 +2,7 @@
 
 from modelward_operator.cluster.apply import Applier
 from modelward_operator.cluster.events import Teller
+from modelward_operator.cluster.founder import Founder
 from modelward_operator.cluster.gather import Gatherer
 from modelward_operator.cluster.issuer import Issuer
 from modelward_operator.cluster.status import StatusWriter
@@ -13,9 +14,15 @@ class KubernetesCluster:
     """Implements `reconcile.Cluster`."""
 
     def __init__(
-        self, gatherer: Gatherer, issuer: Issuer, applier: Applier, writer: StatusWriter, teller: Teller
+        self,
+        gatherer: Gatherer,
+        founder: Founder,
+        issuer: Issuer,
+        applier: Applier,
+        writer: StatusWriter,
+        teller: Teller,
     ) -> None:
-        self._gatherer, self._issuer, self._applier = gatherer, issuer, applier
+        self._gatherer, self._founder, self._issuer, self._applier = gatherer, founder, issuer, applier
         self._writer, self._teller = writer, teller
 
     async def gather(self, key: Key) -> Given | None:
@@ -23,9 +30,11 @@ class KubernetesCluster:
         return await self._gatherer.gather(key)
 
     async def apply(self, plan: Plan, given: Given) -> Applied:
-        """Issue the certificate that the plan orders, then make the children what it says."""
+        """Make the ledgers that are missing, issue the certificate that the plan orders, then make the children what it says."""
+        founded = await self._founder.found(plan.ledgers)
         issued = await self._issuer.issue(plan.certificate, given) if plan.certificate else Applied()
-        return await self._applier.apply(plan, given, issued)
+        before = Applied(founded.writes + issued.writes, (*founded.refusals, *issued.refusals))
+        return await self._applier.apply(plan, given, before)
 
     async def write_status(self, given: Given, status: Json) -> bool:
         """Write the status when it differs; say whether it was written."""

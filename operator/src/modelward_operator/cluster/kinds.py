@@ -63,7 +63,10 @@ OBSERVED: Final = (REPLICA_SET, POD)
 SURROUNDINGS: Final = (NAMESPACE, POLICY)
 """What lies around a model and bears on it. Of the cluster, so watched only where the operator serves every namespace."""
 
+LEDGER: Final = Resource("PrivacyLedger", "modelward.dev", "v1alpha1", "privacyledgers")
+"""What was spent of a privacy budget: made once, and then the pods' to write. Neither watched nor owned."""
+
 NAMED: Final = (PRIVACY,)
 """What users write and models of the same namespace name: watched wherever the operator serves."""
 
-BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, *NAMED, EVENT, LEASE)}
+BY_KIND: Final = {r.kind: r for r in (MODEL, *CHILDREN, *OBSERVED, *SURROUNDINGS, *NAMED, LEDGER, EVENT, LEASE)}

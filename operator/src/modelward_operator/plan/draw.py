@@ -17,6 +17,7 @@ from modelward_operator.plan.role import predict_role
 from modelward_operator.plan.rolebinding import predict_binding, review_binding
 from modelward_operator.plan.service import service
 from modelward_operator.plan.serviceaccount import service_account
+from modelward_operator.plan.spending import ledgers, spending
 from modelward_operator.policies.access.rule import asks_api, authentication_of, tls_of
 from modelward_operator.rulings import Ruling
 
@@ -29,6 +30,7 @@ def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     objects: list[Json] = [
         service_account(given),  # the pods' identity
         *_rights(given, spec),  # who may call, and that the pods may ask
+        *spending(given, ruling),  # that they may spend from a privacy budget
         boot,  # what to load and how to serve: a change rolls the pods
         policy_config(given, ruling),  # what is enforced live
         *certificates,  # the CA that clients trust, and which certificate stands
@@ -39,7 +41,7 @@ def draw(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Plan:
     if replicas.expected >= 2:
         objects.append(pod_disruption_budget(given))  # a drain takes one replica at a time
     handover = None if replicas.owned is not None else replicas.expected
-    return Plan(tuple(map(marked, objects)), handover, order)
+    return Plan(tuple(map(marked, objects)), handover, order, tuple(ledgers(given, ruling)))
 
 
 def _rights(given: Given, spec: ModelDeploymentSpec) -> list[Json]:

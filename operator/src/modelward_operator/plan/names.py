@@ -65,6 +65,7 @@ SINK_DIRS: Final = {"audit": "/var/log/modelward/audit", "logging": "/var/log/mo
 VAULT_TOKEN_DIR: Final = "/var/run/secrets/modelward/vault"  # noqa: S105  a folder, not a secret
 VAULT_TOKEN_SECONDS: Final = 600
 """The shortest life that the API server gives a token; the kubelet renews it in time."""
+EPSILON_DIR: Final = "/etc/modelward/epsilon"
 MODEL_DIR: Final = "/mnt/model"
 CACHE_DIR: Final = "/var/lib/modelward"
 SHARED_CACHE_DIR: Final = "/var/cache/modelward"
@@ -111,6 +112,11 @@ def review_binding_name(name: str) -> str:
 def tls_name(name: str) -> str:
     """Return the name of the Secret with the managed certificate, and of the ConfigMap with the CA that clients trust."""
     return f"{name}-tls"
+
+
+def spend_role_name(name: str) -> str:
+    """Return the name of the Role, and of its RoleBinding, that lets the pods spend from their policy's privacy budget."""
+    return f"{name}-spend"
 
 
 def boot_config_name(name: str, content_hash: str) -> str:

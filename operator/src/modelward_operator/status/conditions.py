@@ -69,6 +69,7 @@ class Reason(StrEnum):
     POLICY_VIOLATED = "PolicyViolated"
     TENANT_AMBIGUOUS = "TenantAmbiguous"
     POLICY_NOT_FOUND = "PolicyNotFound"
+    CALLERS_UNKNOWN = "CallersUnknown"
     POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"
     SIGNATURE_WARNING = "SignatureWarning"
     SIGNATURE_UNREPORTED = "SignatureUnreported"
@@ -130,6 +131,8 @@ REASONS: Final = {
     "gives as its tenant: it is scaled to zero. An administrator labels this namespace.",
     Reason.POLICY_NOT_FOUND: "The PrivacyPolicy that spec.privacy names does not exist in this namespace: the model is scaled to zero "
     "until it does.",
+    Reason.CALLERS_UNKNOWN: "The PrivacyPolicy gives each caller a privacy budget and security.authentication.mode is None, so that nobody "
+    "knows who calls: the model is scaled to zero. Authenticate callers, or give the budget the scope All.",
     Reason.POLICY_UNSATISFIABLE: "A pod cannot enforce the PrivacyPolicy as it is (it names a tensor that the model lacks, a key that is "
     "not there, a field that an older image does not know) and holds on to the one before, or does not become ready. The message is the "
     "pod's.",

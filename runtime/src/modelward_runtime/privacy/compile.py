@@ -3,11 +3,12 @@
 Called through `serve.py` when the model is loaded and whenever policy.json changes. What it accepts holds for every request: a tensor or
 column that the model lacks, a rule that its datatype cannot have, a rule that another makes void, are refused with the path of
 the field. `compile_input.py` and `compile_output.py` do the two halves; this is their frame, and the only I/O of the package: reading the
-key for hashes.
+key for hashes (and in `epsilon/` the one that names subjects).
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.model import Face, Model
@@ -16,13 +17,23 @@ from modelward_runtime.privacy.config import Privacy
 from modelward_runtime.privacy.problems import Problems
 from modelward_runtime.privacy.rules import Rules, ungoverned
 
+if TYPE_CHECKING:
+    from modelward_runtime.epsilon.promise import Promise
+
 SHORTEST_KEY = 16  # bytes
 
 
 def compile_rules(
-    privacy: Privacy | None, model: Model, read: Callable[[str], bytes] = lambda file: Path(file).read_bytes()
+    privacy: Privacy | None,
+    model: Model,
+    read: Callable[[str], bytes] = lambda file: Path(file).read_bytes(),
+    *,
+    before: "Promise | None" = None,
 ) -> Rules:
-    """The rules of a policy for a model; none without a policy. LoadError PolicyUnsatisfiable lists all that does not fit."""
+    """The rules of a policy for a model; none without a policy. LoadError PolicyUnsatisfiable lists all that does not fit.
+
+    `before` is the promise of the rules that these replace: if it is the same, what it has reserved is not lost.
+    """
     if privacy is None:
         return ungoverned(model)
     problems = Problems("privacy")
@@ -30,6 +41,9 @@ def compile_rules(
         privacy.input, model, problems.at("input"), _read_key(privacy, problems, read)
     )
     outputs = compile_output.compile_outputs(privacy.output, model, problems.at("output"))
+    promise = compile_output.compile_promise(
+        privacy.output, model, outputs, problems.at("output.differentialPrivacy"), before
+    )
     if problems.found:
         raise _unsatisfiable(privacy, model, problems.found)
     face = Face(
@@ -50,6 +64,7 @@ def compile_rules(
         inputs.searches_text,
         privacy.policy,
         privacy.policy_generation,
+        promise,
     )
 
 

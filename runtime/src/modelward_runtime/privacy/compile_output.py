@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelward_runtime.model import Model, TensorSpec
 from modelward_runtime.privacy.compile_input import FLOATS, INTEGERS
@@ -9,6 +10,9 @@ from modelward_runtime.privacy.config import Output, OutputTensor, Perturbation
 from modelward_runtime.privacy.output import Decimals, Largest, Noise, OneHot
 from modelward_runtime.privacy.problems import Problems, listed
 from modelward_runtime.privacy.rules import Step, Steps
+
+if TYPE_CHECKING:
+    from modelward_runtime.epsilon.promise import Promise
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,25 @@ def compile_outputs(policy: Output, model: Model, problems: Problems) -> Outputs
     withheld = _withhold(policy, model, steps, problems)
     _refuse_void(policy, withheld, problems)
     return Outputs({name: tuple(some) for name, some in steps.items() if some}, withheld)
+
+
+def compile_promise(
+    policy: Output, model: Model, outputs: Outputs, place: Problems, before: "Promise | None"
+) -> "Promise | None":
+    """The promise of differential privacy, where there is one: the same as `before` where nothing about it has changed."""
+    section = policy.differential_privacy
+    if section is None:
+        return None
+    from modelward_runtime.epsilon.promise import Unfit, promise_of  # noqa: PLC0415  start-up: for policies that ask for it
+
+    if policy.perturbation:
+        place.add("leave perturbation out: one promises nothing, and the other leaves one output")
+    try:
+        promise = promise_of(section, model, outputs.withheld)
+    except Unfit as unfit:
+        place.add(str(unfit))
+        return None
+    return before if before is not None and before.section == section else promise
 
 
 def _find(name: str, model: Model, place: Problems) -> TensorSpec | None:

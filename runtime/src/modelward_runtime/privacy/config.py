@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from modelward_runtime.contract import Name, NotNegative, Positive, Record
+from modelward_runtime.epsilon.config import DifferentialPrivacy
 
 Number = Annotated[str, msgspec.Meta(pattern=r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40)]
 Scale = Annotated[str, msgspec.Meta(pattern=r"^(?=.*[1-9])(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40)]
@@ -75,6 +76,7 @@ class Output(Record, frozen=True):
 
     tensors: tuple[OutputTensor, ...] = ()
     perturbation: tuple[Perturbation, ...] = ()
+    differential_privacy: DifferentialPrivacy | None = None
 
 
 class Privacy(Record, frozen=True):

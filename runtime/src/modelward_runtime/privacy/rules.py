@@ -7,9 +7,13 @@ views of the caller's bytes, and raw outputs views of a batch that others share.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from modelward_runtime.errors import PolicyViolated
 from modelward_runtime.model import Array, Face, Model, face_of
+
+if TYPE_CHECKING:
+    from modelward_runtime.epsilon.promise import Paid, Promise
 
 Step = Callable[[Array], Array]
 """A check or a change of one tensor: the array itself, or another; raises `PolicyViolated`."""
@@ -31,6 +35,7 @@ class Rules:
     searches_text: bool = False
     policy: str = ""
     policy_generation: int = 0
+    promise: "Promise | None" = None
 
     @property
     def governed(self) -> bool:
@@ -47,11 +52,27 @@ class Rules:
             return sent
         return {name: _apply(self.inputs.get(name, ()), array) for name, array in sent.items()}
 
-    def release(self, names: Sequence[str], arrays: Sequence[Array]) -> dict[str, Array]:
-        """What the caller may see."""
+    async def pay(self, cleared: Mapping[str, Array], subject: str, deadline: float) -> "Paid | None":
+        """Spend what the answer will cost of a privacy budget, if there is one. Raises `ApiError`."""
+        return None if self.promise is None else await self.promise.pay(cleared.values(), subject, deadline)
+
+    def put_back(self, paid: "Paid | None") -> None:
+        """The model has not seen this request."""
+        if self.promise is not None and paid is not None:
+            self.promise.put_back(paid)
+
+    def takes_long(self, arrays: Sequence[Array]) -> bool:
+        """Releasing these would hold up probes, however few bytes they are."""
+        return self.promise is not None and self.promise.takes_long(arrays)
+
+    def release(self, names: Sequence[str], arrays: Sequence[Array], paid: "Paid | None" = None) -> dict[str, Array]:
+        """What the caller may see: what is answered at random comes first, and every other step works on that."""
+        found = dict(zip(names, arrays, strict=True))
+        if self.promise is not None:
+            found = self.promise.keep(found, paid)
         if not self.outputs:
-            return dict(zip(names, arrays, strict=True))
-        return {name: _apply(self.outputs.get(name, ()), array) for name, array in zip(names, arrays, strict=True)}
+            return found
+        return {name: _apply(self.outputs.get(name, ()), array) for name, array in found.items()}
 
 
 def ungoverned(model: Model) -> Rules:

@@ -9,20 +9,21 @@ from typing import Any, Final
 from modelward_operator.api.auditing import Audit, FileSink, Logging, LoggingMode, Retention, Sink, SinkType
 from modelward_operator.api.privacyinput import Input
 from modelward_operator.api.privacyoutput import Output
-from modelward_operator.facts import PrivacyPolicy
+from modelward_operator.facts import Given, PrivacyPolicy
 from modelward_operator.plan import names
+from modelward_operator.policies.privacy.epsilon import epsilon_section
 
 SECTIONS: Final = ("privacy", "logging", "audit")
 
 
-def sections(policy: PrivacyPolicy) -> Mapping[str, Any]:
+def sections(given: Given, policy: PrivacyPolicy) -> Mapping[str, Any]:
     """Return the sections by name; what the policy leaves out is off, and absent."""
     spec = policy.spec
     found: dict[str, Any] = {"privacy": {"policy": policy.name, "policyGeneration": policy.generation}}
     if spec.input:
         found["privacy"]["input"] = _input(spec.input)
     if spec.output:
-        found["privacy"]["output"] = _plain(spec.output)
+        found["privacy"]["output"] = _output(spec.output, given, policy)
     if spec.logging and spec.logging.mode is not LoggingMode.NONE:
         found["logging"] = _logging(spec.logging)
     if spec.audit:
@@ -38,6 +39,13 @@ def _input(rules: Input) -> dict[str, Any]:
     section = _plain(rules)
     if section.pop("hashKeyRef", None):
         section["hashKeyFile"] = f"{names.PRIVACY_DIR}/key"
+    return section
+
+
+def _output(rules: Output, given: Given, policy: PrivacyPolicy) -> dict[str, Any]:
+    section = _plain(rules)
+    if rules.differential_privacy:
+        section["differentialPrivacy"] = epsilon_section(given, policy, rules.differential_privacy)
     return section
 
 
