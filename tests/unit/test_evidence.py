@@ -121,6 +121,11 @@ def _stale() -> Json:
         ("the policy is refused", {"pods": [Seen(a_pod(), a_report(policyFailure="no tensor age"))]}, "no tensor age"),
         ("nothing is audited", {"pods": [Seen(a_pod(), a_report(audit=None))]}, "reports no audit log"),
         ("the audit log fails", {"pods": [Seen(a_pod(), a_report(audit={"failure": "disk full"}))]}, "disk full"),
+        (
+            "the budget is not spent",
+            {"policy_file": {**POLICY_FILE, "privacy": {"policyGeneration": 2, "output": {"differentialPrivacy": {}}}}},
+            "does not report that it spends a privacy budget",
+        ),
         ("it is still loading", {"pods": [Seen(a_pod(), a_report(state="Fetching"))]}, "it is Fetching, not Ready"),
     ],
 )
@@ -133,6 +138,10 @@ def test_the_page_says_what_an_auditor_asks_for() -> None:
     text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), a_report())], AT))
     for part in ("risk/fraud", DIGEST, "signed by   ci", "PrivacyPolicy standard, generation 2", "head ab", "No gaps"):
         assert part in text
+    spent = a_report(epsilon={"spent": "2.5", "remaining": "97.5"}, access={"authentication": "TokenReview"})
+    text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), spent)], AT))
+    assert "2.5 spent by this pod, 97.5 left" in text
+    assert "TokenReview, no TLS" in text
     text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), {}, "forbidden")], AT))
     assert "No gaps" not in text
     assert "! pod fraud-0 does not answer: forbidden" in text

@@ -80,7 +80,7 @@ def _pod(seen: Seen) -> Json:
     }
     if seen.silence:
         return told | {"silence": seen.silence}
-    keys = ("state", "boot", "startedAt", "model", "policyGeneration", "policyFailure", "access", "audit", "failure")
+    keys = ("state", "boot", "startedAt", "model", "policyGeneration", "policyFailure", "access", "audit", "epsilon", "failure")
     return told | {key: seen.report[key] for key in keys if seen.report.get(key)}
 
 
@@ -134,6 +134,14 @@ def _pod_gaps(model: Json, policy_file: Json, report: Json) -> Iterator[str]:
         yield "it reports no audit log"
     elif failure := (report.get("audit") or {}).get("failure"):
         yield f"its audit log fails: {failure}"
+    if _promises(policy_file) and not report.get("epsilon"):
+        yield "it does not report that it spends a privacy budget"
+
+
+def _promises(policy_file: Json) -> bool:
+    """The written policy promises differential privacy."""
+    output: Json = (policy_file.get("privacy") or {}).get("output") or {}
+    return "differentialPrivacy" in output
 
 
 def _generation(privacy_policy: Json) -> int:

@@ -53,3 +53,6 @@ def _pod(pod: Json) -> Iterator[str]:
         yield f"  access      {access.get('authentication')}, {shown}"
     if audit := pod.get("audit"):
         yield f"  audit log   {audit.get('records')} records, head {audit.get('head')}"
+    if epsilon := pod.get("epsilon"):
+        left = "not known yet" if epsilon.get("remaining") is None else epsilon["remaining"]
+        yield f"  epsilon     {epsilon.get('spent')} spent by this pod, {left} left in the budget that it shares"
