@@ -28,11 +28,12 @@ check: setup ## The quick ring: format, lint, types, walls, unit, properties, go
 	uv run ruff check .
 	uv run mypy operator/src runtime/src e2e helm tests
 	uv run lint-imports
-	$(PYTEST) -q -n 2 --dist loadfile tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
+	$(PYTEST) -q -n 2 --dist loadfile -m "not process" tests/unit tests/properties tests/golden tests/contract --junitxml=$(REPORTS)/check.xml
 
-integration: setup ## A real API server and etcd, and a real object store and registry: schema, apply, prune, drift, lease, fetch
+integration: setup ## The real serving process; a real API server and etcd, object store and registry: schema, apply, prune, lease, fetch
 	$(EMBEDDED) packages
 	$(EMBEDDED) build etcd kube-apiserver helm versitygw registry
+	$(PYTEST) -q -n 2 --dist loadfile -m process tests/contract --junitxml=$(REPORTS)/process.xml
 	$(PYTEST) tests/integration --junitxml=$(REPORTS)/integration.xml
 
 test: check integration ## Every ring that a change must pass, from a bare machine; ends with the core e2e cases on the embedded cluster

@@ -5,8 +5,10 @@
                  calls stand beside it
     2. text      bytes a second of processor time on one thread: clean text, text full of near misses, hostile text at two lengths
     3. findings  precision and recall for each kind on generated sentences with their truth (policy_corpus.py says what that is worth)
+    4. audit     what a record costs where it is made, durable ones too, and how long a large log takes to verify (policy_audit.py)
+    5. door      what authentication with a warm cache costs a call, over REST and gRPC (access.py, also a suite of its own)
 
-`VARIANTS` is the list of what a call may carry more than the bare server: a line each for what comes later. 2 and 3 are in policy_text.py.
+`VARIANTS` is the list of what a call may carry more than the bare server, a line each. 2 and 3 are in policy_text.py.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from e2e.bench import policy_text, results
+from e2e.bench import access, policy_audit, policy_text, results
 from modelward_runtime.privacy.pii import fold
 
 TURNS, CALLS = 6, 100  # short turns in each round: some of them fall into moments in which nothing else runs
@@ -54,17 +56,17 @@ RULES = {  # three about inputs, two about outputs
 
 @dataclass(frozen=True)
 class Variant:
-    """What one server has more than the bare one: parts of boot.json and policy.json, headers of each call, and what it may cost."""
+    """What one server has more than the bare one: sections of policy.json, made in the server's folder, and what they may cost."""
 
     name: str
-    bar: float | None  # microseconds a call; None: told, not judged
-    boot: Mapping[str, Any] = field(default_factory=dict)
-    policy: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    bar: float | None = None  # microseconds a call; None: told, not judged
+    sections: Callable[[Path], Mapping[str, Any]] = lambda _: {}
 
 
 VARIANTS = (
-    Variant("privacy policy", 50.0, policy={"privacy": RULES}),  # three input and two output rules
+    Variant("privacy policy", 50.0, lambda _: {"privacy": RULES}),  # three input and two output rules
+    Variant("audit, Buffered", 20.0, lambda home: {"audit": policy_audit.section(home / "audit", "Buffered")}),
+    Variant("audit, Synchronous", None, lambda home: {"audit": policy_audit.section(home / "audit", "Synchronous")}),
 )
 
 
@@ -76,7 +78,10 @@ def run(rounds: int) -> bool:
     calls = _measure_calls(rounds, bars)
     text = policy_text.measure_speed(bars)
     findings = policy_text.measure_findings()
-    path = results.write("policy", {"calls": calls, "text": text, "findings": findings, "bars": bars})
+    audit = _measure_audit(bars)
+    print("\nauthentication with a warm cache")
+    bars["the door: at most 30 microseconds a call"] = access.run(rounds)
+    path = results.write("policy", {"calls": calls, "text": text, "findings": findings, "audit": audit, "bars": bars})
     print(
         f"\n{path.relative_to(path.parents[3])}; bars: "
         + ", ".join(f"{k} {'held' if v else 'MISSED'}" for k, v in bars.items())
@@ -120,6 +125,15 @@ def _measure_calls(rounds: int, bars: dict[str, bool]) -> dict[str, Any]:
     return told
 
 
+def _measure_audit(bars: dict[str, bool]) -> list[dict[str, Any]]:
+    """What a record costs by itself, and what it takes to verify a hundred thousand."""
+    rows = policy_audit.rows()
+    shown = [(row.name, *(f"{seconds * 1e6:.1f}" for seconds in (row.p50, row.p99)), row.note) for row in rows]
+    print("\n" + results.table([("audit, microseconds", "p50", "p99", ""), *shown]))
+    bars |= {row.name: row.is_held for row in rows if row.is_held is not None}
+    return [asdict(row) for row in rows]
+
+
 def _in_turns(variant: Variant, rounds: int) -> tuple[list[list[float]], list[list[float]]]:
     """Microseconds of each turn's calls to the bare server and to the variant."""
     with ExitStack() as stack:
@@ -127,7 +141,7 @@ def _in_turns(variant: Variant, rounds: int) -> tuple[list[list[float]], list[li
         onnx.save(_model(), str(home / "model.onnx"))
         clients = [
             stack.enter_context(_served(home / name, home / "model.onnx", one, port))
-            for name, one, port in (("bare", Variant("bare", None), 18080), ("with", variant, 18090))
+            for name, one, port in (("bare", Variant("bare"), 18080), ("with", variant, 18090))
         ]
         for client in clients * WARM_UP:
             client.ask()
@@ -144,12 +158,12 @@ def _in_turns(variant: Variant, rounds: int) -> tuple[list[list[float]], list[li
 class Client:
     """One connection that asks the same again and again, with nothing of a library in between."""
 
-    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         row = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [40.0, 1.5, 2.5, 3.5]}
         body = json.dumps({"inputs": [row]}).encode()
-        lines = {"host": "bench", "content-type": "application/json", "content-length": str(len(body)), **headers}
+        lines = {"host": "bench", "content-type": "application/json", "content-length": str(len(body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._request = f"POST /v2/models/m/infer HTTP/1.1\r\n{head}\r\n".encode() + body
 
@@ -185,10 +199,10 @@ def _served(home: Path, model: Path, variant: Variant, port: int) -> Iterator[Cl
     server = {"httpPort": port, "grpcPort": port + 1, "adminPort": port + 2, "drainSeconds": 0}
     source = {"name": "m", "version": "1", "uri": "pvc://bench/m", "directory": str(model)}
     kinds = {"apiVersion": "runtime/v1"}
-    (home / "boot.json").write_text(
-        json.dumps({**kinds, "kind": "Boot", "model": source, "server": server, **variant.boot})
+    (home / "boot.json").write_text(json.dumps({**kinds, "kind": "Boot", "model": source, "server": server}))
+    (home / "policy.json").write_text(
+        json.dumps({**kinds, "kind": "Policy", "generation": "1", **variant.sections(home)})
     )
-    (home / "policy.json").write_text(json.dumps({**kinds, "kind": "Policy", "generation": "1", **variant.policy}))
     command = [str(Path(sys.executable).with_name("modelward")), "run", "--boot", str(home / "boot.json")]
     command += ["--policy", str(home / "policy.json"), "--termination-log", str(home / "none")]
     with (home / "log").open("w") as log:
@@ -206,7 +220,7 @@ def _connect(port: int, variant: Variant, child: subprocess.Popen[bytes], log: P
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
         try:
-            client = Client(port, variant.headers)
+            client = Client(port)
             client.ask()
         except (OSError, RuntimeError):
             time.sleep(0.05)

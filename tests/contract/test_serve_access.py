@@ -16,6 +16,8 @@ from tests.onnx_models import linear, save
 from tests.processes import COMMAND, run, serve
 from tests.serving_certificates import Authority, mount
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:

@@ -25,6 +25,8 @@ from tests.onnx_models import linear, save, value
 from tests.onnx_models import model as make_model
 from tests.processes import COMMAND, Process, call, run
 
+pytestmark = pytest.mark.process
+
 MARKER = "planted-5e1f-Marker"
 ROWS = [[1.0, 0.0, 0.0, 0.0]]
 

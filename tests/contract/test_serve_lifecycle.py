@@ -29,6 +29,8 @@ from tests.onnx_models import WEIGHTS, linear, save, slow
 from tests.ports import free_ports
 from tests.processes import COMMAND, POLICY, Process, call, forward, run, serve
 
+pytestmark = pytest.mark.process
+
 ROWS = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0]]
 EXPECTED = [*WEIGHTS[0].tolist(), *(2 * WEIGHTS[3]).tolist()]
 

@@ -18,6 +18,8 @@ from tritonclient.grpc import service_pb2_grpc
 from tests.onnx_models import model, save, value
 from tests.processes import POLICY, Process, call, run
 
+pytestmark = pytest.mark.process
+
 CARD = "4242424242424242"
 PRIVACY: dict[str, Any] = {
     "policy": "standard",

@@ -13,6 +13,8 @@ from tests.processes import COMMAND, Process, run, serve
 from tests.sealed_folders import IDENTITY, Sealed, write_signing_key
 from tests.sealed_models import MARKER, SIDE, make_model, put_plain, sealed_boot, weights
 
+pytestmark = pytest.mark.process
+
 ROWS = np.eye(3, SIDE, dtype=np.float32)
 
 
