@@ -86,12 +86,12 @@ def test_a_policy_that_the_model_cannot_keep_is_found_when_it_is_loaded(case: Ca
 
 def test_without_its_policy_a_model_does_not_serve(case: Case) -> None:
     case.apply(case.model_service("echo/", privacy=under("later")))
-    case.wait_condition(NAME, "PrivacyEnforced", "False", "PolicyNotFound", "later")
+    case.wait_condition(NAME, "PrivacyEnforced", "False", "PrivacyPolicyNotFound", "later")
     assert case.pods() == []
     case.apply(policy("later", input=masking()))
     case.wait_ready()
     case.kube.delete("PrivacyPolicy", "later", case.namespace)
-    case.wait_condition(NAME, "Ready", "False", "PolicyNotFound")
+    case.wait_condition(NAME, "Ready", "False", "PrivacyPolicyNotFound")
     case.wait_pods(0)
 
 

@@ -228,7 +228,7 @@ def policy(case: Case, kube: Kube) -> Iterator[Object]:
 def test_a_policy_denies_what_serves_in_the_plain_and_refuses_to_take_more(case: Case, policy: Object) -> None:
     case.serve()
     case.kube.apply(policy)
-    case.wait_condition(NAME, "Ready", "False", "PolicyViolated", policy["metadata"]["name"])
+    case.wait_condition(NAME, "Ready", "False", "ModelPolicyViolated", policy["metadata"]["name"])
     case.wait_pods(0)
     with pytest.raises(Refused, match=policy["metadata"]["name"]):
         case.apply(case.model_service(name="another"))
@@ -246,7 +246,7 @@ def test_a_policy_knows_a_signer_by_the_key_and_not_by_its_name(
 
     policy["spec"]["trustedSigners"] = ["sha256:" + "0" * 64]
     case.kube.apply(policy)
-    case.wait_condition(NAME, "Ready", "False", "PolicyViolated", fingerprint)
+    case.wait_condition(NAME, "Ready", "False", "ModelPolicyViolated", fingerprint)
     case.wait_pods(0)
     policy["spec"]["trustedSigners"] = [fingerprint]
     case.kube.apply(policy)

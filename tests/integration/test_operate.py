@@ -284,7 +284,7 @@ async def test_the_charts_rights_are_enough_for_policies_and_tenants(
 
         async def denied() -> bool:
             ready = await _ready_condition(client, namespace)
-            return (ready.get("status"), ready.get("reason")) == ("False", "PolicyViolated")
+            return (ready.get("status"), ready.get("reason")) == ("False", "ModelPolicyViolated")
 
         await until(denied)
         assert (await client.get(BY_KIND["Deployment"], namespace, "fraud"))["spec"]["replicas"] == 0

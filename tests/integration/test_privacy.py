@@ -48,7 +48,7 @@ async def test_a_model_waits_for_its_policy_and_serves_under_it(rig: Rig) -> Non
     assert await replicas(rig) == 0
     for type_ in ("PrivacyEnforced", "Ready"):
         found = await rig.condition(type_)
-        assert (found["status"], found["reason"]) == ("False", "PolicyNotFound")
+        assert (found["status"], found["reason"]) == ("False", "PrivacyPolicyNotFound")
     await rig.heard_all()
     rig.rung.clear()
     made = await make(rig)

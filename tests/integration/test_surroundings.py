@@ -130,7 +130,7 @@ async def test_what_existed_before_a_policy_is_scaled_to_zero_and_serves_again_w
     await wide.reconcile()
     assert await replicas(wide) == 0
     ready = await wide.condition("Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "PolicyViolated")
+    assert (ready["status"], ready["reason"]) == ("False", "ModelPolicyViolated")
     assert ready["message"] == f"ModelPolicy {policy}: spec.security.encryption.mode must be Required"
     await wide.heard_all()
     wide.rung.clear()

@@ -41,7 +41,7 @@ def governed(
 
 def said(given: Given) -> list[str]:
     verdicts = governance(given, parsed(given)).verdicts
-    assert {(v.type, v.reason) for v in verdicts} <= {("Ready", "PolicyViolated")}
+    assert {(v.type, v.reason) for v in verdicts} <= {("Ready", "ModelPolicyViolated")}
     return sorted(v.message for v in verdicts)
 
 
@@ -248,7 +248,7 @@ def test_of_a_spec_that_cannot_be_read_what_the_pods_have_loaded_counts(
     ("reason", "floors", "denied"), [("while the policy holds", 1, True), ("and no longer", 0, False)]
 )
 def test_what_was_denied_stays_denied_under_a_spec_that_cannot_be_read(reason: str, floors: int, denied: bool) -> None:
-    was = {"conditions": [{"type": "Ready", "status": "False", "reason": "PolicyViolated", "message": "…"}]}
+    was = {"conditions": [{"type": "Ready", "status": "False", "reason": "ModelPolicyViolated", "message": "…"}]}
     given = make_given({"runtime": {"threads": "4"}}, status=was)
     given = replace(given, around=Surroundings({}, (policy(requireEncryption=True),) * floors, {}))
     assert rule_unread(given).denied == denied, reason

@@ -46,7 +46,7 @@ def test_what_lies_around_a_model_in_the_same_file_counts(tmp_path: Path, capsys
     file.write_text("---\n".join([NAMESPACE, FLOOR, GOOD, SIGNED.replace("fraud}", "signed}")]))
     assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
     out = capsys.readouterr().out
-    assert "# PolicyViolated: ModelPolicy floor: spec.security.verification.mode must be Required\n" in out
+    assert "# ModelPolicyViolated: ModelPolicy floor: spec.security.verification.mode must be Required\n" in out
     made = [planned for planned in yaml.safe_load_all(out) if planned]
     replicas = {o["metadata"]["name"]: o["spec"]["replicas"] for o in made if o["kind"] == "Deployment"}
     assert replicas == {"fraud": 0, "signed": 1}
@@ -71,7 +71,7 @@ def test_labels_that_are_none_select_nothing(labels: str, tmp_path: Path, capsys
     file = tmp_path / "all.yaml"
     file.write_text(f"{NAMESPACE.replace('{tier: prod, modelward.dev/tenant: risk-eu}', labels)}---{FLOOR}---{GOOD}")
     assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
-    assert "PolicyViolated" not in capsys.readouterr().out
+    assert "ModelPolicyViolated" not in capsys.readouterr().out
 
 
 GOVERNED = GOOD.replace("spec: {", "spec: {privacy: {policyRef: {name: standard}}, ")
@@ -87,11 +87,11 @@ spec: {input: {maxElements: 10}}
     ("reason", "beside", "says"),
     [
         ("the policy that it names", f"---{STANDARD}", '"maxElements":10'),
-        ("none", "", "# PolicyNotFound: PrivacyPolicy standard does not exist in namespace risk"),
+        ("none", "", "# PrivacyPolicyNotFound: PrivacyPolicy standard does not exist in namespace risk"),
         (
             "one of another namespace",
             f"---{STANDARD.replace('name: standard', 'name: standard, namespace: shop')}",
-            "# PolicyNotFound",
+            "# PrivacyPolicyNotFound",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_privacy_policy_beside_the_model_counts(
     assert main(["plan", "-f", str(file), "-n", "risk"]) == 0, reason
     out = capsys.readouterr().out
     assert says in out
-    assert ("PolicyNotFound" in says) == ("replicas: 0" in out)
+    assert ("PrivacyPolicyNotFound" in says) == ("replicas: 0" in out)
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

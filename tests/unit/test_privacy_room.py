@@ -251,7 +251,7 @@ def test_a_log_that_is_off_is_absent() -> None:
 def test_a_model_whose_policy_is_not_there_does_not_serve() -> None:
     given = make_given(NAMED)
     (verdict,) = rule(given, parsed(given)).verdicts
-    assert (verdict.type, verdict.reason) == ("PrivacyEnforced", "PolicyNotFound")
+    assert (verdict.type, verdict.reason) == ("PrivacyEnforced", "PrivacyPolicyNotFound")
     assert verdict.message.startswith("PrivacyPolicy standard does not exist in namespace risk")
     assert drawn(given).find("Deployment")["spec"]["replicas"] == 0
 

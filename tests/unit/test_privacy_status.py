@@ -60,7 +60,7 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
     (
         "one of two does not say so yet: the kubelet is slow",
         with_pods(pod("a"), pod("b", "before"), status=BEFORE),
-        ("Unknown", "PolicyPending", f"1 of 2 ready pods enforce {NAME}; not yet: b"),
+        ("Unknown", "PrivacyPolicyPending", f"1 of 2 ready pods enforce {NAME}; not yet: b"),
         BEFORE["privacy"],
     ),
     ("none is ready yet", with_pods(), ("Unknown", "Starting", f"no pod is ready to enforce {NAME}"), None),
@@ -87,7 +87,7 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
     (
         "a pod of the revision before lacks what the new one is given, and is about to go",
         with_pods(pod("a", "before", "no such key", old=True), status=BEFORE),
-        ("Unknown", "PolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
+        ("Unknown", "PrivacyPolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
         BEFORE["privacy"],
     ),
     (
@@ -119,19 +119,19 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
     (
         "a report that names no generation enforces none, whatever the status says",
         with_pods(replace(pod("a"), report=READY_REPORT), status=SAME),
-        ("Unknown", "PolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
+        ("Unknown", "PrivacyPolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
         SAME["privacy"],
     ),
     (
         "and does not take the generation before for this one",
         with_pods(silent(pod("a"), heard=False), status=BEFORE),
-        ("Unknown", "PolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
+        ("Unknown", "PrivacyPolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
         BEFORE["privacy"],
     ),
     (
         "a failure that is no text is none, and no generation either",
         with_pods(pod("a", "before", ["x"])),
-        ("Unknown", "PolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
+        ("Unknown", "PrivacyPolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
         None,
     ),
 ]
@@ -148,7 +148,7 @@ def test_the_condition_is_what_the_pods_say(
 
 def test_ready_follows() -> None:
     assert condition(told(with_pods(pod())), "Ready")[0] == "True"
-    assert condition(told(with_pods(pod(generation="before"))), "Ready")[:2] == ("Unknown", "PolicyPending")
+    assert condition(told(with_pods(pod(generation="before"))), "Ready")[:2] == ("Unknown", "PrivacyPolicyPending")
     assert condition(told(with_pods(pod(failure="no"))), "Ready")[:2] == ("False", "PolicyUnsatisfiable")
 
 
@@ -183,7 +183,7 @@ def test_at_zero_replicas_nothing_is_enforced_and_nothing_is_claimed() -> None:
 def test_a_policy_that_is_not_there_is_told_by_both_conditions() -> None:
     status = told(make_given(NAMED, status=SAME))
     for type_ in ("PrivacyEnforced", "Ready"):
-        assert condition(status, type_)[:2] == ("False", "PolicyNotFound")
+        assert condition(status, type_)[:2] == ("False", "PrivacyPolicyNotFound")
     assert "privacy" not in status
 
 

@@ -68,10 +68,10 @@ async def test_what_a_policy_forbids_is_taken_away() -> None:
     assert stage.plan is not None
     assert stage.plan.find("Deployment")["spec"]["replicas"] == 0
     ready = ready_of(stage.status)
-    assert (ready["status"], ready["reason"]) == ("False", "PolicyViolated")
+    assert (ready["status"], ready["reason"]) == ("False", "ModelPolicyViolated")
     assert "ModelPolicy floor: pod fraud-a has loaded a model of the signer" in ready["message"]
     assert "the spec cannot be read (InvalidSpec): spec.resources.limits.cpu" in ready["message"]
-    assert [news.reason for news in stage.told] == ["PolicyViolated"]
+    assert [news.reason for news in stage.told] == ["ModelPolicyViolated"]
 
 
 async def test_what_meets_every_policy_runs_on() -> None:

@@ -53,7 +53,7 @@ POLICY_HEAD: Final = f"""# {POLICY_KIND}
 
 `apiVersion: {GROUP}/{VERSION}`, `kind: {POLICY_KIND}`, short name `{POLICY_SHORT_NAME}`, cluster-scoped. Floors that every
 {KIND} of the selected namespaces must meet; one that does not is refused at admission, and does not serve where it existed before:
-`Ready` False with the reason `PolicyViolated`, which names the policy. What it protects from, and what not:
+`Ready` False with the reason `ModelPolicyViolated`, which names the policy. What it protects from, and what not:
 [policies/governance](../operator/src/modelward_operator/policies/governance/README.md).
 """
 

@@ -63,12 +63,12 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     CERTIFICATE_PENDING = "CertificatePending"
     CHILD_UNWRITTEN = "ChildUnwritten"
-    POLICY_PENDING = "PolicyPending"
+    PRIVACY_POLICY_PENDING = "PrivacyPolicyPending"
     # Not healthy
     SUSPENDED = "Suspended"
-    POLICY_VIOLATED = "PolicyViolated"
+    MODEL_POLICY_VIOLATED = "ModelPolicyViolated"
     TENANT_AMBIGUOUS = "TenantAmbiguous"
-    POLICY_NOT_FOUND = "PolicyNotFound"
+    PRIVACY_POLICY_NOT_FOUND = "PrivacyPolicyNotFound"
     CALLERS_UNKNOWN = "CallersUnknown"
     POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"
     SIGNATURE_WARNING = "SignatureWarning"
@@ -123,14 +123,15 @@ REASONS: Final = {
     Reason.CERTIFICATE_PENDING: "A certificate is being issued, or was and the kubelet has not handed it to every pod yet. Ready stands "
     "while the pods serve one that counts.",
     Reason.CHILD_UNWRITTEN: "A child could not be written: the API server, or a webhook that it asks, did not answer. It is tried again.",
-    Reason.POLICY_PENDING: "Not every ready pod has said yet that it enforces the present generation of the PrivacyPolicy; the kubelet "
-    "brings a change to running pods within about a minute.",
+    Reason.PRIVACY_POLICY_PENDING: "Not every ready pod has said yet that it enforces the present generation of the PrivacyPolicy; the "
+    "kubelet brings a change to running pods within about a minute.",
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
-    Reason.POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each violation.",
+    Reason.MODEL_POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each "
+    "violation.",
     Reason.TENANT_AMBIGUOUS: "A sealed model in a namespace without the label modelward.dev/tenant, whose name another namespace's label "
     "gives as its tenant: it is scaled to zero. An administrator labels this namespace.",
-    Reason.POLICY_NOT_FOUND: "The PrivacyPolicy that spec.privacy names does not exist in this namespace: the model is scaled to zero "
-    "until it does.",
+    Reason.PRIVACY_POLICY_NOT_FOUND: "The PrivacyPolicy that spec.privacy names does not exist in this namespace: the model is scaled to "
+    "zero until it does.",
     Reason.CALLERS_UNKNOWN: "The PrivacyPolicy gives each caller a privacy budget and security.authentication.mode is None, so that nobody "
     "knows who calls: the model is scaled to zero. Authenticate callers, or give the budget the scope All.",
     Reason.POLICY_UNSATISFIABLE: "A pod cannot enforce the PrivacyPolicy as it is (it names a tensor that the model lacks, a key that is "

@@ -47,7 +47,7 @@ class Enforcement:
         if waiting := [pod for pod in serving if not self._enforces(pod)]:
             counted = f"{len(serving) - len(waiting)} of {len(serving)} ready pods enforce {self._named()}"
             message = f"{counted}; not yet: {_list(waiting)}"
-            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.POLICY_PENDING, message)
+            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.PRIVACY_POLICY_PENDING, message)
         message = f"{self._named()} is enforced by {len(serving)} pods: {_list(serving)}"
         return Finding(Type.PRIVACY_ENFORCED, "True", Reason.POLICY_ENFORCED, message)
 

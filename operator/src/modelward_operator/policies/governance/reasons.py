@@ -2,5 +2,5 @@
 
 from typing import Final
 
-POLICY_VIOLATED: Final = "PolicyViolated"
+MODEL_POLICY_VIOLATED: Final = "ModelPolicyViolated"
 """A ModelPolicy that selects the namespace demands what the model does not meet; the message names the policy and each violation."""

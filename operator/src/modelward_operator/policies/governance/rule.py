@@ -14,7 +14,7 @@ from modelward_operator.api.security import EncryptionMode, TrustedSigner, Verif
 from modelward_operator.facts import Given, Json, Policy
 from modelward_operator.policies.governance.pods import in_place, in_pods, is_allowed_image, is_below
 from modelward_operator.policies.governance.publickey import fingerprint
-from modelward_operator.policies.governance.reasons import POLICY_VIOLATED
+from modelward_operator.policies.governance.reasons import MODEL_POLICY_VIOLATED
 from modelward_operator.rulings import Ruling, Verdict
 
 
@@ -35,7 +35,7 @@ def governance(given: Given, spec: ModelDeploymentSpec) -> Ruling:
 
 def governance_unread(given: Given) -> Ruling:
     """Rule on a model whose spec cannot be read: by what its pods have loaded; and what was denied before stays denied."""
-    denied = any(c["reason"] == POLICY_VIOLATED for c in given.raw.get("status", {}).get("conditions", ()))
+    denied = any(c["reason"] == MODEL_POLICY_VIOLATED for c in given.raw.get("status", {}).get("conditions", ()))
     before = ["the model was denied before, and its spec cannot be read"] if denied else []
     return _denying(
         (policy, [*in_place(policy.spec, given), *in_pods(policy.spec, given)] or before)
@@ -46,7 +46,7 @@ def governance_unread(given: Given) -> Ruling:
 def _denying(found: Iterable[tuple[Policy, list[str]]]) -> Ruling:
     return Ruling(
         verdicts=frozenset(
-            Verdict("Ready", POLICY_VIOLATED, f"ModelPolicy {policy.name}: {'; '.join(violations)}")
+            Verdict("Ready", MODEL_POLICY_VIOLATED, f"ModelPolicy {policy.name}: {'; '.join(violations)}")
             for policy, violations in found
             if violations
         )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-POLICY_NOT_FOUND: Final = "PolicyNotFound"
+PRIVACY_POLICY_NOT_FOUND: Final = "PrivacyPolicyNotFound"
 """spec.privacy names a PrivacyPolicy that does not exist in the namespace: what protected the data is gone, so the model does not serve."""
 CALLERS_UNKNOWN: Final = "CallersUnknown"
 """The PrivacyPolicy gives each caller a budget, and security.authentication is None: nobody knows whose budget it is, so the model does not

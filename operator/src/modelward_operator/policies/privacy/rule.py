@@ -15,7 +15,7 @@ from modelward_operator.facts import Given, PrivacyPolicy
 from modelward_operator.plan import names
 from modelward_operator.policies.access.rule import authentication_of
 from modelward_operator.policies.privacy.epsilon import counts_callers, spending_needs
-from modelward_operator.policies.privacy.reasons import CALLERS_UNKNOWN, POLICY_NOT_FOUND
+from modelward_operator.policies.privacy.reasons import CALLERS_UNKNOWN, PRIVACY_POLICY_NOT_FOUND
 from modelward_operator.policies.privacy.sections import SECTIONS, sections
 from modelward_operator.policies.privacy.sinks import needs_of
 from modelward_operator.rulings import Addition, Ruling, Slot, Verdict
@@ -29,7 +29,7 @@ def privacy(given: Given, spec: ModelDeploymentSpec) -> Ruling:
     policy = given.around.privacy.get(name)
     if policy is None:
         message = f"PrivacyPolicy {name} does not exist in namespace {given.key.namespace}: create it, or correct spec.privacy.policyRef"
-        verdict = Verdict("PrivacyEnforced", POLICY_NOT_FOUND, message)
+        verdict = Verdict("PrivacyEnforced", PRIVACY_POLICY_NOT_FOUND, message)
         return Ruling(frozenset({verdict}), additions=frozenset(_as_before(given)))
     additions = frozenset([*_sections(given, policy), *needs_of(policy.spec), *spending_needs(policy)])
     if counts_callers(policy) and authentication_of(spec).mode is AuthenticationMode.NONE:
