@@ -44,7 +44,7 @@ def test_every_model_of_several_documents_is_planned(tmp_path: Path, capsys: pyt
 def test_what_lies_around_a_model_in_the_same_file_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "all.yaml"
     file.write_text("---\n".join([NAMESPACE, FLOOR, GOOD, SIGNED.replace("fraud}", "signed}")]))
-    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 1, "one of them may not serve"
     out = capsys.readouterr().out
     assert "# ModelPolicyViolated: ModelPolicy floor: spec.security.verification.mode must be Required\n" in out
     made = [planned for planned in yaml.safe_load_all(out) if planned]
@@ -100,10 +100,24 @@ def test_a_privacy_policy_beside_the_model_counts(
 ) -> None:
     file = tmp_path / "model.yaml"
     file.write_text(GOVERNED + beside)
-    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0, reason
+    denied = "PrivacyPolicyNotFound" in says
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == int(denied), reason
     out = capsys.readouterr().out
     assert says in out
-    assert ("PrivacyPolicyNotFound" in says) == ("replicas: 0" in out)
+    assert denied == ("replicas: 0" in out)
+
+
+def test_the_keys_of_a_map_are_the_users_own(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(GOOD.replace("spec: {", "spec: {scheduling: {nodeSelector: {example.com/pool: gpu}}, "))
+    assert main(["plan", "-f", str(file)]) == 0
+
+
+def test_a_model_that_its_owner_suspended_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(GOOD.replace("spec: {", "spec: {suspend: true, "))
+    assert main(["plan", "-f", str(file)]) == 0
+    assert "# Suspended: " in capsys.readouterr().out
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +153,27 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
             f"{GOOD}---{STANDARD.replace('10', 'many')}",
             "PrivacyPolicy standard: spec.input.maxElements",
         ),
-        ("no spec", GOOD.replace("spec:", "specs:"), "spec.model: is required"),
+        ("no spec", GOOD.replace("spec:", "specs:"), "fraud: specs: unknown field\nfraud: spec.model: is required\n"),
+        (
+            "a protection that is misspelt",
+            GOOD.replace("spec: {", "spec: {securty: {tls: {mode: Managed}}, "),
+            "fraud: spec.securty: unknown field\n",
+        ),
+        (
+            "a word misspelt in a list",
+            SIGNED.replace("keyRef: {name: ci-pub}", "keyRef: {name: ci-pub, kee: ci.pem}"),
+            "fraud: spec.security.verification.trust[0].keyRef.kee: unknown field\n",
+        ),
+        (
+            "a rule misspelt in a privacy policy beside it",
+            f"{GOOD}---{STANDARD.replace('}}', '}, outpt: {tensors: []}}')}",
+            "PrivacyPolicy standard: spec.outpt: unknown field\n",
+        ),
+        (
+            "a floor misspelt in a policy beside it",
+            f"{GOOD}---{FLOOR.replace('requireVerification', 'requireEncryption: true, requireVerfication')}",
+            "ModelPolicy floor: spec.requireVerfication: unknown field\n",
+        ),
         ("a spec that is a word", GOOD.split("spec:", maxsplit=1)[0] + "spec: serve\n", "spec: "),
         ("a field that is wrong", GOOD.replace("s3:", "ftp:"), "spec.model.uri: uri must be s3://"),
     ],

@@ -2,7 +2,7 @@
 
 `plan` uses the same pure code as a reconcile pass, with nothing live: what it prints is what a fresh apply would make, but for addresses
 that only the cluster knows, which it says. ModelPolicies, PrivacyPolicies, Namespaces and ConfigMaps in the same file count as what lies
-around the models.
+around the models. It is stricter than a pass over live objects in one thing: a field that the kind does not have is an error.
 """
 
 import argparse
@@ -15,17 +15,19 @@ from typing import Any, TypeVar
 
 import yaml
 
-from modelward_operator.api.crd import NAME_RULE
+from modelward_operator.api.crd import NAME_RULE, modeldeployment_crd, modelpolicy_crd, privacypolicy_crd
 from modelward_operator.api.modeldeployment import KIND, NAME_MAX_LENGTH
 from modelward_operator.api.modelpolicy import POLICY_KIND
 from modelward_operator.api.parse import Invalid, parse, parse_policy, parse_privacy
 from modelward_operator.api.privacypolicy import PRIVACY_KIND
+from modelward_operator.api.unknown import unknown_fields
 from modelward_operator.facts import Given, Installation, Json, Key, Policy, PrivacyPolicy, Surroundings
 from modelward_operator.plan import names
 from modelward_operator.plan.certificate import is_managed
 from modelward_operator.plan.draw import draw
 from modelward_operator.plan.egress import egress
 from modelward_operator.policies.rooms import rule
+from modelward_operator.policies.suspension.reasons import SUSPENDED
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 S = TypeVar("S")
@@ -33,7 +35,7 @@ OFFLINE_UID = "00000000-0000-0000-0000-000000000000"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0 done, 1 the manifest is wrong, 2 the arguments are."""
+    """Run the command; return its exit status: 0 done, 1 the manifest is wrong or the model may not serve, 2 the arguments are."""
     parser = argparse.ArgumentParser(prog="modelward-operator", description="The Kubernetes operator of ModelWard.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
@@ -90,7 +92,7 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
         given = offline(manifest, options.namespace, installation, documents)
     except ValueError as wrong:
         return _wrong(options.filename, wrong)
-    spec = parse(manifest)
+    spec = _strict(parse(manifest), manifest, modeldeployment_crd())
     if isinstance(spec, Invalid):
         for error in spec.errors:
             print(f"{given.key.name}: {error}", file=sys.stderr)
@@ -106,7 +108,8 @@ def _print_plan(manifest: dict[str, Any], documents: Iterable[Json], options: ar
     for planned in (*plan.ledgers, *plan.objects):
         print("---")
         print(yaml.safe_dump(planned, sort_keys=False), end="")
-    return 0
+    # A model that its owner suspended is as it should be.
+    return int(any(verdict.reason != SUSPENDED for verdict in ruling.verdicts))
 
 
 def offline(manifest: Json, namespace: str, installation: Installation, documents: Iterable[Json] = ()) -> Given:
@@ -141,19 +144,30 @@ def _around(namespace: str, documents: Iterable[Json]) -> Surroundings:
         elif kind == "ConfigMap" and metadata.get("namespace", namespace) == namespace:
             trust[str(metadata.get("name"))] = {"data": _map(document.get("data"))}
         elif kind == POLICY_KIND:
-            policies.append(Policy(str(metadata.get("name")), _valid(parse_policy(document), document)))
+            policies.append(
+                Policy(str(metadata.get("name")), _valid(parse_policy(document), document, modelpolicy_crd()))
+            )
         elif kind == PRIVACY_KIND and metadata.get("namespace", namespace) == namespace:
             name = str(metadata.get("name"))
-            privacy[name] = PrivacyPolicy(name, 1, _valid(parse_privacy(document), document))
+            privacy[name] = PrivacyPolicy(name, 1, _valid(parse_privacy(document), document, privacypolicy_crd()))
     claimant = "" if labels.get(names.TENANT_LABEL) else min(claimants, default="")
     over = tuple(policy for policy in policies if policy.spec.selects(labels))
     return Surroundings(labels, over, trust, privacy, claimant)
 
 
-def _valid(spec: S | Invalid, document: Json) -> S:
+def _valid(spec: S | Invalid, document: Json, crd: Json) -> S:
+    strict = _strict(spec, document, crd)
+    if isinstance(strict, Invalid):
+        raise ValueError(f"{document['kind']} {document['metadata'].get('name')}: {strict}")  # noqa: TRY004  the manifest is wrong
+    return strict
+
+
+def _strict(spec: S | Invalid, document: Json, crd: Json) -> S | Invalid:
+    """Return the spec, or its errors together with the fields that the kind does not have."""
+    errors = unknown_fields(document, crd)
     if isinstance(spec, Invalid):
-        raise ValueError(f"{document['kind']} {document['metadata'].get('name')}: {spec}")  # noqa: TRY004  the manifest is wrong
-    return spec
+        return Invalid((*errors, *spec.errors))
+    return Invalid(errors) if errors else spec
 
 
 def _map(value: object) -> dict[str, Any]:
