@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+import modelward_operator.policies
 from modelward_operator.api.crd import privacypolicy_crd
 
 MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
@@ -56,3 +57,11 @@ def test_every_field_is_compared(section: str) -> None:
 def test_what_is_compared_as_a_whole_is_compared_so(section: str) -> None:
     for name in WHOLE[section]:
         assert re.search(rf"{name}(\.orValue\(\S+\))? == \S*{name}", SECTIONS[section]), name
+
+
+@pytest.mark.parametrize("room", ["access", "encryption"])
+def test_the_page_of_what_may_not_be_weakened_says_so(room: str) -> None:
+    rooms = Path(modelward_operator.policies.__file__).parent
+    assert "`relax` it" in (page := (rooms / room / "README.md").read_text())
+    assert "(../privacy/README.md#weakening-needs-a-right)" in page
+    assert "\n## Weakening needs a right\n" in (rooms / "privacy" / "README.md").read_text()
