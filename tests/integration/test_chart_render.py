@@ -77,7 +77,7 @@ def test_values_that_are_wrong_are_refused(reason: str, setting: str, message: s
         ("watchNamespaces={risk}", "kubectl -n risk apply -f -"),
         (
             "crds.enabled=false",
-            "apply crds/modeldeployments.yaml, crds/modelpolicies.yaml and crds/privacypolicies.yaml yourself",
+            "crds/modeldeployments.yaml\n     crds/modelpolicies.yaml\n     crds/privacyledgers.yaml\n     crds/privacypolicies.yaml\n",
         ),
         ("operator.replicas=1", "set metrics.allowFrom[0].namespace"),
     ],

@@ -118,10 +118,10 @@ def test_probes_and_metrics_are_at_the_contracts_ports() -> None:
     assert ["/healthz", "/healthz", "/readyz"] == paths
 
 
-@pytest.mark.parametrize("plural", ["modeldeployments", "modelpolicies", "privacypolicies"])
-def test_chart_carries_the_generated_crds_unchanged(plural: str) -> None:
-    generated = yaml.safe_load((ROOT / "crds" / f"{plural}.yaml").read_text())
-    assert generated["spec"] == one("CustomResourceDefinition", f"{plural}.modelward.dev")["spec"]
+@pytest.mark.parametrize("path", sorted((ROOT / "crds").glob("*.yaml")), ids=lambda path: path.stem)
+def test_chart_carries_the_generated_crds_unchanged(path: Path) -> None:
+    generated = yaml.safe_load(path.read_text())
+    assert generated["spec"] == one("CustomResourceDefinition", f"{path.stem}.modelward.dev")["spec"]
 
 
 @pytest.mark.parametrize(
