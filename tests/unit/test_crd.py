@@ -1,20 +1,26 @@
 """The CRD keeps the promises that hold for every field, present and future: bounded, structural, small, with clear rules."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import Field
 
-from modelward_operator.api.crd import modeldeployment_crd, modelpolicy_crd, privacypolicy_crd, structural_schema
+from modelward_operator.api.crd import (
+    modeldeployment_crd,
+    modelpolicy_crd,
+    privacyledger_crd,
+    privacypolicy_crd,
+    structural_schema,
+)
 from modelward_operator.api.generate import artefacts
 from modelward_operator.api.reference import reference
 from modelward_operator.api.types import Struct
 
 CRD = modeldeployment_crd()
 VERSION = CRD["spec"]["versions"][0]
-SCHEMA = VERSION["schema"]["openAPIV3Schema"]
 # https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 FORBIDDEN = {
     "$ref",
@@ -39,14 +45,17 @@ def walk(node: dict[str, Any], path: str = "", *, in_list: bool = False) -> Iter
             yield from walk(node[key], f"{path}[]", in_list=True)
 
 
+def schema_of(crd: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
 POLICY = modelpolicy_crd()
-POLICY_SCHEMA = POLICY["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-NODES = {path: (node, in_list) for path, node, in_list in walk(SCHEMA)}
-POLICY_NODES = {path: (node, in_list) for path, node, in_list in walk(POLICY_SCHEMA, "ModelPolicy")}
 PRIVACY = privacypolicy_crd()
-PRIVACY_SCHEMA = PRIVACY["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-PRIVACY_NODES = {path: (node, in_list) for path, node, in_list in walk(PRIVACY_SCHEMA, "PrivacyPolicy")}
-ALL = NODES | POLICY_NODES | PRIVACY_NODES
+KINDS = {"": CRD, "ModelPolicy": POLICY, "PrivacyPolicy": PRIVACY, "PrivacyLedger": privacyledger_crd()}
+ALL = {path: (node, in_list) for kind, crd in KINDS.items() for path, node, in_list in walk(schema_of(crd), kind)}
+"""Every node of every kind by its path, which begins with the kind, but for a ModelDeployment's."""
+NAMED = {path: node for path, (node, _) in ALL.items() if path and not path.endswith("[]")}
 
 
 def unbounded(node: dict[str, Any]) -> bool:
@@ -58,29 +67,49 @@ def unbounded(node: dict[str, Any]) -> bool:
     return needs is not None and needs not in node and "enum" not in node
 
 
-@pytest.mark.parametrize("path", ALL)
-def test_every_string_list_and_map_is_bounded(path: str) -> None:
-    assert not unbounded(ALL[path][0]), f"{path or 'the root'} has no limit: give it max_length"
+def test_the_walk_finds_what_lies_in_structs_lists_and_maps() -> None:
+    assert ALL.keys() >= {
+        ".spec.model.uri",
+        ".spec.runtime.env[].name",
+        "ModelPolicy.spec.allowedImages[]",
+        "PrivacyLedger.status.rows[].spent",
+    }
+    assert len(NAMED) > 200
 
 
-@pytest.mark.parametrize("path", ALL)
-def test_schema_is_structural(path: str) -> None:
-    node, in_list = ALL[path]
-    assert not FORBIDDEN & node.keys()
-    assert "anyOf" not in node or node.get("x-kubernetes-int-or-string")
-    assert not (in_list and "default" in node), "defaults inside list items and maps break merging"
-    assert node.get("default") not in ("", [], {}), "absence says it already"
+def test_every_string_list_and_map_is_bounded() -> None:
+    offenders = [path or "the root" for path, (node, _) in ALL.items() if unbounded(node)]
+    assert not offenders, f"no limit, give it max_length: {', '.join(offenders)}"
 
 
-@pytest.mark.parametrize("path", [path for path in ALL if path and not path.endswith("[]")])
-def test_every_field_is_described(path: str) -> None:
-    assert ALL[path][0].get("description", "").endswith((".", ".)")), f"{path} has no sentence of its own"
+def unstructural(node: dict[str, Any], *, in_list: bool) -> Iterator[str]:
+    yield from FORBIDDEN & node.keys()
+    if "anyOf" in node and not node.get("x-kubernetes-int-or-string"):
+        yield "anyOf"
+    if in_list and "default" in node:
+        yield "defaults inside list items and maps break merging"
+    if node.get("default") in ("", [], {}):
+        yield "absence says it already"
 
 
-@pytest.mark.parametrize("path", [path for path, (node, _) in ALL.items() if "x-kubernetes-validations" in node])
-def test_every_rule_tells_what_to_do(path: str) -> None:
-    for rule in ALL[path][0]["x-kubernetes-validations"]:
-        assert 20 < len(rule["message"]) < 250, rule
+def test_schema_is_structural() -> None:
+    found = {path: [*unstructural(node, in_list=in_list)] for path, (node, in_list) in ALL.items()}
+    offenders = [f"{path or 'the root'}: {', '.join(why)}" for path, why in found.items() if why]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_every_field_is_described() -> None:
+    offenders = [path for path, node in NAMED.items() if not node.get("description", "").endswith((".", ".)"))]
+    assert not offenders, f"no sentence of its own: {', '.join(offenders)}"
+
+
+def test_every_rule_tells_what_to_do() -> None:
+    rules = [
+        (path, rule["message"]) for path, (node, _) in ALL.items() for rule in node.get("x-kubernetes-validations", ())
+    ]
+    offenders = [f"{path or 'the root'}: {message}" for path, message in rules if not 20 < len(message) < 250]
+    assert not offenders, "\n".join(offenders)
+    assert len(rules) > 50
 
 
 def test_no_bare_pattern_reaches_a_user_except_for_quantities() -> None:
@@ -99,13 +128,13 @@ def test_crd_is_far_below_the_limit_of_client_side_apply() -> None:
 def test_a_policy_is_of_the_cluster_and_has_no_status_that_could_lie() -> None:
     assert ("Cluster", ["mpol"]) == (POLICY["spec"]["scope"], POLICY["spec"]["names"]["shortNames"])
     assert "subresources" not in POLICY["spec"]["versions"][0]
-    assert {"spec"} == POLICY_SCHEMA["properties"].keys()
+    assert {"spec"} == schema_of(POLICY)["properties"].keys()
 
 
 def test_a_privacy_policy_is_of_a_namespace_and_has_no_status_that_could_lie() -> None:
     assert ("Namespaced", ["ppol"]) == (PRIVACY["spec"]["scope"], PRIVACY["spec"]["names"]["shortNames"])
     assert "subresources" not in PRIVACY["spec"]["versions"][0]
-    assert {"spec"} == PRIVACY_SCHEMA["properties"].keys()
+    assert {"spec"} == schema_of(PRIVACY)["properties"].keys()
 
 
 def test_names_subresources_and_columns() -> None:
@@ -119,7 +148,7 @@ def test_names_subresources_and_columns() -> None:
 
 @pytest.mark.parametrize("path", [*VERSION["subresources"]["scale"].values()])
 def test_scale_points_at_fields_that_exist(path: str) -> None:
-    assert path in NODES
+    assert path in ALL
 
 
 def test_each_call_returns_a_fresh_value() -> None:
@@ -164,14 +193,21 @@ def test_optional_structs_lists_and_numbers_become_structural() -> None:
     assert expected == structural_schema(Outer)
 
 
-@pytest.mark.parametrize("path", [path for path in ALL if path and not path.endswith("[]")])
-def test_reference_names_every_field(path: str) -> None:
-    parent, _, field = path.rpartition(".")
-    section = f"## {parent.removeprefix('.')}\n"
-    text = reference()
-    if parent not in {"", "ModelPolicy", "PrivacyPolicy"}:
-        assert section in text
-        assert f"| `{field}` |" in text.split(section, 1)[1].split("\n## ", 1)[0]
+def test_reference_names_every_field() -> None:
+    heading, *sections = re.split(r"^## ", reference(), flags=re.MULTILINE)
+    assert heading.startswith("<!-- Generated")
+    rows = dict(section.split("\n", 1) for section in sections)
+    offenders = []
+    for path in NAMED:
+        parent, _, field = path.rpartition(".")
+        if parent not in KINDS and f"| `{field}` |" not in rows.get(parent.removeprefix("."), ""):
+            offenders.append(path)
+    assert not offenders, f"not in the reference: {', '.join(offenders)}"
+
+
+def test_reference_leads_to_every_other_kind() -> None:
+    beginning = reference().split("\n## ", 1)[0]
+    assert not [kind for kind in KINDS if kind and f"[{kind}](#{kind.lower()})" not in beginning]
 
 
 def test_reference_prints_limits_rules_and_examples() -> None:
