@@ -159,3 +159,29 @@ def test_every_example_says_what_it_shows_and_parses(path: Path) -> None:
     (model,) = (item for item in yaml.safe_load_all(text) if item["kind"] == "ModelDeployment")
     assert path.stem.removeprefix("demo-") == model["metadata"]["name"], "an example is found by its name"
     assert not isinstance(parse(model), Invalid)
+
+
+GOLDEN_VALUES = {
+    path.name.partition(".")[0]: yaml.safe_load(path.read_text())
+    for path in (ROOT / "tests" / "golden" / "chart").glob("*.values.yaml")
+}
+
+
+def chosen(settings: dict[str, Any], path: str) -> Any:
+    """Return what values say of a path; None when nothing."""
+    for name in path.split("."):
+        settings = settings.get(name, {})
+    return None if settings == {} else settings
+
+
+def test_the_least_settings_switch_off_whatever_can_be() -> None:
+    # What hangs on another switch is off with it: no CRD to keep, and one replica has no budget.
+    switches = {path for path, default, _ in leaves(VALUES, SCHEMA) if default is True}
+    switches -= {"crds.keep", "podDisruptionBudget.enabled"}
+    assert not sorted(path for path in switches if chosen(GOLDEN_VALUES["least"], path) is not False)
+
+
+def test_every_value_is_chosen_otherwise_in_a_golden() -> None:
+    paths = {path for path, _, _ in leaves(VALUES, SCHEMA)}
+    told = {path for path in paths for settings in GOLDEN_VALUES.values() if chosen(settings, path) is not None}
+    assert paths - told == {"crds.keep"}, "the plain manifests are rendered with it off"
