@@ -9,6 +9,9 @@ import pytest
 from modelward_operator.api.parse import Invalid, parse_privacy
 from modelward_operator.facts import Given, Json, PrivacyPolicy, Surroundings
 from modelward_operator.plan.config import policy_generation
+from modelward_operator.policies.access.rule import access
+from modelward_operator.policies.apiserver import api_volume
+from modelward_operator.policies.privacy.rule import privacy
 from modelward_operator.policies.rooms import rule
 from modelward_operator.rulings import Slot
 from tests.makers import drawn, make_given, parsed
@@ -71,6 +74,12 @@ def test_a_privacy_budget_gets_its_ledger_and_pods_that_may_write_it_and_nothing
     place = policy_json(given)["privacy"]["output"]["differentialPrivacy"]["ledger"]
     assert ("standard", given.key.namespace) == (place["policy"], place["namespace"])
     assert "keyFile" not in place
+
+
+def test_two_rooms_that_ask_the_api_server_want_one_and_the_same_volume() -> None:
+    given = under(f"output: {{differentialPrivacy: {{{NUMBER}}}}}")
+    for room in (access, privacy):
+        assert api_volume() in room(given, parsed(given)).additions
 
 
 def test_budgets_by_caller_have_sixteen_shards_and_a_key_that_only_the_kubelet_reads() -> None:

@@ -8,11 +8,13 @@ verdicts of their own, found by `settle`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 from typing import Any, Final
+
+from modelward_operator.plan.names import canonical_json
 
 NO_LIMIT: Final = 2**31 - 1
 
@@ -53,6 +55,12 @@ class Addition:
     slot: Slot
     name: str
     value: str
+
+
+def volume(name: str, path: str, source: Mapping[str, Any], *, writable: bool = False) -> Addition:
+    """Return the addition of one volume, mounted at `path`; `source` is as in a pod's `volumes`."""
+    part = {"mountPath": path, "source": source} | ({"writable": True} if writable else {})
+    return Addition(Slot.VOLUME, name, canonical_json(part))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given
 from modelward_operator.plan import names
 from modelward_operator.policies.access.destinations import destinations
-from modelward_operator.rulings import Addition, Ruling, Slot
+from modelward_operator.policies.apiserver import api_files, api_volume
+from modelward_operator.rulings import Addition, Ruling, Slot, volume
 
 CLOSED: Final = Authentication()
 """What an absent struct means."""
@@ -65,14 +66,9 @@ def _authentication(rules: Authentication) -> dict[str, Any]:
     """Return `access.authentication` of boot.json; lists are sorted, so that their order rolls no pods."""
     if rules.mode is AuthenticationMode.NONE:
         return {"mode": "None"}
-    reviewer = {
-        "server": names.API_SERVER,
-        "tokenFile": f"{names.API_DIR}/token",
-        "caFile": f"{names.API_DIR}/ca.crt",
-    }
     if rules.jwt is not None:
-        return {"mode": "JWT", **_jwt(rules.jwt), **reviewer}
-    return {"mode": "TokenReview", "audience": rules.audience or AUDIENCE, **reviewer}
+        return {"mode": "JWT", **_jwt(rules.jwt), **api_files()}
+    return {"mode": "TokenReview", "audience": rules.audience or AUDIENCE, **api_files()}
 
 
 def _jwt(jwt: Jwt) -> dict[str, Any]:
@@ -98,22 +94,15 @@ def _limits(spec: ModelDeploymentSpec) -> Iterator[Addition]:
 
 
 def _volumes(given: Given, spec: ModelDeploymentSpec) -> Iterator[Addition]:
-    items = [{"key": "ca.crt", "path": "ca.crt"}]
     if asks_api(spec):
-        token = {"expirationSeconds": names.API_TOKEN_SECONDS, "path": "token"}
-        authority = {"name": "kube-root-ca.crt", "items": items}
-        sources = [{"serviceAccountToken": token}, {"configMap": authority}]
-        yield _volume("api", names.API_DIR, {"projected": {"sources": sources}})
+        yield api_volume()
     jwt = authentication_of(spec).jwt
     if jwt and jwt.ca_bundle_ref:
-        yield _volume("jwks-ca", names.JWKS_CA_DIR, {"configMap": {"name": jwt.ca_bundle_ref.name, "items": items}})
+        items = [{"key": "ca.crt", "path": "ca.crt"}]
+        yield volume("jwks-ca", names.JWKS_CA_DIR, {"configMap": {"name": jwt.ca_bundle_ref.name, "items": items}})
     tls = tls_of(spec)
     if tls.mode is not TlsMode.OFF:
         secret = tls.secret_ref.name if tls.secret_ref else names.tls_name(given.key.name)
         pair = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
         # Every user of the pod may read the file, and there is one: the runtime's. It is in memory, and no other pod sees it.
-        yield _volume("tls", names.TLS_DIR, {"secret": {"secretName": secret, "items": pair, "defaultMode": 0o444}})
-
-
-def _volume(name: str, path: str, source: dict[str, Any]) -> Addition:
-    return Addition(Slot.VOLUME, name, names.canonical_json({"mountPath": path, "source": source}))
+        yield volume("tls", names.TLS_DIR, {"secret": {"secretName": secret, "items": pair, "defaultMode": 0o444}})

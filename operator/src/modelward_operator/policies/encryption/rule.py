@@ -5,7 +5,7 @@ a tenant that two namespaces claim.
 No key passes through here. The operator names the Secret, the kubelet mounts it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
@@ -13,7 +13,7 @@ from modelward_operator.api.security import AwsKms, Encryption, EncryptionMode, 
 from modelward_operator.facts import Given, Policy
 from modelward_operator.plan import names
 from modelward_operator.policies.encryption.reasons import TENANT_AMBIGUOUS
-from modelward_operator.rulings import Addition, Ruling, Slot, Verdict
+from modelward_operator.rulings import Addition, Ruling, Slot, Verdict, volume
 
 EKS_POD_IDENTITY: Final = "http://169.254.170.23"
 """The agent on the node that gives a pod the credentials of its ServiceAccount, and no other's."""
@@ -36,7 +36,7 @@ def encryption(given: Given, spec: ModelDeploymentSpec) -> Ruling:
             "trustDirectory": names.TRUST_DIR,
             **_permitted(given.around.policies),
         }
-        additions.append(_volume("trust", names.TRUST_DIR, _trust(verification.trust)))
+        additions.append(volume("trust", names.TRUST_DIR, _trust(verification.trust)))
     additions.append(Addition(Slot.BOOT, "security", names.canonical_json(section)))
     return Ruling(frozenset(_ambiguous(given)) if key_ref is not None else frozenset(), additions=frozenset(additions))
 
@@ -95,18 +95,16 @@ def _kms(kms: AwsKms) -> dict[str, str]:
 def _key_additions(ref: KeyRef) -> Iterator[Addition]:
     if ref.name is not None:
         # Every user of the pod may read the file, and there is one: the runtime's. It is in memory, and no other pod sees it.
-        yield _volume("kek", names.KEK_DIR, {"secret": {"secretName": ref.name, "defaultMode": 0o444}})
+        yield volume("kek", names.KEK_DIR, {"secret": {"secretName": ref.name, "defaultMode": 0o444}})
     for url in _services(ref):
         yield Addition(Slot.EGRESS, url, url)
     if ref.vault is not None:
         token = {"audience": "vault", "expirationSeconds": names.VAULT_TOKEN_SECONDS, "path": "token"}
-        yield _volume(
-            "vault-token", names.VAULT_TOKEN_DIR, {"projected": {"sources": [{"serviceAccountToken": token}]}}
-        )
+        yield volume("vault-token", names.VAULT_TOKEN_DIR, {"projected": {"sources": [{"serviceAccountToken": token}]}})
         if ref.vault.ca_bundle_ref is not None:
             items = [{"key": "ca.crt", "path": "ca.crt"}]
             source = {"configMap": {"name": ref.vault.ca_bundle_ref.name, "items": items}}
-            yield _volume("vault-ca", names.VAULT_CA_DIR, source)
+            yield volume("vault-ca", names.VAULT_CA_DIR, source)
     if ref.aws_kms is not None and ref.aws_kms.secret_ref is not None:
         yield Addition(Slot.CREDENTIALS, "AWS", ref.aws_kms.secret_ref.name)
 
@@ -134,7 +132,3 @@ def _trust(signers: Iterable[TrustedSigner]) -> dict[str, Any]:
         for signer in sorted(signers, key=lambda signer: signer.name)
     ]
     return {"projected": {"sources": sources}}
-
-
-def _volume(name: str, path: str, source: Mapping[str, Any]) -> Addition:
-    return Addition(Slot.VOLUME, name, names.canonical_json({"mountPath": path, "source": source}))

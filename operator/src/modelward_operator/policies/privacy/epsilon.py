@@ -11,19 +11,14 @@ from modelward_operator.api.differentialprivacy import DifferentialPrivacy, Scop
 from modelward_operator.api.privacyledger import ledger_names
 from modelward_operator.facts import Given, PrivacyPolicy
 from modelward_operator.plan import names
-from modelward_operator.rulings import Addition, Slot
+from modelward_operator.policies.apiserver import api_files, api_volume
+from modelward_operator.rulings import Addition, Slot, volume
 
 
 def epsilon_section(given: Given, policy: PrivacyPolicy, rules: DifferentialPrivacy) -> dict[str, Any]:
     """Return the section as the runtime reads it: with the ledger's place, and files for Secrets."""
     section = rules.model_dump(mode="json", by_alias=True, exclude_none=True)
-    section["ledger"] = {
-        "namespace": given.key.namespace,
-        "policy": policy.name,
-        "server": names.API_SERVER,
-        "tokenFile": f"{names.API_DIR}/token",
-        "caFile": f"{names.API_DIR}/ca.crt",
-    }
+    section["ledger"] = {"namespace": given.key.namespace, "policy": policy.name, **api_files()}
     if section.pop("subjectKeyRef", None):
         section["ledger"]["keyFile"] = f"{names.EPSILON_DIR}/key"
     return section
@@ -37,14 +32,11 @@ def spending_needs(policy: PrivacyPolicy) -> Iterator[Addition]:
     for name, shard in ledger_names(policy.name, everybody=rules.budget.scope is Scope.ALL):
         yield Addition(Slot.LEDGER, name, names.canonical_json({"policy": policy.name, "shard": shard}))
     yield Addition(Slot.EGRESS, names.API_SERVER, names.API_SERVER)
-    # The same volume as for asking who calls: two rooms that want it want one thing.
-    token = {"serviceAccountToken": {"expirationSeconds": names.API_TOKEN_SECONDS, "path": "token"}}
-    authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
-    yield _volume("api", names.API_DIR, {"projected": {"sources": [token, authority]}})
+    yield api_volume()
     if key := rules.subject_key_ref:
         items = [{"key": key.key, "path": "key"}]
         source = {"secret": {"secretName": key.name, "items": items, "defaultMode": 0o444}}
-        yield _volume("epsilon-key", names.EPSILON_DIR, source)
+        yield volume("epsilon-key", names.EPSILON_DIR, source)
 
 
 def counts_callers(policy: PrivacyPolicy) -> bool:
@@ -55,7 +47,3 @@ def counts_callers(policy: PrivacyPolicy) -> bool:
 
 def _rules(policy: PrivacyPolicy) -> DifferentialPrivacy | None:
     return policy.spec.output.differential_privacy if policy.spec.output else None
-
-
-def _volume(name: str, folder: str, source: dict[str, Any]) -> Addition:
-    return Addition(Slot.VOLUME, name, names.canonical_json({"mountPath": folder, "source": source}))

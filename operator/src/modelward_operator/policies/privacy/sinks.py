@@ -12,7 +12,7 @@ from modelward_operator.api.modeldeployment import SecretKeyRef
 from modelward_operator.api.privacypolicy import PrivacyPolicySpec
 from modelward_operator.plan import names
 from modelward_operator.plan.quantity import canonical
-from modelward_operator.rulings import Addition, Slot
+from modelward_operator.rulings import Addition, Slot, volume
 
 DEFAULT_SIZE: Final = "1Gi"
 """Of the folder of a File sink without a claim."""
@@ -32,15 +32,15 @@ def needs_of(spec: PrivacyPolicySpec) -> Iterator[Addition]:
         yield from _sink("logging", spec.logging.sink)
 
 
-def _secret(volume: str, folder: str, ref: SecretKeyRef, file: str) -> Addition:
+def _secret(name: str, folder: str, ref: SecretKeyRef, file: str) -> Addition:
     """One key of a Secret as one file. Every user of the pod may read it, and there is one: the runtime's."""
     items = [{"key": ref.key, "path": file}]
-    return _volume(volume, folder, {"secret": {"secretName": ref.name, "items": items, "defaultMode": 0o444}})
+    return volume(name, folder, {"secret": {"secretName": ref.name, "items": items, "defaultMode": 0o444}})
 
 
 def _sink(section: str, sink: Sink) -> Iterator[Addition]:
     if sink.type is SinkType.FILE:
-        yield _volume(f"{section}-log", names.SINK_DIRS[section], _folder(sink.file or FileSink()), writable=True)
+        yield volume(f"{section}-log", names.SINK_DIRS[section], _folder(sink.file or FileSink()), writable=True)
     if sink.s3:
         yield from _store(section, sink.s3)
 
@@ -58,9 +58,4 @@ def _store(section: str, store: S3Sink) -> Iterator[Addition]:
     yield Addition(Slot.EGRESS, address, address)
     if store.ca_bundle_ref:
         source = {"name": store.ca_bundle_ref.name, "items": [{"key": "ca.crt", "path": "ca.crt"}]}
-        yield _volume(f"{section}-ca", names.SINK_CA_DIRS[section], {"configMap": source})
-
-
-def _volume(name: str, folder: str, source: Mapping[str, Any], *, writable: bool = False) -> Addition:
-    part = {"mountPath": folder, "source": source} | ({"writable": True} if writable else {})
-    return Addition(Slot.VOLUME, name, names.canonical_json(part))
+        yield volume(f"{section}-ca", names.SINK_CA_DIRS[section], {"configMap": source})
