@@ -146,6 +146,14 @@ def test_names_subresources_and_columns() -> None:
     ]
 
 
+def test_every_floor_of_a_policy_has_a_column() -> None:
+    columns = POLICY["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = {column["jsonPath"].split(".")[2] for column in columns if column["jsonPath"].startswith(".spec.")}
+    assert schema_of(POLICY)["properties"]["spec"]["properties"].keys() == shown
+    narrow = {column["name"] for column in columns if column["type"] == "boolean" and not column.get("priority")}
+    assert {"Encryption", "Verification", "Digest", "Authentication", "Privacy"} == narrow
+
+
 @pytest.mark.parametrize("path", [*VERSION["subresources"]["scale"].values()])
 def test_scale_points_at_fields_that_exist(path: str) -> None:
     assert path in ALL
@@ -208,6 +216,12 @@ def test_reference_names_every_field() -> None:
 def test_reference_leads_to_every_other_kind() -> None:
     beginning = reference().split("\n## ", 1)[0]
     assert not [kind for kind in KINDS if kind and f"[{kind}](#{kind.lower()})" not in beginning]
+
+
+def test_the_digest_says_what_it_is_of() -> None:
+    description = NAMED[".spec.model.digest"]["description"]
+    for kind in ("single file, its", "sealed folder or artifact, that of manifest.json", "another folder or artifact"):
+        assert kind in description
 
 
 def test_reference_prints_limits_rules_and_examples() -> None:

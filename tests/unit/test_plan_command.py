@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.cli import main
 
 GOOD = """
@@ -64,6 +65,20 @@ def test_what_only_a_cluster_knows_is_said(tmp_path: Path, capsys: pytest.Captur
         "# egress: https://s3.us-east-1.amazonaws.com: every public address, port 443",
         "# Secret fraud-tls, and the ConfigMap of the CA: made by the operator",
     ]
+
+
+def test_the_example_of_a_governed_model_sets_every_floor_and_meets_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "crds" / "examples" / "governed.yaml").read_text()
+    (floors,) = (item["spec"] for item in yaml.safe_load_all(text) if item["kind"] == "ModelPolicy")
+    assert {field.alias for field in ModelPolicySpec.model_fields.values()} == floors.keys()
+    file = tmp_path / "all.yaml"
+    file.write_text(f"{NAMESPACE.replace('risk-eu', 'risk')}---\n{text}")
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 0
+    file.write_text(file.read_text().replace("    digest: ", "    # "))
+    assert main(["plan", "-f", str(file), "-n", "risk"]) == 1
+    assert "# ModelPolicyViolated: ModelPolicy risk: spec.model.digest must be set\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("labels", ["[a]", "7", "word"])

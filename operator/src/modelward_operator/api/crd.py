@@ -70,9 +70,14 @@ PRINTER_COLUMNS: Final = (
 POLICY_COLUMNS: Final = (
     {"name": "Encryption", "type": "boolean", "jsonPath": ".spec.requireEncryption"},
     {"name": "Verification", "type": "boolean", "jsonPath": ".spec.requireVerification"},
+    {"name": "Digest", "type": "boolean", "jsonPath": ".spec.requireDigest"},
+    {"name": "Authentication", "type": "boolean", "jsonPath": ".spec.requireAuthentication"},
+    {"name": "Privacy", "type": "boolean", "jsonPath": ".spec.requirePrivacyPolicy"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Namespaces", "type": "string", "jsonPath": ".spec.namespaceSelector.matchLabels", "priority": 1},
     {"name": "Prefixes", "type": "string", "jsonPath": ".spec.allowedUriPrefixes", "priority": 1},
+    {"name": "Images", "type": "string", "jsonPath": ".spec.allowedImages", "priority": 1},
+    {"name": "Signers", "type": "string", "jsonPath": ".spec.trustedSigners", "priority": 1},
 )
 
 

@@ -117,8 +117,9 @@ class Model(Struct):
     )
     digest: Digest | None = Field(
         default=None,
-        description="SHA-256 of the stored file; for a folder, of its sorted sha256sum lines (`modelward digest PATH` prints it). "
-        "A model with another digest does not serve.",
+        description="Which bytes are meant: a model with another digest does not serve. Of a single file, its SHA-256; of a sealed folder "
+        "or artifact, that of manifest.json; of another folder or artifact, that of the sha256sum lines of its files, sorted by path. "
+        "`modelward digest PATH` prints it, and so does `modelward seal`. It is not the digest that a registry gives an artifact.",
     )
     storage: Storage | None = Field(
         default=None, description="Endpoint, credentials and CA of the object store or the registry."
