@@ -185,3 +185,11 @@ def test_every_value_is_chosen_otherwise_in_a_golden() -> None:
     paths = {path for path, _, _ in leaves(VALUES, SCHEMA)}
     told = {path for path in paths for settings in GOLDEN_VALUES.values() if chosen(settings, path) is not None}
     assert paths - told == {"crds.keep"}, "the plain manifests are rendered with it off"
+
+
+def test_who_brings_the_crds_reads_which_ones_before_all_that_was_added() -> None:
+    unreleased = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
+    headings = re.findall(r"^### (.+)$", unreleased, re.MULTILINE)
+    assert headings == ["Changed (breaking)", "Security", "Added", "Fixed"]
+    breaking = unreleased.split("### Security")[0]
+    assert not [path.name for path in (ROOT / "crds").glob("*.yaml") if f"`crds/{path.name}`" not in breaking]
