@@ -8,6 +8,7 @@ well: a process that dies takes one block with it, and the call that it was abou
 import http.client
 import json
 import random
+import select
 import subprocess
 import sys
 import threading
@@ -89,7 +90,9 @@ def test_spenders_that_are_killed_never_spent_more_than_the_ledger_says(
     for number in range(ROUNDS):
         seeds = [f"{number}-{which}" for which in range(SPENDERS)]
         spenders = [start(place, seed) for seed in seeds]
-        time.sleep(0.4 + dice.random() * 0.4)
+        if number % 4:  # else some die while they start, or in the middle of their first reservation
+            await_answers(spenders)
+        time.sleep(dice.random() * 0.4)
         for spender in dice.sample(spenders, SPENDERS):
             spender.kill()
             time.sleep(dice.random() / 50)
@@ -106,6 +109,15 @@ def start(place: LedgerPlace, seed: str) -> "subprocess.Popen[bytes]":
     arguments = [msgspec.json.encode(place).decode(), str(BUDGET), seed]
     command = [sys.executable, "-m", "tests.ledger_spender", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def await_answers(spenders: "list[subprocess.Popen[bytes]]") -> None:
+    """Return when each has answered something: how long a process takes to start, the machine says."""
+    silent = {spender.stdout for spender in spenders if spender.stdout}
+    while silent:
+        heard, _, _ = select.select(list(silent), [], [], 60)
+        assert heard, "a spender is silent"
+        silent -= set(heard)
 
 
 def collect(spender: "subprocess.Popen[bytes]", answered: Counter[int]) -> None:

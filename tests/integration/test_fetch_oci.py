@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from modelward_runtime.config import Boot, ModelSource, Oci
@@ -281,7 +281,14 @@ async def test_a_registry_that_falls_silent_is_a_stall(middle: Proxy, tmp_path: 
     middle.allowance, middle.silent = [1 << 20, *[0] * 10], True
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source("risk/big:1", middle.endpoint))
     with pytest.raises(LoadError, match=r"no byte came for 1 s \(\d+ of ") as caught:
-        await load(boot, Guard(), Cache(tmp_path), Report(boot, "b"), Hardware(1, 1.0), replace(QUICK, stall=1.0))
+        await load(
+            boot,
+            Guard(),
+            Cache(tmp_path),
+            Report(boot, "b"),
+            Hardware(1, 1.0),
+            msgspec.structs.replace(QUICK, stall=1.0),
+        )
     assert (LoadReason.FETCH_STALLED, False) == (caught.value.reason, caught.value.permanent)
 
 

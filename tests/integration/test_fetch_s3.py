@@ -12,10 +12,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from modelward_runtime.config import S3, Boot, ModelSource
@@ -251,7 +251,7 @@ async def test_a_store_that_falls_silent_is_a_stall(middle: Proxy, tmp_path: Pat
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source("models/big.onnx", middle.endpoint))
     report = Report(boot, "b")
     with pytest.raises(LoadError, match=r"no byte came for 1 s \(\d+ of ") as caught:
-        await load(boot, Guard(), Cache(tmp_path), report, Hardware(1, 1.0), replace(QUICK, stall=1.0))
+        await load(boot, Guard(), Cache(tmp_path), report, Hardware(1, 1.0), msgspec.structs.replace(QUICK, stall=1.0))
     assert (LoadReason.FETCH_STALLED, False) == (caught.value.reason, caught.value.permanent)
 
 

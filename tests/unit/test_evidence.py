@@ -2,11 +2,14 @@
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelward_operator.plugin import kubectl
 from modelward_operator.plugin.evidence import Seen, evidence, policy_file_of
+from modelward_operator.plugin.kubectl import Kubectl, KubectlError
 from modelward_operator.plugin.text import page
 
 Json = dict[str, Any]
@@ -55,6 +58,7 @@ def a_report(**change: Any) -> Json:
         "policyGeneration": "g1",
         "policyFailure": None,
         "audit": {"records": 4, "head": "ab", "failure": ""},
+        "access": {"authentication": "TokenReview", "tls": None},
     } | change
 
 
@@ -71,6 +75,12 @@ def gaps(**change: Any) -> list[str]:
 
 def test_what_fits_together_has_no_gaps() -> None:
     assert [] == gaps()
+
+
+def _secured(**security: Any) -> Json:
+    model = a_model()
+    model["spec"]["security"] |= security
+    return model
 
 
 def _stale() -> Json:
@@ -126,6 +136,19 @@ def _stale() -> Json:
             {"policy_file": {**POLICY_FILE, "privacy": {"policyGeneration": 2, "output": {"differentialPrivacy": {}}}}},
             "does not report that it spends a privacy budget",
         ),
+        ("the written policy cannot be seen", {"policy_file": {}}, "policy.json, which the operator writes"),
+        (
+            "everybody may call",
+            {"pods": [Seen(a_pod(), a_report(access={"authentication": "None", "tls": None}))]},
+            "authenticates callers by None, declared is TokenReview",
+        ),
+        (
+            "another way in than declared",
+            {"model": _secured(authentication={"mode": "JWT"})},
+            "by TokenReview, declared is JWT",
+        ),
+        ("no certificate", {"model": _secured(tls={"mode": "Managed"})}, "TLS is declared"),
+        ("it says nothing of the door", {"pods": [Seen(a_pod(), a_report(access=None))]}, "nothing that it reports"),
         ("it is still loading", {"pods": [Seen(a_pod(), a_report(state="Fetching"))]}, "it is Fetching, not Ready"),
     ],
 )
@@ -138,7 +161,7 @@ def test_the_page_says_what_an_auditor_asks_for() -> None:
     text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), a_report())], AT))
     for part in ("risk/fraud", DIGEST, "signed by   ci", "PrivacyPolicy standard, generation 2", "head ab", "No gaps"):
         assert part in text
-    spent = a_report(epsilon={"spent": "2.5", "remaining": "97.5"}, access={"authentication": "TokenReview"})
+    spent = a_report(epsilon={"spent": "2.5", "remaining": "97.5"})
     text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), spent)], AT))
     assert "2.5 spent by this pod, 97.5 left" in text
     assert "TokenReview, no TLS" in text
@@ -149,4 +172,19 @@ def test_the_page_says_what_an_auditor_asks_for() -> None:
 
 def test_the_written_policy_is_read_from_its_config_map() -> None:
     assert {} == policy_file_of({})
+    assert {} == policy_file_of({"data": {"policy.json": "{edited by hand"}})
     assert POLICY_FILE == policy_file_of({"data": {"policy.json": json.dumps(POLICY_FILE)}})
+
+
+def test_a_kubectl_that_hangs_or_is_not_there_is_said_and_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KubectlError, match="kubectl config"):
+        Kubectl().namespace()
+    silent = tmp_path / "kubectl"
+    silent.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(kubectl, "_LIMIT", 0.3)
+    with pytest.raises(KubectlError, match="timed out"):
+        Kubectl().read("pods")
+    with pytest.raises(KubectlError, match="said nothing"):
+        Kubectl().report("risk", "fraud-0")

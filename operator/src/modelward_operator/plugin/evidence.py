@@ -80,7 +80,18 @@ def _pod(seen: Seen) -> Json:
     }
     if seen.silence:
         return told | {"silence": seen.silence}
-    keys = ("state", "boot", "startedAt", "model", "policyGeneration", "policyFailure", "access", "audit", "epsilon", "failure")
+    keys = (
+        "state",
+        "boot",
+        "startedAt",
+        "model",
+        "policyGeneration",
+        "policyFailure",
+        "access",
+        "audit",
+        "epsilon",
+        "failure",
+    )
     return told | {key: seen.report[key] for key in keys if seen.report.get(key)}
 
 
@@ -96,6 +107,8 @@ def _gaps(model: Json, policy_file: Json, privacy_policy: Json, pods: list[Seen]
         yield f"the operator has not yet looked at generation {generation} of the spec"
     if not any(is_ready(one.pod) for one in pods):
         yield "no pod is ready: nothing is served, and nothing can be shown of what would be"
+    if not policy_file:
+        yield "policy.json, which the operator writes for the pods, cannot be read: what they must enforce is not known"
     reference = (model["spec"].get("privacy") or {}).get("policyRef", {}).get("name")
     if reference and not privacy_policy:
         yield f"the PrivacyPolicy {reference} cannot be read"
@@ -126,6 +139,7 @@ def _pod_gaps(model: Json, policy_file: Json, report: Json) -> Iterator[str]:
         yield f"it cannot say who signed its model: {loaded.get('verificationWarning', 'no signer is reported')}"
     if (security.get("encryption") or {}).get("mode") == "Required" and not loaded.get("encrypted"):
         yield "it does not report that its model was sealed"
+    yield from _door_gaps(security, report.get("access") or {})
     if policy_file and report.get("policyGeneration") != policy_file.get("generation"):
         yield f"it enforces policy generation {report.get('policyGeneration')}, written is {policy_file.get('generation')}"
     if failure := report.get("policyFailure"):
@@ -136,6 +150,15 @@ def _pod_gaps(model: Json, policy_file: Json, report: Json) -> Iterator[str]:
         yield f"its audit log fails: {failure}"
     if _promises(policy_file) and not report.get("epsilon"):
         yield "it does not report that it spends a privacy budget"
+
+
+def _door_gaps(security: Json, access: Json) -> Iterator[str]:
+    """Who may call, as declared and as the pod says; an absent authentication is TokenReview."""
+    wanted = (security.get("authentication") or {}).get("mode", "TokenReview")
+    if access.get("authentication") != wanted:
+        yield f"it authenticates callers by {access.get('authentication') or 'nothing that it reports'}, declared is {wanted}"
+    if (security.get("tls") or {}).get("mode", "Off") != "Off" and not access.get("tls"):
+        yield "it does not report a certificate, and TLS is declared"
 
 
 def _promises(policy_file: Json) -> bool:
@@ -149,7 +172,9 @@ def _generation(privacy_policy: Json) -> int:
 
 
 def policy_file_of(config_map: Json) -> Json:
-    """policy.json out of its ConfigMap; empty where there is none."""
-    text = config_map.get("data", {}).get("policy.json", "")
-    found: Json = json.loads(text) if text else {}
-    return found
+    """policy.json out of its ConfigMap; empty where there is none, or none that can be read."""
+    try:
+        found = json.loads(config_map.get("data", {}).get("policy.json", ""))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

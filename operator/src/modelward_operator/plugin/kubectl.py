@@ -7,7 +7,7 @@ all but the operator, stays as it is. Who may forward ports to the pods may read
 import json
 import re
 import subprocess
-import urllib.error
+import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,31 +31,23 @@ class Kubectl:
 
     def read(self, *arguments: str) -> Json:
         """`kubectl get … -o json` as a value. Raises KubectlError."""
-        try:
-            done = subprocess.run(
-                [*self._command, "get", *arguments, "-o", "json"],
-                capture_output=True,
-                text=True,
-                timeout=_LIMIT,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise KubectlError(f"kubectl get {' '.join(arguments)}: {error}") from error
-        if done.returncode:
-            raise KubectlError(done.stderr.strip())
-        found: Json = json.loads(done.stdout)
+        found: Json = json.loads(self._run("get", *arguments, "-o", "json"))
         return found
 
     def namespace(self) -> str:
-        """The namespace of the current context."""
-        done = subprocess.run(
-            [*self._command, "config", "view", "--minify", "-o", "jsonpath={..namespace}"],
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
-        return done.stdout.strip() or "default"
+        """The namespace of the current context. Raises KubectlError, as for a context that there is not."""
+        return self._run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
+
+    def _run(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                [*self._command, *arguments], capture_output=True, text=True, timeout=_LIMIT, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise KubectlError(f"kubectl {arguments[0]}: {error}") from error
+        if done.returncode:
+            raise KubectlError(done.stderr.strip())
+        return done.stdout
 
     def report(self, namespace: str, pod: str) -> Json:
         """What the pod says of itself on its admin port. Raises KubectlError."""
@@ -71,9 +63,12 @@ class Kubectl:
     def _forward(self, namespace: str, pod: str) -> Iterator[str]:
         command = [*self._command, "port-forward", "-n", namespace, f"pod/{pod}", f":{ADMIN_PORT}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            alarm = threading.Timer(_LIMIT, process.kill)  # it may hang without a word
+            alarm.start()
             try:
                 yield _address(process)
             finally:
+                alarm.cancel()
                 process.kill()
 
 
@@ -84,4 +79,4 @@ def _address(process: subprocess.Popen[str]) -> str:
         if found := _FORWARDED.match(line):
             return found.group(1)
         said.append(line.strip())
-    raise KubectlError(" ".join(said) or "kubectl port-forward ended without a word")
+    raise KubectlError(" ".join(said) or f"kubectl port-forward said nothing within {_LIMIT:.0f} s")
