@@ -80,7 +80,18 @@ def _pod(seen: Seen) -> Json:
     }
     if seen.silence:
         return told | {"silence": seen.silence}
-    keys = ("state", "boot", "startedAt", "model", "policyGeneration", "policyFailure", "access", "audit", "epsilon", "failure")
+    keys = (
+        "state",
+        "boot",
+        "startedAt",
+        "model",
+        "policyGeneration",
+        "policyFailure",
+        "access",
+        "audit",
+        "epsilon",
+        "failure",
+    )
     return told | {key: seen.report[key] for key in keys if seen.report.get(key)}
 
 
