@@ -55,8 +55,8 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_OUTSIDE_FOLDER = "ExternalDataOutsideFolder"
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
-    CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
-    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json asks for what is not there; another may be satisfied
+    CONFIG_INVALID = "ConfigInvalid"  # boot.json, or what it names
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json is unreadable or asks for what is not there: waited for
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
