@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
 import yaml
 
-from modelward_operator.api.auditing import Durability, LoggingMode, SinkType
+from modelward_operator.api.auditing import Audit, Durability, LoggingMode, SinkType
 from modelward_operator.api.crd import privacypolicy_crd
 from modelward_operator.api.parse import Invalid, parse_privacy
 from modelward_operator.api.privacyinput import PiiAction, PiiKind
@@ -17,6 +18,7 @@ from modelward_operator.facts import PrivacyPolicy, Surroundings
 from modelward_operator.plan.config import policy_generation
 from modelward_runtime.config import parse_policy
 from modelward_runtime.privacy import config as privacy
+from modelward_runtime.sinks.opening import OBJECT_SECONDS, PROMPT_SECONDS
 from tests.makers import drawn, make_given
 from tests.privacy_specs import ACCEPTED_PRIVACY, privacy_policy
 from tests.specs import Good
@@ -69,6 +71,30 @@ def test_numbers_at_their_bounds_are_read_by_the_runtime(reason: str, scale: str
         f"output: {{perturbation: [{{name: p, distribution: Gaussian, scale: '{scale}'}}]}}}}"
     )
     assert parse_policy(text.encode()).privacy is not None, reason
+
+
+ROOT = Path(__file__).parents[2]
+FIELDS = ROOT / "operator/src/modelward_operator/policies/privacy/FIELDS.md"
+
+
+def test_what_a_killed_pod_loses_is_told_as_it_is() -> None:
+    """Buffered records wait for company, in front of a store of objects for longer than in front of a file."""
+    assert PROMPT_SECONDS < 1
+    described = Audit.model_fields["durability"].description or ""
+    guide = FIELDS.read_text()
+    required = guide[guide.index("## `audit.required`") : guide.index("## `audit.durability`")]
+    durability = guide[guide.index("## `audit.durability`") : guide.index("## `audit.signingKeyRef`")]
+    for text in (described, required, durability):
+        assert f"about {OBJECT_SECONDS:.0f} seconds" in text
+        assert "a second" in text
+
+
+@pytest.mark.parametrize(
+    "file", [FIELDS, ROOT / "runtime/AUDIT.md", ROOT / "runtime/src/modelward_runtime/sinks/keeping.py"]
+)
+def test_how_long_a_record_may_outstay_its_retention_is_told_once(file: Path) -> None:
+    """A file is ended by the first hourly look after a day, and is itself looked for every hour."""
+    assert "a day and two hours" in " ".join(file.read_text().split())
 
 
 NAME, OTHER, KEY, NUMBER, GREATER = (

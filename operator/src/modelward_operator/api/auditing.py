@@ -205,8 +205,8 @@ class Audit(Struct):
     )
     durability: Durability = Field(
         default=Durability.BUFFERED,
-        description="Buffered: records are written in the background, within a second. Synchronous: no answer leaves before its record is "
-        "safe.",
+        description="Buffered: records are written in the background, to a File within a second, to S3 within about 5 seconds; a pod "
+        "that is killed loses those. Synchronous: no answer leaves before its record is safe.",
     )
     sink: Sink = Field(description="Where the records go.")
     retention: Retention | None = Field(
