@@ -24,7 +24,8 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         │   ├── BodiesFull         the bodies of other requests leave no room for this one
         │   └── SubjectBusy        this subject asks too often, or for too much at once
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
-        ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
+        ├── Unavailable          503 UNAVAILABLE         not loaded yet, draining, or no record can be made of the call
+        │   ├── CallerUnknown      nobody can be asked who calls, or what they may
         │   └── EpsilonUnavailable the ledger of the privacy budget cannot be asked
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
 """
@@ -253,7 +254,7 @@ class InferenceFailed(ApiError):
 
 
 class Unavailable(ApiError):
-    """Not loaded yet, or draining."""
+    """Not loaded yet, draining, or the audit log that a policy requires takes no records."""
 
     status = 503
     grpc_code = "UNAVAILABLE"
