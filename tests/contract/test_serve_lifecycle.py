@@ -401,11 +401,16 @@ def test_a_wrong_boot_file_exits_78_with_the_path(tmp_path: Path, content: str, 
     assert text in failure["message"]
 
 
-def test_without_a_good_policy_nothing_is_served(model: Path, tmp_path: Path) -> None:
+def test_without_a_good_policy_nothing_is_served_until_one_arrives(model: Path, tmp_path: Path) -> None:
     with run(tmp_path / "p", {"directory": str(model)}, policy="{}") as process:
-        assert process.exit_code() == 78
-        assert "policy.json: Object missing required field `apiVersion`" in process.termination()["message"]
-        assert process.termination()["reason"] == "ConfigInvalid"
+        process.until(lambda: process.report()["failure"])
+        failure = process.report()["failure"]
+        assert ("PolicyUnsatisfiable", False) == (failure["reason"], failure["permanent"])
+        assert "policy.json: Object missing required field `apiVersion`" in failure["message"]
+        assert process.get("/readyz")[0] == 503
+        (process.folder / "policy.json").write_text(json.dumps(POLICY))
+        process.until_ready()
+        assert process.report()["failure"] is None
 
 
 def test_run_leaves_no_core_and_cannot_be_looked_into(model: Path, tmp_path: Path) -> None:

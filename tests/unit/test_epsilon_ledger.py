@@ -9,8 +9,9 @@ from modelward_runtime.epsilon import ledger as module
 from modelward_runtime.epsilon.account import MOST_ROWS, Row, Shard, Terms
 from modelward_runtime.epsilon.config import LedgerPlace
 from modelward_runtime.epsilon.ledger import FULL_SECONDS, SILENCE, Clocks, Ledger
-from modelward_runtime.epsilon.subjects import EVERYBODY, Everybody, KeyUnusable, Named, subjects_of
+from modelward_runtime.epsilon.subjects import EVERYBODY, Everybody, Named, subjects_of
 from modelward_runtime.errors import EpsilonRefused, EpsilonUnavailable
+from modelward_runtime.hmackey import KeyUnusable
 from tests.ledgers import MIDNIGHT, NOON, Clock, Memory
 
 BUDGET = 3200

@@ -1,6 +1,8 @@
 """The payload log: what is in it in each mode, how much of it, how often, and that it is never in the way."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,12 @@ from modelward_runtime.config import parse_policy
 from modelward_runtime.errors import LoadError
 from modelward_runtime.model import TensorSpec, face_of
 from modelward_runtime.payloads import log as logs
+from modelward_runtime.payloads import redact
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.payloads.log import PayloadLog
+from modelward_runtime.privacy.pii import scan
+from modelward_runtime.privacy.pii.scan import RECOGNISERS, find
+from modelward_runtime.privacy.rules import OFF_LOOP_TEXT
 from modelward_runtime.report import Report
 from modelward_runtime.sinks.config import Stdout
 from modelward_runtime.sinks.file import FileSink
@@ -38,9 +44,15 @@ def log_in(folder: Path, said: Logging, **more: Any) -> PayloadLog:
     return made
 
 
-def put(log: PayloadLog, numbers: Sequence[float] = (1.0, 2.0), texts: Sequence[str] = ("a",)) -> None:
+def put(
+    log: PayloadLog,
+    numbers: Sequence[float] = (1.0, 2.0),
+    texts: Sequence[str] = ("a",),
+    answers: Sequence[str] = (),
+) -> None:
     given = {"n": np.array(numbers, np.float32), "t": np.array(texts, object)}
-    log.log(FACE, Cleared(given, ("out_n",)), Released({"out_n": given["n"]}), 0.25)
+    got = {"out_n": given["n"]} | ({"out_t": np.array(answers, object)} if answers else {})
+    log.log(FACE, Cleared(given, tuple(got)), Released(got), 0.25)
 
 
 async def test_redacted_holds_the_tensors_and_metadata_only_their_shapes(tmp_path: Path) -> None:
@@ -63,13 +75,83 @@ async def test_redacted_holds_the_tensors_and_metadata_only_their_shapes(tmp_pat
     assert '"data": [' not in json.dumps(metadata)
 
 
+PERSONAL = {
+    "write to jo.doe@example.com now": "write to [EMAIL] now",
+    "pay 4111 1111 1111 1111": "pay [PAYMENT_CARD]",
+    "from DE89 3704 0044 0532 0130 00": "from [IBAN]",
+    "call +44 20 7946 0958": "call [PHONE]",
+    "id 11010519491231002X": "id [CN_RESIDENT_ID]",
+    "at 192.0.2.17": "at [IP_ADDRESS]",
+    "Authorization: Bearer abcdefghijklmnop0123456789": "Authorization: [CREDENTIAL]",
+}
+
+
+async def test_redacted_masks_every_kind_of_personal_data_in_inputs_and_outputs(tmp_path: Path) -> None:
+    """Whatever the policy's own rules let the model see: here there are none."""
+    assert {*RECOGNISERS} == {kind for text in PERSONAL for kind in {match.kind for match in find([text], RECOGNISERS)}}
+    log = log_in(tmp_path, policy())
+    put(log, texts=list(PERSONAL), answers=list(PERSONAL))
+    await log.close(5)
+    (record,) = records(tmp_path)
+    assert list(PERSONAL.values()) == record["data"]["inputs"][1]["data"]
+    assert list(PERSONAL.values()) == record["data"]["outputs"][1]["data"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "before"),
+    [("found on the event loop", 1010), ("found on a thread", 1010 + OFF_LOOP_TEXT)],
+)
+async def test_personal_data_is_found_before_a_text_is_cut(tmp_path: Path, reason: str, before: int) -> None:
+    """Cut first, the digits before the edge would be no card to anybody but a reader."""
+    text = "x" * 1010 + " 4111 1111 1111 1111 " + "y" * (before - 1010)
+    log = log_in(tmp_path, policy())
+    put(log, texts=[text])
+    await log.close(5)
+    (record,) = records(tmp_path)
+    assert ["x" * 1010 + " [PAYMENT_CAR"] == [element[:1023] for element in record["data"]["inputs"][1]["data"]], reason
+    assert "4111" not in json.dumps(record)
+
+
+async def test_long_texts_are_searched_beside_the_event_loop_and_only_so_many_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = threading.Event()
+    threads: set[int] = set()
+    search = scan.find
+
+    def find_later(*given: Any) -> Any:
+        threads.add(threading.get_ident())
+        going.wait(10)
+        return search(*given)
+
+    monkeypatch.setattr(scan, "find", find_later)
+    log = log_in(tmp_path, policy())
+    for _ in range(logs.MOST_SEARCHES + 2):
+        put(log, texts=["z" * OFF_LOOP_TEXT])
+    assert (logs.MOST_SEARCHES, 2) == (log.waiting, log._metrics.lost)
+    await asyncio.sleep(0)
+    going.set()
+    await log.close(10)
+    assert threading.get_ident() not in threads
+    assert logs.MOST_SEARCHES == len(records(tmp_path))
+
+
+async def test_what_would_take_long_to_search_is_not_logged(tmp_path: Path) -> None:
+    log = log_in(tmp_path, policy())
+    put(log, texts=["jo@example.com", "x" * redact.MOST_SEARCHED, "b"])
+    await log.close(10)
+    (record,) = records(tmp_path)
+    tensor = record["data"]["inputs"][1]
+    assert (["[EMAIL]"], [3], True) == (tensor["data"], tensor["shape"], tensor["truncated"])
+
+
 async def test_a_record_is_bounded_and_says_that_it_was_cut(tmp_path: Path) -> None:
     log = log_in(tmp_path, policy())
     put(log, numbers=np.arange(1_000_000, dtype=np.float32).tolist(), texts=["x" * 1_000_000])
     put(log, texts=["y" * 5000])
     put(log, numbers=[float("nan"), float("inf"), 1.0])
     await log.close(5)
-    first, second, third = records(tmp_path)
+    first, second, third = sorted(records(tmp_path), key=lambda record: int(record["id"]))
     assert 4096 >= len(first["data"]["inputs"][0]["data"]) > 0
     assert first["data"]["inputs"][0]["truncated"]
     assert first["data"]["inputs"][0]["shape"] == [1_000_000]

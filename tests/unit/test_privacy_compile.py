@@ -1,5 +1,6 @@
 """What a policy may not say of a model: found when the policy is taken, all at once, each with the path of its field."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -120,12 +121,14 @@ def test_malformed(reason: str, sections: dict[str, Any]) -> None:
     assert caught.value is not None, reason
 
 
-def test_a_key_must_be_there_and_long_enough() -> None:
-    wanted = policy(input={"pii": [{"kinds": ["Email"], "action": "Hash"}], "hashKeyFile": "/no/such/key"})
+def test_a_key_must_be_there_and_long_enough(tmp_path: Path) -> None:
+    hashes = [{"kinds": ["Email"], "action": "Hash"}]
+    wanted = policy(input={"pii": hashes, "hashKeyFile": "/no/such/key"})
     with pytest.raises(LoadError, match=r"privacy\.input\.hashKeyFile: /no/such/key: No such file"):
         compile_rules(wanted, CLASSIFIER)
+    (tmp_path / "key").write_bytes(b"short")
     with pytest.raises(LoadError, match="holds 5 bytes, a key for hashes needs 16 or more"):
-        compile_rules(wanted, CLASSIFIER, lambda _: b"short\n")
+        compile_rules(policy(input={"pii": hashes, "hashKeyFile": str(tmp_path / "key")}), CLASSIFIER)
 
 
 def test_a_policy_without_rules_and_none_at_all_change_nothing() -> None:

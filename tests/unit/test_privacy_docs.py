@@ -1,5 +1,6 @@
 """Every field of a PrivacyPolicy has an entry: what it protects from, what not, what it costs, and an example that is accepted."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import yaml
 
 from modelward_operator.api.crd import privacypolicy_crd
-from modelward_operator.api.parse import Invalid, parse_privacy
+from modelward_operator.api.parse import Invalid, parse, parse_privacy
+from tests.makers import make_model
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "operator/src/modelward_operator/policies/privacy/FIELDS.md").read_text()
@@ -46,11 +48,19 @@ def test_an_entry_says_what_a_reader_must_know(name: str) -> None:
     for words in ("**Protects from**", "**Does not**", "**Costs**"):
         assert words in text, f"{name}: {words}"
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    found = parse_privacy({"spec": yaml.safe_load(example)})
+    spec = yaml.safe_load(example)
+    found = parse(make_model(spec)) if name.startswith("privacy.") else parse_privacy({"spec": spec})
     assert not isinstance(found, Invalid), found
+    assert {entry.partition(".")[0] for entry, shared in ENTRIES.items() if shared == text} & spec.keys(), (
+        "it shows the field"
+    )
 
 
 def test_every_entry_is_of_a_field_that_exists() -> None:
     known = {*leaves(SPEC)}
     paths = {path[: match.start()] for path in known for match in re.finditer(r"[.\[]|$", path)}
     assert {"privacy.policyRef"} == ENTRIES.keys() - known - paths
+
+
+def test_a_reference_is_told_to_lie_beside_the_policy_and_not_beside_some_other_kind() -> None:
+    assert "ModelDeployment's own namespace" not in json.dumps(SPEC)

@@ -1,5 +1,6 @@
 """What the admin port answers in each state, the report, the live policy and the log's schema."""
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -148,6 +149,7 @@ def test_policy_follows_the_symlink_swap_of_a_mounted_config_map(report: Report,
     (tmp_path / "new").symlink_to("2")
     (tmp_path / "new").rename(tmp_path / "..data")
     file.refresh()
+    assert file.policy
     assert (report.policy_generation, file.policy.generation) == ("generation-2", "generation-2")
 
 
@@ -169,6 +171,7 @@ def test_a_bad_policy_is_reported_and_the_last_good_one_holds(
     path.unlink() if content is None else path.write_text(content)
     for _ in range(3):
         file.refresh()
+    assert file.policy
     assert (report.policy_generation, file.policy.generation) == ("1", "1"), reason
     assert text in report.policy_failure
     assert len(caplog.records) == 1, "said once, not every second"
@@ -178,14 +181,22 @@ def test_a_bad_policy_is_reported_and_the_last_good_one_holds(
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", policy("")])
-def test_without_a_good_policy_at_the_start_there_is_no_service(
+async def test_without_a_good_policy_at_the_start_a_usable_one_is_waited_for(
     report: Report, tmp_path: Path, content: str | None
 ) -> None:
+    """The file is live: the next one may be right, and a process that has ended would not see it."""
     if content is not None:
         (tmp_path / "policy.json").write_text(content)
-    with pytest.raises(LoadError, match=r"policy\.json: ") as caught:
-        PolicyFile(tmp_path / "policy.json", report)
-    assert (LoadReason.CONFIG_INVALID, True) == (caught.value.reason, caught.value.permanent)
+    file = PolicyFile(tmp_path / "policy.json", report)
+    enforced = asyncio.ensure_future(file.enforce(lambda _: None, every=0.01))
+    await asyncio.sleep(0.05)
+    failure = report.failure or {}
+    assert ("PolicyUnsatisfiable", False) == (failure["reason"], failure["permanent"])
+    assert "policy.json: " in failure["message"]
+    assert (None, "", False) == (file.policy, report.policy_generation, enforced.done())
+    (tmp_path / "policy.json").write_text(policy("2"))
+    await asyncio.wait_for(enforced, 5)
+    assert (None, "", "2") == (report.failure, report.policy_failure, report.policy_generation)
 
 
 def record(**extra: Any) -> logging.LogRecord:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+TensorName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # or a feature's: a model's word, no object's
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]

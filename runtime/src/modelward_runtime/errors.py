@@ -24,7 +24,8 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         │   ├── BodiesFull         the bodies of other requests leave no room for this one
         │   └── SubjectBusy        this subject asks too often, or for too much at once
         ├── InferenceFailed      500 INTERNAL            the model refused or broke on this very input
-        ├── Unavailable          503 UNAVAILABLE         not loaded yet, or draining
+        ├── Unavailable          503 UNAVAILABLE         not loaded yet, draining, or no record can be made of the call
+        │   ├── CallerUnknown      nobody can be asked who calls, or what they may
         │   └── EpsilonUnavailable the ledger of the privacy budget cannot be asked
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
 """
@@ -55,8 +56,8 @@ class LoadReason(StrEnum):
     EXTERNAL_DATA_OUTSIDE_FOLDER = "ExternalDataOutsideFolder"
     EXTERNAL_DATA_MISSING = "ExternalDataMissing"
     UNSUPPORTED_TYPES = "UnsupportedTypes"  # an input or output that the protocol cannot carry
-    CONFIG_INVALID = "ConfigInvalid"  # boot.json or policy.json
-    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json asks for what is not there; another may be satisfied
+    CONFIG_INVALID = "ConfigInvalid"  # boot.json, or what it names
+    POLICY_UNSATISFIABLE = "PolicyUnsatisfiable"  # policy.json is unreadable or asks for what is not there: waited for
     NOT_SEALED = "NotSealed"  # encryption is required and the model is plain
     SEALED_WITHOUT_KEY = "SealedWithoutKey"  # the model is sealed and the spec names no key
     SIGNATURE_MISSING = "SignatureMissing"
@@ -253,7 +254,7 @@ class InferenceFailed(ApiError):
 
 
 class Unavailable(ApiError):
-    """Not loaded yet, or draining."""
+    """Not loaded yet, draining, or the audit log that a policy requires takes no records."""
 
     status = 503
     grpc_code = "UNAVAILABLE"

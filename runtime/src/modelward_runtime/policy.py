@@ -2,11 +2,12 @@
 
 `serve.py` runs `watch` beside the servers. The file is a few hundred bytes, so it is read once a second and compared, which
 also sees the symlink swap by which the kubelet updates a ConfigMap. A file that is missing or wrong never replaces the last
-good policy: it is reported, and the old one holds. It must not interpret what the policy says: whether it can be enforced, the
-function says that `enforce` is given once there is a model.
+good policy: it is reported, and the old one holds; before there is a good one, the process waits for it. It must not interpret what
+the policy says: whether it can be enforced, the function says that `enforce` is given.
 
     parse ▶ adopt (checked against the model, in force from the next request on) ▶ the last good one
       └ wrong ──────┴ PolicyUnsatisfiable ─▶ policyFailure; tried again each second, for a key may come later than the file that names it
+                                                 └ no good one yet: unready, `failure` PolicyUnsatisfiable, not permanent
 """
 
 import asyncio
@@ -22,15 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class PolicyFile:
-    """The file, and the last good policy in it."""
+    """The file, and the last good policy in it: None before the first."""
 
     def __init__(self, file: Path, report: Report) -> None:
         self._file = file
         self._report = report
-        self._content: bytes | None = b""
+        self._content: bytes | None = None
         self._adopt: Callable[[Policy], None] = lambda _: None
-        self._in_force = True
-        self.policy = self._read_first()
+        self._in_force = False
+        self.policy: Policy | None = None
+        self.refresh(again=True)
 
     async def enforce(self, adopt: Callable[[Policy], None], every: float = 1.0) -> None:
         """From now on a policy counts once `adopt`, which raises LoadError, has put it in force; returns when one is.
@@ -79,17 +81,7 @@ class PolicyFile:
         except LoadError as error:
             return error.message
         self.policy, self._in_force = policy, True
-        self._report.policy_generation = self.policy.generation
-        log.info("policy adopted", extra={"generation": self.policy.generation})
-        return ""
-
-    def _read_first(self) -> Policy:
-        """At the start there is no last good policy: LoadError."""
-        try:
-            self._content = self._file.read_bytes()
-        except OSError as error:
-            message = f"{self._file}: {error.strerror}"
-            raise LoadError(LoadReason.CONFIG_INVALID, message, "load", permanent=True) from error
-        policy = parse_policy(self._content, str(self._file))
+        if policy.generation != self._report.policy_generation:
+            log.info("policy adopted", extra={"generation": policy.generation})
         self._report.policy_generation = policy.generation
-        return policy
+        return ""

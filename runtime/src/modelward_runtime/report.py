@@ -1,7 +1,7 @@
 """What this process says about itself on GET /report, and in the termination log when it gives up.
 
 Written by `load.py` and `serve.py`, read by `admin.py`; the operator turns it into status conditions, so every field is part
-of the file contract `runtime/v1` (README.md, "The report"). It must not do I/O.
+of the file contract `runtime/v1` (README.md, "The admin port"). It must not do I/O.
 
     Fetching ▶ Verifying ▶ Decrypting ▶ Loading ▶ WarmingUp ▶ Ready ▶ Draining      (Decrypting: a sealed model only)
         └────────┴────────────┴───────────┴──────────┴──▶ Failed (the process is about to exit 78 or 75)

@@ -5,7 +5,7 @@ what blocks (fetching, making the session, running it) has threads of its own. I
 
     admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
          ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
-    a policy that does not fit the model: unready until a usable policy.json arrives
+    a policy.json that is missing, cannot be read or does not fit the model: unready until a usable one arrives
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
 """
 
@@ -157,7 +157,7 @@ class Service:
         record()
 
     def _limits(self) -> Limits | None:
-        return self._policy.policy.limits if self._policy else None
+        return self._policy.policy.limits if self._policy and self._policy.policy else None
 
     def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
         cache, patience = Cache(self._surroundings.cache), self._surroundings.patience

@@ -162,10 +162,13 @@ class Logging(Struct):
     )
 
     mode: LoggingMode = Field(
-        description="None: nothing, as when logging is absent. Metadata: names, shapes, sizes, times and outcome. Redacted: values as "
-        "well, after the policy's own rules and with every kind of personal data masked."
+        description="None: nothing, as when logging is absent. Metadata: of answered calls the names, datatypes and shapes of tensors, "
+        "and how many seconds it took. Redacted: values as well, after the policy's own rules and with every kind of personal data masked "
+        "in text."
     )
-    sample_percent: StrictInt = Field(default=100, ge=1, le=100, description="How many of 100 requests are logged.")
+    sample_percent: StrictInt = Field(
+        default=100, ge=1, le=100, description="How many of 100 answered requests are logged."
+    )
     sink: Sink | None = Field(default=None, description="Where the log goes.")
     retention: Retention | None = Field(
         default=None, description="How long it is kept; for File and S3. Absent: until somebody deletes it."
@@ -202,8 +205,8 @@ class Audit(Struct):
     )
     durability: Durability = Field(
         default=Durability.BUFFERED,
-        description="Buffered: records are written in the background, within a second. Synchronous: no answer leaves before its record is "
-        "safe.",
+        description="Buffered: records are written in the background, to a File within a second, to S3 within about 5 seconds; a pod "
+        "that is killed loses those. Synchronous: no answer leaves before its record is safe.",
     )
     sink: Sink = Field(description="Where the records go.")
     retention: Retention | None = Field(

@@ -196,4 +196,4 @@ Region = Annotated[
 class LocalObjectRef(Struct):
     """Names an object of the same namespace."""
 
-    name: ObjectName = Field(description="Name of the object, in the ModelDeployment's own namespace.")
+    name: ObjectName = Field(description="Name of the object, in the same namespace as what names it.")

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from modelward_runtime.errors import unsatisfiable
+from modelward_runtime.hmackey import KeyUnusable, read_key
 
 _CONTEXT: Final = b"modelward.audit/v1 checkpoint\n"  # so that the key's signatures mean nothing anywhere else
-_LEAST, _MOST = 16, 4096  # bytes of a key for inputs
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SigningKey:
 def load_signing_key(file: Path) -> SigningKey:
     """The Ed25519 private key in a PEM file."""
     try:
-        key = load_pem_private_key(_read(file, "audit.signingKeyFile"), None)
+        key = load_pem_private_key(_read(file), None)
     except (TypeError, ValueError, UnsupportedAlgorithm):
         raise unsatisfiable(f"audit.signingKeyFile {file} is no private key in PEM form without a password") from None
     if not isinstance(key, Ed25519PrivateKey):
@@ -48,10 +48,10 @@ def load_signing_key(file: Path) -> SigningKey:
 
 def load_input_key(file: Path) -> bytes:
     """The key for HMACs of inputs: the file's bytes."""
-    key = _read(file, "audit.inputHashKeyFile")
-    if not _LEAST <= len(key) <= _MOST:
-        raise unsatisfiable(f"audit.inputHashKeyFile {file} holds {len(key)} bytes, it must be {_LEAST} to {_MOST}")
-    return key
+    try:
+        return read_key(file)
+    except KeyUnusable as error:
+        raise unsatisfiable(f"audit.inputHashKeyFile: {error}") from None
 
 
 def load_trusted(file: Path) -> Ed25519PublicKey:
@@ -79,8 +79,8 @@ def is_signed(key: Ed25519PublicKey, digest: bytes, signature: bytes) -> bool:
     return True
 
 
-def _read(file: Path, what: str) -> bytes:
+def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise unsatisfiable(f"{what} {file}: {error.strerror}") from error
+        raise unsatisfiable(f"audit.signingKeyFile {file}: {error.strerror}") from error

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from modelward_runtime.contract import Name, Record
+from modelward_runtime.contract import Name, Record, TensorName
 from modelward_runtime.epsilon import amount
 from modelward_runtime.epsilon.amount import Epsilon
 from modelward_runtime.epsilon.period import Period
@@ -41,7 +41,7 @@ class LedgerPlace(Record, frozen=True):
 class DifferentialPrivacy(Record, frozen=True):
     """One output is answered at random, near the truth; each answered row costs `epsilon`."""
 
-    name: Name  # of the output
+    name: TensorName  # of the output
     mechanism: Literal["RandomizedResponse", "Laplace"]
     epsilon: Epsilon
     budget: Budget

@@ -19,8 +19,9 @@ from modelward_runtime.epsilon.config import DifferentialPrivacy
 from modelward_runtime.epsilon.ledger import Ledger, Receipt
 from modelward_runtime.epsilon.mechanism import BoundedLaplace, Mechanism, RandomisedResponse, Unbuildable
 from modelward_runtime.epsilon.shards import Shards
-from modelward_runtime.epsilon.subjects import KeyUnusable, subjects_of
+from modelward_runtime.epsilon.subjects import subjects_of
 from modelward_runtime.errors import BadRequest, EpsilonRefused, EpsilonUnavailable, InferenceFailed
+from modelward_runtime.hmackey import KeyUnusable
 from modelward_runtime.model import NUMPY_TYPES, Array, Model, TensorSpec
 
 INTEGERS: Final = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})

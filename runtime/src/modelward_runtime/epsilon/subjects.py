@@ -6,17 +6,12 @@ subject would be a new one, so the ledger remembers a check value of the key and
 
 import hashlib
 import hmac
-from pathlib import Path
 from typing import Final
 
 from modelward_runtime.epsilon.config import LedgerPlace
+from modelward_runtime.hmackey import read_key
 
-LEAST_KEY: Final = 16  # bytes
 EVERYBODY: Final = "all"  # the one row, and the one shard, of scope All
-
-
-class KeyUnusable(Exception):
-    """The key cannot be read, or is too short to hide anything."""
 
 
 class Everybody:
@@ -37,8 +32,6 @@ class Named:
     """Scope Subject: a row for each, among sixteen shards by its first digit."""
 
     def __init__(self, place: LedgerPlace, key: bytes) -> None:
-        if len(key) < LEAST_KEY:
-            raise KeyUnusable(f"{place.key_file}: the key has {len(key)} bytes, {LEAST_KEY} are needed")
         self._key = hmac.digest(key, f"epsilon\0{place.namespace}\0{place.policy}".encode(), hashlib.sha256)
         self.check = self._digest(b"check")[:16]
 
@@ -56,9 +49,4 @@ class Named:
 
 def subjects_of(place: LedgerPlace) -> Everybody | Named:
     """How this ledger names subjects. Raises `KeyUnusable`."""
-    if place.key_file is None:
-        return Everybody()
-    try:
-        return Named(place, Path(place.key_file).read_bytes())
-    except OSError as error:
-        raise KeyUnusable(f"{place.key_file}: {error.strerror}") from None
+    return Everybody() if place.key_file is None else Named(place, read_key(place.key_file))

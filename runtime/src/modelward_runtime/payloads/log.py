@@ -1,13 +1,20 @@
 """The payload log: one record for a sample of answered calls.
 
 `exchange.payloads`, None where no policy asks for one; made by `running.py`. It takes `Cleared` and `Released`, which only exist after
-the privacy rules, so that nothing can reach it that the model or the caller may not see. Which calls are logged is chance: nothing that a
-caller sends moves it. What finds no room is counted and dropped: a payload log is never in the way of an answer.
+the privacy rules, so that nothing can reach it that the model or the caller may not see; `redact.py` then masks what personal data they
+let through. Which calls are logged is chance: nothing that a caller sends moves it. What finds no room is counted and dropped: a payload
+log is never in the way of an answer, so long texts are searched on a thread while the answer leaves.
+
+    chance ▶ texts, whole ▶ personal data masked ▶ cut ▶ a line ▶ outlet
+                              └ OFF_LOOP_TEXT or more: on a thread
 """
 
+import asyncio
+import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +23,8 @@ import numpy as np
 from modelward_runtime.audit.chain import Stamps, source_of
 from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.payloads.config import Logging
+from modelward_runtime.payloads.redact import NO_TEXTS, Elements, Texts, texts_of
+from modelward_runtime.privacy.rules import OFF_LOOP_TEXT
 from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.outlet import Outlet
@@ -24,10 +33,14 @@ from modelward_runtime.states import Cleared, Released
 
 TYPE: Final = "dev.modelward.payload"
 MOST_WAITING: Final = 512  # records in memory, each of MOST_BYTES at most
+MOST_SEARCHES: Final = (
+    8  # long texts that are searched at once: the memory that they hold while their requests are gone
+)
 MOST_BYTES: Final = 65_536  # that the tensors of a record may take; what is over is cut, and says so
 MOST_ELEMENTS: Final = 4096  # of a tensor
 MOST_TEXT: Final = 1024  # characters of an element
 _DAY: Final = 86_400.0
+log = logging.getLogger(__name__)
 
 
 class LoggedTensor(msgspec.Struct, omit_defaults=True, gc=False):
@@ -38,6 +51,20 @@ class LoggedTensor(msgspec.Struct, omit_defaults=True, gc=False):
     shape: tuple[int, ...]
     data: list[Any] | None = None
     truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A call as it is logged: under the policy that held when it was answered."""
+
+    number: int
+    time: str
+    generation: str
+    redacted: bool
+    face: Face
+    cleared: Cleared
+    released: Released
+    seconds: float
 
 
 class PayloadLog:
@@ -61,11 +88,12 @@ class PayloadLog:
         self._redacted = False
         self._share = 0.0
         self._outlet: Outlet | None = None
+        self._searches: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
         """Records that are not safe yet."""
-        return self._outlet.waiting if self._outlet else 0
+        return len(self._searches) + (self._outlet.waiting if self._outlet else 0)
 
     def adopt(self, policy: Logging) -> None:
         """From now on this holds."""
@@ -84,14 +112,19 @@ class PayloadLog:
         """Log an answered call, if it is its turn."""
         if self._chance() >= self._share or self._outlet is None:
             return
-        if self._outlet.waiting >= MOST_WAITING:
+        if self.waiting >= MOST_WAITING or len(self._searches) >= MOST_SEARCHES:
             self._metrics.lost += 1
             return
-        if self._longest and self._filled >= self._longest:
-            self._turn(self._outlet)
-        line = self._line(face, cleared, released, seconds)
-        self._filled += len(line)
-        self._outlet.put(line)
+        self._number += 1
+        generation = self._report.policy_generation
+        call = Answered(self._number, self._stamps.now(), generation, self._redacted, face, cleared, released, seconds)
+        texts = texts_of(cleared.inputs, released.outputs, MOST_ELEMENTS) if call.redacted else NO_TEXTS
+        if texts.characters < OFF_LOOP_TEXT:
+            self._put(self._line(call, texts.redacted()))
+            return
+        search = asyncio.ensure_future(self._search(call, texts))
+        self._searches.add(search)
+        search.add_done_callback(self._searches.discard)
 
     def beat(self) -> None:
         """Once an hour: no piece longer than a day."""
@@ -100,6 +133,8 @@ class PayloadLog:
 
     async def close(self, seconds: float) -> None:
         """Write what waits, and end."""
+        if self._searches:
+            await asyncio.wait(self._searches, timeout=seconds)
         if self._outlet:
             self._metrics.lost += await self._outlet.close(seconds)
             self._outlet = None
@@ -108,23 +143,41 @@ class PayloadLog:
         outlet.turn()
         self._filled, self._piece_began = 0, time.monotonic()
 
-    def _line(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> bytes:
-        room = MOST_BYTES if self._redacted else 0
-        inputs, room = _tensors(face.inputs, cleared.inputs, room)
-        outputs, _ = _tensors(face.outputs, released.outputs, room)
-        self._number += 1
+    async def _search(self, call: Answered, texts: Texts) -> None:
+        """Log a call whose texts are long. Nothing of it goes into the process's own log, whatever happens."""
+        try:
+            redacted = await asyncio.to_thread(texts.redacted)
+        except Exception as error:  # noqa: BLE001  the answer has left: there is nobody to tell but the metrics and the log
+            log.error("a call could not be logged", extra={"cause": type(error).__name__})  # noqa: TRY400  no values
+            self._metrics.lost += 1
+            return
+        self._put(self._line(call, redacted))
+
+    def _put(self, line: bytes) -> None:
+        if self._outlet is None:
+            self._metrics.lost += 1
+            return
+        if self._longest and self._filled >= self._longest:
+            self._turn(self._outlet)
+        self._filled += len(line)
+        self._outlet.put(line)
+
+    def _line(self, call: Answered, texts: Texts) -> bytes:
+        room = MOST_BYTES if call.redacted else 0
+        inputs, room = _tensors(call.face.inputs, call.cleared.inputs, texts.inputs, room)
+        outputs, _ = _tensors(call.face.outputs, call.released.outputs, texts.outputs, room)
         event = {
             "specversion": "1.0",
-            "id": str(self._number),
+            "id": str(call.number),
             "source": self._source,
             "type": TYPE,
-            "time": self._stamps.now(),
+            "time": call.time,
             "data": {
-                "model": face.name,
-                "version": face.version,
-                "policyGeneration": self._report.policy_generation,
-                "mode": "Redacted" if self._redacted else "Metadata",
-                "seconds": round(seconds, 6),
+                "model": call.face.name,
+                "version": call.face.version,
+                "policyGeneration": call.generation,
+                "mode": "Redacted" if call.redacted else "Metadata",
+                "seconds": round(call.seconds, 6),
                 "inputs": inputs,
                 "outputs": outputs,
             },
@@ -132,7 +185,9 @@ class PayloadLog:
         return msgspec.json.encode(event) + b"\n"
 
 
-def _tensors(specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array], room: int) -> "tuple[list[LoggedTensor], int]":
+def _tensors(
+    specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array], texts: Elements, room: int
+) -> tuple[list[LoggedTensor], int]:
     """Tensors as they are logged, and the bytes of room that are left; no room from the start: no data."""
     wants_data = room > 0
     datatypes = {spec.name: spec.datatype for spec in specs}
@@ -140,17 +195,17 @@ def _tensors(specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array], room: i
     for name, array in arrays.items():
         tensor = LoggedTensor(name, datatypes.get(name, ""), array.shape)
         if wants_data:
-            tensor.data, room = _cut(array, max(room, 0))
+            items = texts[name] if array.dtype.hasobject else array.ravel()[:MOST_ELEMENTS].tolist()
+            tensor.data, room = _cut(items, max(room, 0))
             tensor.truncated = len(tensor.data) < array.size or any(
-                isinstance(item, str) and len(item) > MOST_TEXT for item in array.ravel()[: len(tensor.data)].tolist()
+                isinstance(item, str) and len(item) > MOST_TEXT for item in items[: len(tensor.data)]
             )
         logged.append(tensor)
     return logged, room
 
 
-def _cut(array: Array, room: int) -> tuple[list[Any], int]:
+def _cut(items: Sequence[Any], room: int) -> tuple[list[Any], int]:
     """As many elements as there is room for. NaN and infinities, which JSON lacks, become null."""
-    items: list[Any] = array.ravel()[:MOST_ELEMENTS].tolist()
     kept: list[Any] = []
     for item in items:
         element = item[:MOST_TEXT] if isinstance(item, str) else item

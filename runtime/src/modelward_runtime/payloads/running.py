@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from modelward_runtime.errors import unsatisfiable
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.payloads.log import PayloadLog
+from modelward_runtime.privacy.pii import fold
 from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
@@ -45,6 +46,8 @@ class Payloads:
         """What makes it so; LoadError PolicyUnsatisfiable when the sink cannot be had."""
         if wanted is None:
             return self._end
+        if wanted.mode == "Redacted":
+            fold.prepare()
         if self._sink and self._wanted and self._wanted.sink == wanted.sink:
             sink = self._sink
         else:

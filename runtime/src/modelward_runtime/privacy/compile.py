@@ -7,10 +7,10 @@ key for hashes (and in `epsilon/` the one that names subjects).
 """
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.hmackey import KeyUnusable, read_key
 from modelward_runtime.model import Face, Model
 from modelward_runtime.privacy import compile_input, compile_output
 from modelward_runtime.privacy.config import Privacy
@@ -20,13 +20,11 @@ from modelward_runtime.privacy.rules import Rules, ungoverned
 if TYPE_CHECKING:
     from modelward_runtime.epsilon.promise import Promise
 
-SHORTEST_KEY = 16  # bytes
-
 
 def compile_rules(
     privacy: Privacy | None,
     model: Model,
-    read: Callable[[str], bytes] = lambda file: Path(file).read_bytes(),
+    read: Callable[[str], bytes] = read_key,
     *,
     before: "Promise | None" = None,
 ) -> Rules:
@@ -70,17 +68,13 @@ def compile_rules(
 
 def _read_key(privacy: Privacy, problems: Problems, read: Callable[[str], bytes]) -> bytes | None:
     """The key for hashes, where one is named."""
-    file, place = privacy.input.hash_key_file, problems.at("input.hashKeyFile")
-    if file is None:
+    if privacy.input.hash_key_file is None:
         return None
     try:
-        key = read(file).strip()
-    except OSError as error:
-        place.add(f"{file}: {error.strerror}")
+        return read(privacy.input.hash_key_file)
+    except KeyUnusable as error:
+        problems.at("input.hashKeyFile").add(str(error))
         return None
-    if len(key) < SHORTEST_KEY:
-        place.add(f"{file} holds {len(key)} bytes, a key for hashes needs {SHORTEST_KEY} or more")
-    return key
 
 
 def _unsatisfiable(privacy: Privacy, model: Model, found: Iterable[str]) -> LoadError:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from modelward_runtime.contract import Name, NotNegative, Positive, Record
+from modelward_runtime.contract import Name, NotNegative, Positive, Record, TensorName
 from modelward_runtime.epsilon.config import DifferentialPrivacy
 
 Number = Annotated[str, msgspec.Meta(pattern=r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40)]
@@ -18,7 +18,7 @@ class Columns(Record, frozen=True):
     """Columns along the last axis, by index or by the model's feature names; both ends of the range are allowed values."""
 
     indices: tuple[NotNegative, ...] = ()
-    names: tuple[Name, ...] = ()
+    names: tuple[TensorName, ...] = ()
     action: Literal["Zero"] | None = None
     minimum: Number | None = None
     maximum: Number | None = None
@@ -27,7 +27,7 @@ class Columns(Record, frozen=True):
 class InputTensor(Record, frozen=True):
     """What holds for one input. `Drop`: what the caller sends is ignored, and the model's own default holds."""
 
-    name: Name
+    name: TensorName
     action: Literal["Zero", "Drop"] | None = None
     non_finite: Literal["Reject", "Allow"] | None = None
     columns: tuple[Columns, ...] = ()
@@ -40,7 +40,7 @@ class Pii(Record, frozen=True):
 
     kinds: Annotated[tuple[Kind, ...], msgspec.Meta(min_length=1)]
     action: Action
-    tensors: tuple[Name, ...] = ()
+    tensors: tuple[TensorName, ...] = ()
 
 
 class Input(Record, frozen=True):
@@ -56,7 +56,7 @@ class Input(Record, frozen=True):
 class OutputTensor(Record, frozen=True):
     """What may be returned of one output."""
 
-    name: Name
+    name: TensorName
     drop: bool = False
     top_k: Positive | None = None
     decimals: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
@@ -66,7 +66,7 @@ class OutputTensor(Record, frozen=True):
 class Perturbation(Record, frozen=True):
     """Noise on one output. It promises nothing."""
 
-    name: Name
+    name: TensorName
     distribution: Distribution
     scale: Scale
 
