@@ -1,5 +1,6 @@
 """What the API server takes as a PrivacyPolicy, the runtime takes as policy.json: the same words, the same bounds."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from modelward_operator.api.parse import Invalid, parse_privacy
 from modelward_operator.api.privacyinput import PiiAction, PiiKind
 from modelward_operator.api.privacyoutput import Distribution
 from modelward_operator.facts import PrivacyPolicy, Surroundings
-from modelward_operator.plan.config import policy_generation
+from modelward_operator.plan.config import policy_digest
 from modelward_runtime.config import parse_policy
 from modelward_runtime.privacy import config as privacy
 from modelward_runtime.sinks.opening import OBJECT_SECONDS, PROMPT_SECONDS
@@ -25,20 +26,20 @@ from tests.specs import Good
 
 
 def written(spec: str, name: str = "standard") -> tuple[str, str]:
-    """Return the policy.json that the operator writes for a PrivacyPolicy, and its generation."""
+    """Return the policy.json that the operator writes for a PrivacyPolicy, and the digest by which pods say that they hold it."""
     policy = parse_privacy(privacy_policy(spec))
     assert not isinstance(policy, Invalid), policy
     given = make_given({"privacy": {"policyRef": {"name": name}}})
     plan = drawn(replace(given, around=Surroundings(privacy={name: PrivacyPolicy(name, 3, policy)})))
     (text,) = (o["data"]["policy.json"] for o in plan.objects if "policy.json" in o.get("data", {}))
-    return text, policy_generation(plan)
+    return text, policy_digest(plan)
 
 
 @pytest.mark.parametrize("case", ACCEPTED_PRIVACY, ids=lambda case: case.reason)
 def test_every_policy_that_is_accepted_is_read_by_the_runtime(case: Good) -> None:
-    text, generation = written(case.spec)
+    text, digest = written(case.spec)
     found = parse_policy(text.encode())
-    assert generation == found.generation
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
     assert found.privacy is not None
     assert ("standard", 3) == (found.privacy.policy, found.privacy.policy_generation)
     sections = json.loads(text)
@@ -189,8 +190,8 @@ def strings(node: Any, path: str = "") -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize("spec", LONGEST, ids=["rules and objects", "a label and files", "a number"])
 def test_the_longest_strings_that_are_accepted_are_read_by_the_runtime(spec: dict[str, Any]) -> None:
-    text, generation = written(yaml.safe_dump(spec), "n" * 253)
-    assert generation == parse_policy(text.encode()).generation
+    text, _ = written(yaml.safe_dump(spec), "n" * 253)
+    assert json.loads(text)["generation"] == parse_policy(text.encode()).generation
 
 
 def test_no_string_of_the_schema_is_missing_there() -> None:

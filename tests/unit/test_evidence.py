@@ -1,12 +1,14 @@
 """Evidence: what does not fit together, or cannot be seen, is a gap; all the rest is shown as it is."""
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelward_operator.plan.names import canonical_json
 from modelward_operator.plugin import kubectl
 from modelward_operator.plugin.evidence import Seen, evidence, policy_file_of
 from modelward_operator.plugin.kubectl import Kubectl, KubectlError
@@ -35,6 +37,7 @@ def a_model(**spec: Any) -> Json:
 
 
 POLICY_FILE = {"generation": "g1", "privacy": {"policyGeneration": 2}, "audit": {"required": True}}
+DIGEST_OF_FILE = hashlib.sha256(canonical_json(POLICY_FILE).encode()).hexdigest()
 PRIVACY: Json = {"metadata": {"name": "standard", "uid": "p-1", "generation": 2}, "spec": {"input": {}}}
 
 
@@ -56,6 +59,7 @@ def a_report(**change: Any) -> Json:
             "encrypted": True,
         },
         "policyGeneration": "g1",
+        "policyDigest": DIGEST_OF_FILE,
         "policyFailure": None,
         "audit": {"records": 4, "head": "ab", "failure": ""},
         "access": {"authentication": "TokenReview", "tls": None},
@@ -125,8 +129,13 @@ def _stale() -> Json:
         ),
         (
             "an older policy holds",
-            {"pods": [Seen(a_pod(), a_report(policyGeneration="g0"))]},
-            "enforces policy generation g0",
+            {"pods": [Seen(a_pod(), a_report(policyGeneration="g0", policyDigest="0"))]},
+            "enforces policy.json of generation g0",
+        ),
+        (
+            "another file by the same name",
+            {"pods": [Seen(a_pod(), a_report(policyDigest="0"))]},
+            "not the one that is written",
         ),
         ("the policy is refused", {"pods": [Seen(a_pod(), a_report(policyFailure="no tensor age"))]}, "no tensor age"),
         ("nothing is audited", {"pods": [Seen(a_pod(), a_report(audit=None))]}, "reports no audit log"),

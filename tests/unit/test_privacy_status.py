@@ -6,20 +6,20 @@ from typing import Any
 import pytest
 
 from modelward_operator.facts import Applied, Given, Json, Pod
-from modelward_operator.plan.config import policy_generation
+from modelward_operator.plan.config import policy_digest
 from modelward_operator.policies.rooms import rule
 from modelward_operator.status.summarise import look_again_after, summarise
 from tests.makers import READY_REPORT, current_revision, drawn, failing, make_given, make_pod, parsed
 from tests.unit.test_privacy_room import NAMED, under
 
 GIVEN = under("{input: {maxElements: 10}}")
-NEW = policy_generation(drawn(GIVEN))
+NEW = policy_digest(drawn(GIVEN))
 NAME = "PrivacyPolicy standard (generation 3)"
 
 
 def pod(name: str = "fraud-a", generation: str = NEW, failure: object = None, *, old: bool = False, **more: Any) -> Pod:
     """A ready pod that reports this generation of policy.json."""
-    report = {**READY_REPORT, "policyGeneration": generation, "policyFailure": failure}
+    report = {**READY_REPORT, "policyDigest": generation, "policyFailure": failure}
     revision = "old" if old else current_revision(GIVEN)
     return make_pod(name, is_ready=True, revision=revision, report=report, **more)
 
@@ -117,7 +117,7 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
         SAME["privacy"],
     ),
     (
-        "a report that names no generation enforces none, whatever the status says",
+        "a report that names no policy.json enforces none, whatever the status says",
         with_pods(replace(pod("a"), report=READY_REPORT), status=SAME),
         ("Unknown", "PrivacyPolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
         SAME["privacy"],

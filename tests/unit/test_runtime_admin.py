@@ -99,6 +99,7 @@ def test_report_before_anything_is_known(report: Report) -> None:
         "model": {"name": "m", "version": "7", "uri": "s3://b/m.onnx", "verified": False},
         "executionProvider": "",
         "policyGeneration": "",
+        "policyDigest": "",
         "policyFailure": None,
         "access": {"authentication": "None", "tls": None},
         "startedAt": "1970-01-01T00:16:40.000Z",

@@ -11,6 +11,7 @@ the policy says: whether it can be enforced, the function says that `enforce` is
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ class PolicyFile:
         while not self._in_force:
             problem = self._report.policy_failure
             self._report.fail(LoadError(LoadReason.POLICY_UNSATISFIABLE, problem, "load", permanent=False))
-            self._report.policy_generation = ""
+            self._report.policy_generation = self._report.policy_digest = ""
             await asyncio.sleep(every)
             self.refresh()
         self._report.failure = None
@@ -84,4 +85,5 @@ class PolicyFile:
         if policy.generation != self._report.policy_generation:
             log.info("policy adopted", extra={"generation": policy.generation})
         self._report.policy_generation = policy.generation
+        self._report.policy_digest = hashlib.sha256(content).hexdigest()
         return ""

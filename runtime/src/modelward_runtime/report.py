@@ -69,6 +69,9 @@ class Report:
     encrypted: bool = False
     execution_provider: str = ""
     policy_generation: str = ""
+    policy_digest: str = (
+        ""  # SHA-256 of the bytes of policy.json that hold: whoever writes the file may name any generation
+    )
     policy_failure: str = ""
     certificate: Mapping[str, str] | None = None  # of the model's ports
     obstacle: Callable[[], str] = lambda: ""  # why a loaded process must not be asked now
@@ -136,6 +139,7 @@ class Report:
                 "model": model,
                 "executionProvider": self.execution_provider,
                 "policyGeneration": self.policy_generation,
+                "policyDigest": self.policy_digest,
                 "policyFailure": self.policy_failure or None,
                 "access": {"authentication": self._authentication(), "tls": self.certificate},
                 "startedAt": timestamp(self._started),

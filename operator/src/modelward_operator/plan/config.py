@@ -4,7 +4,7 @@ The format is the file contract `runtime/v1`; the runtime parses it strictly, an
 runtime's own parser.
 """
 
-import json
+import hashlib
 from typing import Any
 
 from modelward_operator.api.modeldeployment import Model, ModelDeploymentSpec
@@ -33,10 +33,10 @@ def policy_config(given: Given, ruling: Ruling) -> Json:
     return names.child(given, "v1", "ConfigMap", name, data={"policy.json": names.canonical_json(policy)})
 
 
-def policy_generation(plan: Plan) -> str:
-    """Return the generation that pods report once they enforce the planned policy.json."""
+def policy_digest(plan: Plan) -> str:
+    """Return the SHA-256 of the planned policy.json, in hex, which pods report once they enforce it."""
     planned = next(o for o in plan.objects if "policy.json" in o.get("data", {}))
-    return str(json.loads(planned["data"]["policy.json"])["generation"])
+    return hashlib.sha256(planned["data"]["policy.json"].encode()).hexdigest()
 
 
 def _boot(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:

@@ -5,10 +5,13 @@ itself. What does not fit, or cannot be seen, is a gap, told in words; evidence 
 `cli.py` reads, this module judges.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from modelward_operator.plan.names import canonical_json
 
 Json = dict[str, Any]
 
@@ -86,6 +89,7 @@ def _pod(seen: Seen) -> Json:
         "startedAt",
         "model",
         "policyGeneration",
+        "policyDigest",
         "policyFailure",
         "access",
         "audit",
@@ -140,8 +144,9 @@ def _pod_gaps(model: Json, policy_file: Json, report: Json) -> Iterator[str]:
     if (security.get("encryption") or {}).get("mode") == "Required" and not loaded.get("encrypted"):
         yield "it does not report that its model was sealed"
     yield from _door_gaps(security, report.get("access") or {})
-    if policy_file and report.get("policyGeneration") != policy_file.get("generation"):
-        yield f"it enforces policy generation {report.get('policyGeneration')}, written is {policy_file.get('generation')}"
+    if policy_file and report.get("policyDigest") != hashlib.sha256(canonical_json(policy_file).encode()).hexdigest():
+        held, written = report.get("policyGeneration"), policy_file.get("generation")
+        yield f"it enforces policy.json of generation {held}, not the one that is written, {written}"
     if failure := report.get("policyFailure"):
         yield f"it refuses the written policy: {failure}"
     if "audit" in policy_file and not report.get("audit"):

@@ -1,7 +1,7 @@
 """PrivacyEnforced and `status.privacy`: which policy the serving pods say that they hold every request to. Called by `summarise.py`.
 
-A policy is read live, so it is in force when every ready pod reports its generation, not when policy.json is written. A pod that cannot
-use it holds on to the one before and says why.
+A policy is read live, so it is in force when every ready pod reports the digest of the written policy.json. A pod that cannot use it holds
+on to the one before and says why.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Enforcement:
 
     given: Given
     policy: PrivacyPolicy
-    generation: str
+    digest: str
     """Of policy.json, as pods report it."""
     fleet: Fleet
 
@@ -54,9 +54,9 @@ class Enforcement:
     def _enforces(self, pod: Pod) -> bool:
         """A silent pod enforces what it was heard to enforce; one that this process never heard, what the status says of all."""
         said = pod.report or pod.last_loaded
-        if not pod.report and "policyGeneration" not in said:
+        if not pod.report and "policyDigest" not in said:
             return bool(self.given.raw.get("status", {}).get("privacy") == self.to_status())
-        return bool(said.get("policyGeneration") == self.generation) and not _failure(pod)
+        return bool(said.get("policyDigest") == self.digest) and not _failure(pod)
 
     def _named(self) -> str:
         return f"PrivacyPolicy {self.policy.name} (generation {self.policy.generation})"
@@ -67,7 +67,7 @@ class Enforcement:
 
 
 def enforced(
-    given: Given, spec: ModelDeploymentSpec, ruling: Ruling, fleet: Fleet, wanted: int, generation: str
+    given: Given, spec: ModelDeploymentSpec, ruling: Ruling, fleet: Fleet, wanted: int, digest: str
 ) -> tuple[list[Finding], Json]:
     """Return the condition, where a policy is named and pods are wanted, and `status.privacy`: what all of them enforce, or did last."""
     for verdict in sorted(ruling.verdicts):
@@ -76,7 +76,7 @@ def enforced(
     policy = given.around.privacy.get(spec.privacy.policy_ref.name) if spec.privacy else None
     if policy is None or wanted == 0:
         return [], {}
-    enforcement = Enforcement(given, policy, generation, fleet)
+    enforcement = Enforcement(given, policy, digest, fleet)
     finding = enforcement.finding()
     before: Json = given.raw.get("status", {}).get("privacy", {}) if fleet.serving else {}
     return [finding], enforcement.to_status() if finding.status == "True" else before

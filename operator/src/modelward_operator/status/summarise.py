@@ -14,7 +14,7 @@ from modelward_operator.api.parse import Invalid
 from modelward_operator.facts import Applied, Given, Json, Plan, Pod, Refusal
 from modelward_operator.plan import names
 from modelward_operator.plan.certificate import current_record, is_managed
-from modelward_operator.plan.config import policy_generation
+from modelward_operator.plan.config import policy_digest
 from modelward_operator.plan.deployment import image_of
 from modelward_operator.plan.egress import egress
 from modelward_operator.plan.rollout import strategy_in_use
@@ -46,7 +46,7 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     fleet = fleet_of(given, workload)
     wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
     url = _url(given, spec)
-    privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_generation(plan))
+    privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_digest(plan))
     # A policy that a pod cannot enforce is why the pod is not ready; one that it does not enforce yet is the last thing to wait for.
     findings = [finding for finding in privacy if finding.status == "False"]
     findings += Aspects(given, spec, ruling, fleet, wanted, url).findings()
