@@ -15,7 +15,7 @@ from tests.makers import NOW, drawn, make_given, make_pod
 
 MANAGED: Json = {"security": {"tls": {"mode": "Managed"}}}
 AUTHORITY = Authority("PEM", "ca-2", frozenset({"ca-1", "ca-2"}))
-NAMES = ("fraud", "fraud.risk", "fraud.risk.svc", "fraud.risk.svc.cluster.local")
+NAMES = ("fraud.risk.svc", "fraud.risk.svc.cluster.local")
 
 
 def stamp(moment: datetime) -> str:
@@ -68,7 +68,7 @@ GONE: list[tuple[str, dict[str, Any]]] = [
     ("two thirds of its life are over", {"age": 60.1}),
     ("it has expired", {"age": 91}),
     ("its CA is not one any more", {"issuer": "ca-0"}),
-    ("it is for other names", {"dnsNames": "fraud.risk"}),
+    ("it is for other names", {"dnsNames": "fraud fraud.risk fraud.risk.svc fraud.risk.svc.cluster.local"}),
     ("the pass that made it broke off", {"is_issued": False}),
 ]
 

@@ -76,7 +76,9 @@ class Gatherer:
         self._client, self._store, self._installation, self._session = client, store, installation, session
         self._now, self._clock, self._admin_port = now, clock, admin_port
         self._surveyor = Surveyor(client, store, clusterwide=clusterwide, clock=clock)
-        self._authorities = authorities or Authorities(client, installation.namespace, now=now, clock=clock)
+        self._authorities = authorities or Authorities(
+            client, installation.namespace, domain=installation.cluster_domain, now=now, clock=clock
+        )
         self._network = network or NetworkReader(client, EnforcementProbe(clock), clock=clock)
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID

@@ -55,9 +55,13 @@ class Record:
 
 
 def dns_names(given: Given) -> tuple[str, ...]:
-    """Return the names under which clients of the cluster call the model."""
-    name, namespace, domain = given.key.name, given.key.namespace, given.installation.cluster_domain
-    return (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.{domain}")
+    """Return the names under which clients of the cluster call the model.
+
+    None that another namespace could claim: a bare name means another Service in each of them, `NAME.NAMESPACE` may be a host of the world,
+    and clients trust one CA for all.
+    """
+    host = f"{given.key.name}.{given.key.namespace}.svc"
+    return (host, f"{host}.{given.installation.cluster_domain}")
 
 
 def certificate(given: Given, spec: ModelDeploymentSpec) -> tuple[list[Json], Order | None]:
