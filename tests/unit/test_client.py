@@ -122,7 +122,7 @@ async def test_a_listing_goes_through_all_pages() -> None:
         page = int(request.query.get("continue", "0"))
         items = [{"metadata": {"name": f"p{page}"}}]
         meta = {"resourceVersion": "7", "continue": str(page + 1) if page < 2 else ""}
-        assert request.query["labelSelector"] == "a=b"
+        assert (request.query["labelSelector"], request.query["limit"]) == ("a=b", str(POD.page))
         return web.json_response({"items": items, "metadata": meta})
 
     async with serving(handler) as (client, _):

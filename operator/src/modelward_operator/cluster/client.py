@@ -108,10 +108,10 @@ class Client:
         return await self._request("get", resource, resource.path(namespace, name))
 
     async def pages(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", size: int = 500
+        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """Yield a listing page by page, with the resourceVersion of the listing as a whole."""
-        query = {"limit": str(size), "labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(resource.page), "labelSelector": labels, "fieldSelector": fields}
         path = resource.path(namespace)
         while True:
             page = await self._request("list", resource, path, {k: v for k, v in query.items() if v})

@@ -15,6 +15,8 @@ class Resource:
     group: str
     version: str
     plural: str
+    page: int = 500
+    """Objects of a listing that are asked for at once: what users write may be a megabyte each."""
 
     @property
     def api_version(self) -> str:
@@ -37,7 +39,7 @@ POD: Final = Resource("Pod", "", "v1", "pods")
 REPLICA_SET: Final = Resource("ReplicaSet", "apps", "v1", "replicasets")
 DEPLOYMENT: Final = Resource("Deployment", "apps", "v1", "deployments")
 EVENT: Final = Resource("Event", "", "v1", "events")
-CONFIG_MAP: Final = Resource("ConfigMap", "", "v1", "configmaps")
+CONFIG_MAP: Final = Resource("ConfigMap", "", "v1", "configmaps", page=25)
 """Also what a trusted signer's public key is read from."""
 SECRET: Final = Resource("Secret", "", "v1", "secrets")
 """Made for managed certificates, and never read; but for the CA's own, in the operator's namespace."""
