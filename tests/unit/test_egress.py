@@ -77,8 +77,30 @@ CASES: list[tuple[str, str, Network, list[Json]]] = [
         Network(services={"minio-0.minio.storage.svc": Service({"app": "minio"})}),
         [{"to": [namespace("storage", app="minio")], "ports": [tcp(9000)]}],
     ),
-    ("a Service that could not be read", "https://minio.storage.svc:9000", Network(), [{"to": [namespace("storage")]}]),
-    ("a Service of the own namespace", "http://minio:9000", Network(), [{"to": [namespace("risk")]}]),
+    (
+        "a Service that the operator may not read: its namespace",
+        "https://minio.storage.svc:9000",
+        Network(services={"minio.storage.svc": Service(is_hidden=True)}),
+        [{"to": [namespace("storage")]}],
+    ),
+    ("a Service that does not exist", "https://minio.storage.svc:9000", Network(), []),
+    ("a bare name that no Service has", "http://minio:9000", Network(), []),
+    ("a Service without a selector", "http://minio:9000", Network(services={"minio": Service()}), []),
+    (
+        "a Service that is another name of a host: that host",
+        "https://minio.storage.svc",
+        Network(
+            services={"minio.storage.svc": Service(external_name="s3.example.com")},
+            hosts={"s3.example.com": ("192.0.2.7",)},
+        ),
+        [{"to": [block("192.0.2.7/32")], "ports": [tcp(443)]}],
+    ),
+    (
+        "a Service that is another name of a Service: it is not followed",
+        "https://minio.storage.svc",
+        Network(services={"minio.storage.svc": Service(external_name="db.victim.svc.cluster.local")}),
+        [],
+    ),
     (
         "a short name that is a Service",
         "http://minio.storage:9000",
@@ -110,6 +132,22 @@ def test_a_registry_is_on_the_way_out(storage: Json, expected: str) -> None:
     model = {"uri": "oci://registry.example.com:5000/risk/fraud:7", "storage": storage}
     words = way_out(make_given({"model": model, "security": OPEN})).words
     assert [expected] == [line.partition(": ")[0] for line in words if not line.startswith("DNS")]
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        (None, "not opened: Service storage/minio does not exist, or could not be read"),
+        (Service(), "not opened: its Service selects no pods; open its addresses with egress.allowTo"),
+        (Service(is_hidden=True), "every pod of namespace storage, every port: the operator may not read the Service"),
+        (Service(external_name="a.example"), "not opened: its address is not known"),
+    ],
+    ids=["absent", "no selector", "hidden", "external"],
+)
+def test_the_status_says_what_became_of_a_service(service: Service | None, expected: str) -> None:
+    url = "https://minio.storage.svc"
+    network = Network(services={"minio.storage.svc": service} if service else {})
+    assert f"{url}: {expected}" in way_out(with_network(store(url), network)).words
 
 
 def test_aws_is_every_public_address_and_the_private_ones_of_its_name() -> None:

@@ -46,7 +46,7 @@ def test_an_endpoint_that_asks_says_what_it_asks_and_what_is_open() -> None:
     assert condition(status, "EndpointSecured")["message"] == (
         "authentication TokenReview for audience modelward.dev, granted by RBAC (create modeldeployments/predict fraud); "
         "TLS Off: tokens travel in clear; ingress from namespace risk; "
-        "egress to what status.effective.egress lists, and not to https://kubernetes.default.svc, whose address is not known; "
+        "egress to what status.effective.egress lists, and not to https://kubernetes.default.svc, for the reason that stands there; "
         "the network policy is enforced"
     )
 

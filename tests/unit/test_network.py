@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.client import Client, Forbidden, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import Resource
 from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, SELDOM, SOON, NetworkReader
@@ -37,7 +37,7 @@ class World:
     """An API server and a DNS that say what a test wants, or fail."""
 
     def __init__(self) -> None:
-        self.time, self.asked, self.fails = 0.0, list[str](), False
+        self.time, self.asked, self.fails, self.forbids = 0.0, list[str](), False, False
         self.services: dict[str, Json] = {"storage/minio": MINIO}
         self.hosts: dict[str, Sequence[str]] = {"s3.example.com": ("192.0.2.7",)}
 
@@ -54,6 +54,8 @@ class World:
         self.asked.append(f"{resource.kind} {namespace}/{name}")
         if self.fails:
             raise Unreadable("no answer")
+        if self.forbids:
+            raise Forbidden("no right")
         if (namespace, name) == ("default", "kubernetes"):
             return KUBERNETES[resource.kind]
         if f"{namespace}/{name}" not in self.services:
@@ -99,6 +101,34 @@ async def test_behind_a_headless_service_the_callers_port_is_the_pods(world: Wor
     world.services["storage/minio"] = {"spec": {**MINIO["spec"], "clusterIP": "None"}}
     network = await world.read(store("https://minio-0.minio.storage.svc:9000"))
     assert network.services["minio-0.minio.storage.svc"].ports == {}
+
+
+async def test_a_service_that_is_another_name_of_a_host_is_looked_up_by_that_name(world: World) -> None:
+    world.services["storage/minio"] = {"spec": {"type": "ExternalName", "externalName": "S3.example.com"}}
+    network = await world.read(store("https://minio.storage.svc"))
+    assert network.services == {"minio.storage.svc": Service(external_name="s3.example.com")}
+    assert network.hosts == {"s3.example.com": ["192.0.2.7"]}
+
+
+@pytest.mark.parametrize("name", ["db.victim.svc", "db.victim.svc.cluster.local", "db"])
+async def test_a_service_that_is_another_name_of_a_service_is_not_followed(name: str, world: World) -> None:
+    world.services["storage/minio"] = {"spec": {"type": "ExternalName", "externalName": name}}
+    await world.read(store("https://minio.storage.svc"))
+    assert world.asked == ["Service storage/minio"]
+
+
+async def test_a_service_that_may_not_be_read_is_told_from_one_that_is_not_there(world: World) -> None:
+    world.forbids = True
+    hidden = await world.read(store("https://minio.storage.svc"))
+    assert hidden.services == {"minio.storage.svc": Service(is_hidden=True)}
+    world.forbids = False
+    absent = await world.read(store("https://absent.storage.svc"))
+    assert (absent.services, absent.stale_after) == ({}, SOON)
+
+
+async def test_a_bare_name_that_is_no_service_is_not_looked_up_where_the_operator_lives(world: World) -> None:
+    await world.read(store("https://minio"))
+    assert world.asked == ["Service risk/minio"]
 
 
 async def test_a_short_name_that_is_no_service_is_looked_up(world: World) -> None:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.network import EgressMode
-from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.client import Client, Forbidden, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import ENDPOINT_SLICE, SERVICE
 from modelward_operator.cluster.recent import REMEMBERED, Recent
@@ -71,11 +71,12 @@ class NetworkReader:
         named = (host for host, _ in map(host_and_port, set(urls) - {names.API_SERVER}))
         hosts = {host for host in named if host and not is_address(host)}
         services = await _gather({host: self._service(host, given) for host in hosts})
-        others = [host for host in hosts if services[host] is None and not is_written_in_full(host, given)]
+        others = {name for host in hosts if (name := _looked_up(host, services[host], given))}
         found = await _gather({host: self._addresses(host, given.key.namespace) for host in others})
         asks = names.API_SERVER in urls
         api_server = await self._api_server.ask("", self._read_api_server) if asks else ()
-        known = all(found.values()) and bool(api_server or not asks)
+        absent = any(services[host] is None and not found.get(host) for host in hosts)
+        known = all(found.values()) and not absent and bool(api_server or not asks)
         return Network(
             api_server=api_server,
             services={host: service for host, service in services.items() if service is not None},
@@ -95,6 +96,8 @@ class NetworkReader:
             return _service(await self._client.get(SERVICE, namespace, name))
         except NotFound:
             return None
+        except Forbidden:
+            return Service(is_hidden=True)
 
     async def _read_api_server(self) -> Sequence[tuple[str, int]]:
         service = await self._client.get(SERVICE, "default", "kubernetes")
@@ -117,9 +120,17 @@ class NetworkReader:
         return sorted(kept)
 
 
+def _looked_up(host: str, service: Service | None, given: Given) -> str:
+    """Return the name to look up for a host; none for a Service of the cluster, nor for what only one can be called."""
+    name = host if service is None else service.external_name
+    return "" if is_written_in_full(name, given) or "." not in name else name
+
+
 def _service(raw: Json) -> Service:
     """Return what a policy needs of a Service. Behind a headless one stand its pods themselves, at the port that the caller names."""
     spec = raw.get("spec", {})
+    if spec.get("type") == "ExternalName":
+        return Service(external_name=str(spec.get("externalName", "")).lower())
     ports = {} if spec.get("clusterIP") == "None" else {p["port"]: p.get("targetPort", p["port"]) for p in _tcp(spec)}
     return Service(spec.get("selector") or {}, ports)
 

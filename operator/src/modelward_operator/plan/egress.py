@@ -4,7 +4,7 @@ NetworkPolicy knows addresses and selectors, no host names:
 
     an address                      itself
     the API server                  its Service's address, and those behind it
-    a Service of the cluster        its pods, at the port behind the Service's; the whole namespace where the Service could not be read
+    a Service of the cluster        its pods, at the port behind the Service's; the whole namespace where the operator may not read it
     AWS                             its port at every public address, for AWS's addresses are not fixed; and the private ones of its name
     any other name                  its addresses; those that were opened before, while it cannot be looked up
 
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.network import EgressMode
-from modelward_operator.facts import Given, Json
+from modelward_operator.facts import Given, Json, Service
 from modelward_operator.plan import names
 from modelward_operator.rulings import Ruling, Slot
 
@@ -42,7 +42,9 @@ DNS_PEERS: Final[tuple[Json, ...]] = (
 )
 """Cluster DNS by the labels that every distribution keeps, and node-local DNS, which listens on the node."""
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-NOT_OPENED: Final = "not opened: its address is not known"
+NOT_OPENED: Final = "not opened: "
+"""Begins the words of what is not."""
+UNKNOWN: Final = f"{NOT_OPENED}its address is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Destination:
     peers: Sequence[Json] = ()
     ports: Sequence[Json] = ()
     """Empty: every port."""
-    words: str = NOT_OPENED
+    words: str = UNKNOWN
     by_name: bool = True
     looked_up: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Addresses by the host name that they were looked up for."""
@@ -113,7 +115,7 @@ def _elsewhere(url: str, host: str, port: int, given: Given) -> Destination:
     if host.endswith(AWS):
         return _aws(url, host, port, addresses)
     peers = [_block(address) for address in addresses]
-    words = f"{', '.join(addresses)}, port {port}" if addresses else NOT_OPENED
+    words = f"{', '.join(addresses)}, port {port}" if addresses else UNKNOWN
     looked_up = {host: tuple(addresses)} if addresses else {}
     return Destination(url, peers, [_tcp(port)], words, looked_up=looked_up)
 
@@ -167,10 +169,22 @@ def _service(url: str, host: str, port: int, given: Given) -> Destination | None
     named, service = service_of(host, given), given.network.services.get(host)
     if named is None or (service is None and not is_written_in_full(host, given) and "." in host):
         return None
-    namespace = named[1]
+    if service is None:
+        return Destination(url, words=f"{NOT_OPENED}Service {named[1]}/{named[0]} does not exist, or could not be read")
+    if service.external_name:
+        return _elsewhere(url, service.external_name, port, given)
+    return _pods(url, port, named[1], service)
+
+
+def _pods(url: str, port: int, namespace: str, service: Service) -> Destination:
     peer: dict[str, Json] = {"namespaceSelector": {"matchLabels": {names.NAMESPACE_NAME: namespace}}}
-    if service is None or not service.selector:
-        return Destination(url, [peer], (), f"every pod of namespace {namespace}, every port")
+    if service.is_hidden:
+        words = f"every pod of namespace {namespace}, every port: the operator may not read the Service"
+        return Destination(url, [peer], (), words)
+    if not service.selector:
+        return Destination(
+            url, words=f"{NOT_OPENED}its Service selects no pods; open its addresses with egress.allowTo"
+        )
     peer["podSelector"] = {"matchLabels": dict(sorted(service.selector.items()))}
     behind = service.ports.get(port, port)
     chosen = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))

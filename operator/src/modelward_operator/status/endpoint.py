@@ -142,8 +142,8 @@ def _way_out(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> str:
     out = egress(given, spec, ruling)
     if out.rules is None:
         return "egress to everything"
-    missing = [words.removesuffix(f": {NOT_OPENED}") for words in out.words if words.endswith(NOT_OPENED)]
-    unknown = f", and not to {', '.join(missing[:4])}, whose address is not known" if missing else ""
+    missing = [words.partition(f": {NOT_OPENED}")[0] for words in out.words if f": {NOT_OPENED}" in words]
+    unknown = f", and not to {', '.join(missing[:4])}, for the reason that stands there" if missing else ""
     return f"egress to what status.effective.egress lists{unknown}" if out.rules else f"no egress{unknown}"
 
 
