@@ -1,5 +1,6 @@
 """Where pods may connect: what each URL becomes in the NetworkPolicy, and what the status says of it."""
 
+import ipaddress
 import json
 from dataclasses import replace
 
@@ -7,7 +8,8 @@ import pytest
 
 from modelward_operator.facts import Given, Json, Network, Service
 from modelward_operator.plan import names
-from modelward_operator.plan.egress import DNS_PEERS, PRIVATE, Egress, egress
+from modelward_operator.plan.addresses import PRIVATE, PRIVATE_V6
+from modelward_operator.plan.egress import DNS_PEERS, Egress, egress
 from modelward_operator.policies.rooms import rule
 from tests.makers import drawn, make_given, parsed
 
@@ -154,10 +156,57 @@ def test_aws_is_every_public_address_and_the_private_ones_of_its_name() -> None:
     given = make_given({"security": OPEN})
     public = rules(given)
     assert public[0]["to"][0]["ipBlock"] == {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}
+    assert public[0]["to"][1]["ipBlock"] == {"cidr": "::/0", "except": list(PRIVATE_V6)}
     assert [tcp(443)] == public[0]["ports"]
     host = "s3.us-east-1.amazonaws.com"
     inside = with_network(given, Network(hosts={host: ("10.1.2.3", "52.216.1.1")}))
     assert [*public[0]["to"], block("10.1.2.3/32")] == rules(inside)[0]["to"]
+
+
+NEVER = [
+    "169.254.169.254", "169.254.170.23", "127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "168.63.129.16",
+    "100.100.100.200", "::", "::1", "fe80::1", "ff02::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "::ffff:169.254.169.254",
+    "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1", "::a9fe:a9fe", "::7f00:1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_a_name_opens_no_address_of_the_node_the_link_or_a_clouds_metadata(address: str) -> None:
+    url = "https://rebind.example.com"
+    alone = with_network(store(url), Network(hosts={"rebind.example.com": (address,)}))
+    assert rules(alone) == []
+    assert f"{url}: not opened: a name may not open {address}" in way_out(alone).words
+    beside = with_network(store(url), Network(hosts={"rebind.example.com": ("192.0.2.7", address)}))
+    assert [{"to": [block("192.0.2.7/32")], "ports": [tcp(443)]}] == rules(beside)
+    assert address not in json.dumps(drawn(beside).find("NetworkPolicy")["metadata"]["annotations"])
+    aws = Network(hosts={"s3.us-east-1.amazonaws.com": (address,)})
+    assert rules(with_network(make_given({"security": OPEN}), aws)) == rules(make_given({"security": OPEN}))
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_nor_is_any_of_them_a_public_address(address: str) -> None:
+    parsed = ipaddress.ip_address(address)
+    excepted = PRIVATE if parsed.version == 4 else PRIVATE_V6
+    assert any(parsed in ipaddress.ip_network(network) for network in excepted)
+
+
+def test_what_an_earlier_release_opened_by_name_is_closed() -> None:
+    known = with_network(store("https://a.example"), Network(hosts={"a.example": ("192.0.2.7",)}))
+    live = drawn(known).find("NetworkPolicy")
+    metadata = {**live["metadata"], "annotations": {names.OPENED: '{"a.example": ["169.254.169.254"]}'}}
+    assert rules(replace(known, network=Network(), children=({**live, "metadata": metadata},))) == []
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "fd00::7", "192.168.1.1", "::ffff:10.1.2.3", "64:ff9b::a01:203"])
+def test_a_private_address_of_a_name_is_opened_and_marked(address: str) -> None:
+    given = with_network(store("https://a.example"), Network(hosts={"a.example": (address, "8.8.8.8")}))
+    assert len(rules(given)[0]["to"]) == 2
+    assert f"https://a.example: {address} (private), 8.8.8.8, port 443" in way_out(given).words
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "127.0.0.1"])
+def test_an_address_that_the_user_wrote_stays_as_it_is_written(address: str) -> None:
+    assert [{"to": [block(f"{address}/32")], "ports": [tcp(80)]}] == rules(store(f"http://{address}"))
 
 
 def test_dns_is_open_only_for_who_calls_by_name() -> None:

@@ -6,7 +6,7 @@ NetworkPolicy knows addresses and selectors, no host names:
     the API server                  its Service's address, and those behind it
     a Service of the cluster        its pods, at the port behind the Service's; the whole namespace where the operator may not read it
     AWS                             its port at every public address, for AWS's addresses are not fixed; and the private ones of its name
-    any other name                  its addresses; those that were opened before, while it cannot be looked up
+    any other name                  its addresses that a name may open; those that were opened before, while it cannot be looked up
 
 Called by `networkpolicy.py`, `status/` and `cli.py`. Pure: the addresses are facts.
 """
@@ -23,10 +23,9 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.network import EgressMode
 from modelward_operator.facts import Given, Json, Service
 from modelward_operator.plan import names
+from modelward_operator.plan.addresses import PRIVATE, PRIVATE_V6, is_openable, is_private
 from modelward_operator.rulings import Ruling, Slot
 
-PRIVATE: Final = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-PRIVATE_V6: Final = ("fc00::/7", "fe80::/10")
 PUBLIC: Final[tuple[Json, ...]] = (
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}},
     {"ipBlock": {"cidr": "::/0", "except": list(PRIVATE_V6)}},
@@ -111,11 +110,15 @@ def _destination(url: str, given: Given) -> Destination:
 
 
 def _elsewhere(url: str, host: str, port: int, given: Given) -> Destination:
-    addresses = given.network.hosts.get(host) or _opened_before(given).get(host, ())
+    found = given.network.hosts.get(host) or _opened_before(given).get(host, ())
+    addresses = [address for address in found if is_openable(address)]
     if host.endswith(AWS):
         return _aws(url, host, port, addresses)
     peers = [_block(address) for address in addresses]
-    words = f"{', '.join(addresses)}, port {port}" if addresses else UNKNOWN
+    words = f"{', '.join(map(_marked, addresses))}, port {port}" if addresses else UNKNOWN
+    if refused := [address for address in found if not is_openable(address)]:
+        why = f"a name may not open {', '.join(refused)}"
+        words = f"{words}; {why}" if addresses else f"{NOT_OPENED}{why}"
     looked_up = {host: tuple(addresses)} if addresses else {}
     return Destination(url, peers, [_tcp(port)], words, looked_up=looked_up)
 
@@ -198,8 +201,8 @@ def is_written_in_full(host: str, given: Given) -> bool:
 
 def _aws(url: str, host: str, port: int, addresses: Sequence[str]) -> Destination:
     """Private addresses of a public name are a VPC's own endpoint."""
-    private = [address for address in addresses if not ipaddress.ip_address(address).is_global]
-    words = f"every public address, port {port}" + "".join(f"; {address}" for address in private)
+    private = [address for address in addresses if is_private(address)]
+    words = f"every public address, port {port}" + "".join(f"; {_marked(address)}" for address in private)
     kept = {host: tuple(private)} if private else {}
     return Destination(url, [*PUBLIC, *map(_block, private)], [_tcp(port)], words, looked_up=kept)
 
@@ -222,6 +225,10 @@ def _is_kept(word: object) -> bool:
         return False
     address, _, port = word.partition(" ")
     return is_address(address) and (not port or (port.isascii() and port.isdigit() and int(port) < 2**16))
+
+
+def _marked(address: str) -> str:
+    return f"{address} (private)" if is_private(address) else address
 
 
 def _block(address: str) -> Json:
