@@ -108,8 +108,22 @@ def test_a_secret_that_somebody_deleted_is_noticed_by_the_pods(
 
 @pytest.mark.parametrize(
     "edited",
-    [{"notAfter": "soon"}, {"notBefore": "2026-11-01T00:00:00"}, {"sha256": None}],
-    ids=["no time", "a time of no zone", "a field that is gone"],
+    [
+        {"notAfter": "soon"},
+        {"notBefore": "2026-11-01T00:00:00"},
+        {"sha256": None},
+        {"sha256": "/../../../xyz"},
+        {"sha256": "AB" * 32},
+        {"sha256": "ab" * 32 + "\n"},
+    ],
+    ids=[
+        "no time",
+        "a time of no zone",
+        "a field that is gone",
+        "a path for a hash",
+        "not as we write it",
+        "a line more",
+    ],
 )
 def test_what_has_not_the_form_of_a_record_is_none(edited: dict[str, Any]) -> None:
     made = record(managed())

@@ -5,6 +5,7 @@ The RBAC test compares the chart's ClusterRole with it. Called by client.py, sto
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,16 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Return the URL path of a collection, an object or a subresource."""
+        """Return the URL path of a collection, an object or a subresource; no name leads out of its place."""
         parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
-        parts += [f"namespaces/{namespace}"] if namespace else []
-        parts += [part for part in (self.plural, name, subresource) if part]
+        parts += ["namespaces", _segment(namespace)] if namespace else []
+        parts += [self.plural, *map(_segment, filter(None, (name, subresource)))]
         return "/".join(parts)
+
+
+def _segment(name: str) -> str:
+    """Return a name as one part of a path. Of `.` and `..`, which no object is called, one that no object is called either."""
+    return quote(quote(name, safe="").replace(".", "%2E") if name in {".", ".."} else name, safe="")
 
 
 MODEL: Final = Resource("ModelDeployment", "modelward.dev", "v1alpha1", "modeldeployments")

@@ -11,6 +11,7 @@ does the rest, for that Secret alone. See operator/decisions/0006-who-holds-the-
         └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from modelward_operator.plan import names
 
 FIELDS: Final = ("tls.crt", "sha256", "notBefore", "notAfter", "dnsNames", "issuer")
 """What a record holds: the certificate, its hash, its times, its names, and the fingerprint of the CA that signed it."""
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 PATIENCE: Final = timedelta(minutes=3)
 """For which a Secret may be told missing after it was made: the kubelet repeats an old failure for two."""
 
@@ -106,8 +108,8 @@ def planned_record(given: Given, data: Mapping[str, str]) -> dict[str, Any]:
 
 def _read(child: Json) -> Record | None:
     data = child.get("data") or {}
-    if any(field not in data for field in FIELDS):
-        return None
+    if any(field not in data for field in FIELDS) or not _SHA256.fullmatch(data["sha256"]):
+        return None  # its hash becomes a part of a name
     try:
         begin, end = (datetime.fromisoformat(data[field]) for field in ("notBefore", "notAfter"))
     except ValueError:
