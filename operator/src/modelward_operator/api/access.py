@@ -187,7 +187,8 @@ class Authentication(Struct):
         default=None,
         description="TokenReview: the audience that the token must be made for (serviceAccountToken.audience of a projected volume, "
         "`kubectl create token --audience`). A pod's ordinary token, made for the API server, is refused: a model that received it "
-        f"could act as its owner there. Absent: {AUDIENCE}.",
+        "could act as its owner there. Models that share an audience take the same tokens: one that misuses what it is sent can call the "
+        f"others as its owner, where the network and RBAC let it. Give each team with images of its own another. Absent: {AUDIENCE}.",
         examples=[AUDIENCE],
     )
     allowed_subjects: Annotated[list[Subject], Field(max_length=64)] = Field(
