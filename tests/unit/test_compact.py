@@ -24,7 +24,19 @@ MEGABYTE = "x" * 1_000_000
 def config_map(name: str, text: str, *, model: str = "", owner: str = "", **more: Any) -> dict[str, Any]:
     """Return a ConfigMap that is labelled as ours, as the API server holds it."""
     labels = {names.MANAGED_BY: names.MANAGER} | ({names.MODEL_LABEL: model} if model else {})
-    owners = [{"kind": "ModelDeployment", "name": model, "uid": owner, "controller": True}] if owner else []
+    owners = (
+        [
+            {
+                "apiVersion": "modelward.dev/v1alpha1",
+                "kind": "ModelDeployment",
+                "name": model,
+                "uid": owner,
+                "controller": True,
+            }
+        ]
+        if owner
+        else []
+    )
     meta = {"name": name, "namespace": "risk", "uid": name, "resourceVersion": "7", "labels": labels, **more}
     return {
         "apiVersion": "v1",
@@ -32,6 +44,12 @@ def config_map(name: str, text: str, *, model: str = "", owner: str = "", **more
         "metadata": {**meta, "ownerReferences": owners},
         "data": {"x": text},
     }
+
+
+def _of_unknown_group(made: Json) -> Json:
+    """Return it with an owner that the garbage collector cannot look up, and so never takes for absent."""
+    (owner,) = made["metadata"]["ownerReferences"]
+    return {**made, "metadata": {**made["metadata"], "ownerReferences": [{**owner, "apiVersion": "no.such/v1"}]}}
 
 
 class Api:
@@ -59,6 +77,10 @@ class Api:
         ("of a model that nobody controls it for", config_map("a", MEGABYTE, model="fraud")),
         ("small, and of nobody", config_map("a", "x" * 10_000)),
         ("it says that it is controlled", config_map("a", MEGABYTE, model="fraud", owner="u-1")),
+        (
+            "a kind of that name that nobody serves",
+            _of_unknown_group(config_map("a", "x" * 10_000, model="fraud", owner="u-1")),
+        ),
         ("it is all metadata", config_map("a", "", annotations={"x": MEGABYTE}, finalizers=[MEGABYTE])),
         ("it is all one annotation of ours", config_map("a", "", annotations={names.APPLIED: MEGABYTE})),
     ],

@@ -73,7 +73,11 @@ def _is_read(obj: Json) -> bool:
     meta = obj["metadata"]
     if not (meta.get("labels") or {}).get(MODEL_LABEL):
         return False
-    return obj["kind"] != CONFIG_MAP.kind or _controller(meta).get("kind") == MODEL.kind
+    owner = _controller(meta)  # by its apiVersion too: the garbage collector leaves alone what it does not know
+    return obj["kind"] != CONFIG_MAP.kind or (owner.get("apiVersion"), owner.get("kind")) == (
+        MODEL.api_version,
+        MODEL.kind,
+    )
 
 
 def _outline(obj: Json) -> Json:
