@@ -170,7 +170,7 @@ async def test_a_certificate_is_made_that_clients_can_check_and_the_operator_can
     bundle = (await operator.get("ConfigMap", "fraud-tls"))["data"]["ca.crt"]
     roots = Store(x509.load_pem_x509_certificates(bundle.encode()))
     leaf = x509.load_pem_x509_certificate(secret_of(live, "tls.crt").encode())
-    for name in ("fraud", f"fraud.{operator.namespace}.svc.cluster.local"):
+    for name in (f"fraud.{operator.namespace}.svc", f"fraud.{operator.namespace}.svc.cluster.local"):
         PolicyBuilder().store(roots).build_server_verifier(x509.DNSName(name)).verify(leaf, [])
     assert "PRIVATE" not in str(record)
     for verb in (operator.client.get(SECRET, operator.namespace, "fraud-tls"), _list(operator.client, operator)):

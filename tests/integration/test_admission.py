@@ -10,7 +10,7 @@ import yaml
 
 from modelward_operator.api.parse import Invalid, parse_policy
 from modelward_operator.facts import Policy, Surroundings
-from modelward_operator.policies.governance.rule import governance
+from modelward_operator.policies.governance.rule import EVERYBODY, governance
 from tests.integration.apiserver import ApiServer
 from tests.integration.guard import MERGE, PATIENCE, allow, guard, refusal, until_refused
 from tests.integration.rest import Json, request
@@ -134,6 +134,21 @@ ROWS = [
         "requireAuthentication: true",
         spec("authentication: {mode: None}"),
         AUTHENTICATION,
+    ),
+    *(
+        (
+            f"the group {group} is let in",
+            "requireAuthentication: true",
+            spec(f"authentication: {{allowedSubjects: [{{kind: Group, name: '{group}'}}]}}"),
+            "allowedSubjects must not hold the groups",
+        )
+        for group in EVERYBODY
+    ),
+    (
+        "a group of some is let in",
+        "requireAuthentication: true",
+        spec("authentication: {allowedSubjects: [{kind: Group, name: 'system:serviceaccounts:shop'}]}"),
+        "",
     ),
     ("absent is TokenReview", "requireAuthentication: true", spec(), ""),
     ("TokenReview, written out", "requireAuthentication: true", spec("authentication: {mode: TokenReview}"), ""),

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
@@ -18,7 +20,8 @@ from modelward_operator.errors import Conflict, Unreadable
 from modelward_operator.facts import Json
 
 BEGIN = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
-NAMES = ("fraud", "fraud.risk", "fraud.risk.svc", "fraud.risk.svc.cluster.local")
+NAMES = ("fraud.risk.svc", "fraud.risk.svc.cluster.local")
+DOMAIN = "cluster.local"
 
 
 def load(pem: str) -> x509.Certificate:
@@ -30,6 +33,23 @@ def check(leaf: Pair, bundle: str, name: str, now: datetime) -> None:
     roots = Store(x509.load_pem_x509_certificates(bundle.encode()))
     verifier = PolicyBuilder().store(roots).time(now).build_server_verifier(x509.DNSName(name))
     verifier.verify(load(leaf.certificate), [])
+
+
+def unbound_authority(now: datetime) -> Pair:
+    """Return a CA without name constraints, as releases before made it."""
+    pair = new_authority(now, DOMAIN)
+    key, bound = load_pem_private_key(pair.key.encode(), None), load(pair.certificate)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    draft = x509.CertificateBuilder(
+        issuer_name=bound.issuer,
+        subject_name=bound.subject,
+        public_key=key.public_key(),
+        serial_number=bound.serial_number,
+        not_valid_before=bound.not_valid_before_utc,
+        not_valid_after=bound.not_valid_after_utc,
+        extensions=[e for e in bound.extensions if not isinstance(e.value, x509.NameConstraints)],
+    )
+    return Pair(draft.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode(), pair.key)
 
 
 class Secrets:
@@ -92,7 +112,7 @@ def authorities(secrets: Secrets, clock: Clock) -> Authorities:
 
 
 def test_a_leaf_is_what_a_tls_client_asks_for() -> None:
-    authority = new_authority(BEGIN)
+    authority = new_authority(BEGIN, DOMAIN)
     leaf = new_leaf(authority, NAMES, BEGIN)
     for name in NAMES:
         check(leaf, authority.certificate, name, BEGIN)
@@ -110,24 +130,64 @@ def test_a_leaf_is_what_a_tls_client_asks_for() -> None:
     [
         ("another name", "fraud.shop.svc", timedelta()),
         ("a name below", "a.fraud.risk.svc", timedelta()),
-        ("expired", "fraud", timedelta(days=91)),
+        ("a shorter name", "fraud.risk", timedelta()),
+        ("the bare name", "fraud", timedelta()),
+        ("expired", "fraud.risk.svc", timedelta(days=91)),
     ],
 )
 def test_a_client_refuses_it_otherwise(reason: str, name: str, after: timedelta) -> None:
-    authority = new_authority(BEGIN)
+    authority = new_authority(BEGIN, DOMAIN)
     with pytest.raises(VerificationError):
         check(new_leaf(authority, NAMES, BEGIN), authority.certificate, name, BEGIN + after)
 
 
-def test_a_leaf_of_another_ca_is_refused_and_two_cas_have_two_names() -> None:
-    one, two = new_authority(BEGIN), new_authority(BEGIN)
+@pytest.mark.parametrize("name", ["www.example.com", "fraud.risk", "svc.example.com", "fraud.risk.svc.other.domain"])
+def test_a_ca_counts_for_nothing_outside_of_the_cluster_whatever_it_signs(name: str) -> None:
+    authority = new_authority(BEGIN, DOMAIN)
     with pytest.raises(VerificationError):
-        check(new_leaf(one, NAMES, BEGIN), two.certificate, "fraud", BEGIN)
+        check(new_leaf(authority, [name], BEGIN), authority.certificate, name, BEGIN)
+    assert load(authority.certificate).extensions.get_extension_for_class(x509.NameConstraints).critical
+
+
+async def test_a_ca_of_another_domain_signs_no_more_and_its_successor_does_at_once(
+    authorities: Authorities, secrets: Secrets, clock: Clock
+) -> None:
+    old = await authorities.public()
+    moved = Authorities(
+        cast("Client", secrets), "modelward-system", domain="else.where", now=lambda: clock.now, clock=clock.seconds
+    )
+    both = await moved.public()
+    assert len(both.known) == 2
+    assert both.signer != old.signer
+    leaf = await moved.sign(["fraud.risk.svc.else.where"])
+    check(leaf.pair, both.bundle, "fraud.risk.svc.else.where", clock.now)
+
+
+async def test_a_ca_that_is_bound_to_nothing_signs_until_clients_know_its_successor(
+    authorities: Authorities, secrets: Secrets, clock: Clock
+) -> None:
+    first = unbound_authority(clock.now - OVERLAP)
+    data = {"a.crt": first.certificate, "a.key": first.key}
+    encoded = {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
+    secrets.live = {"metadata": {"resourceVersion": "1"}, "data": encoded}
+    both = await authorities.public()
+    assert len(both.known) == 2
+    assert both.signer == fingerprint(first.certificate)
+    clock.passes(OVERLAP + timedelta(days=1))
+    after = await authorities.public()
+    assert after.known == both.known
+    assert after.signer != both.signer
+
+
+def test_a_leaf_of_another_ca_is_refused_and_two_cas_have_two_names() -> None:
+    one, two = new_authority(BEGIN, DOMAIN), new_authority(BEGIN, DOMAIN)
+    with pytest.raises(VerificationError):
+        check(new_leaf(one, NAMES, BEGIN), two.certificate, NAMES[0], BEGIN)
     assert load(one.certificate).subject != load(two.certificate).subject
 
 
 def test_a_key_is_in_no_representation() -> None:
-    pair = new_authority(BEGIN)
+    pair = new_authority(BEGIN, DOMAIN)
     assert "PRIVATE" not in repr(pair)
     assert repr(pair) == f"Pair({fingerprint(pair.certificate)})"
 
@@ -157,19 +217,19 @@ async def test_a_successor_is_published_long_before_it_signs_and_the_old_one_sta
     assert both.signer == first.signer
     leaf = await authorities.sign(NAMES)
     assert leaf.issuer == first.signer
-    check(leaf.pair, first.bundle, "fraud", clock.now)
+    check(leaf.pair, first.bundle, NAMES[0], clock.now)
     clock.passes(OVERLAP + timedelta(days=1))
     second = await authorities.public()
     assert second.signer != first.signer
     assert second.known == both.known
     late = await authorities.sign(NAMES)
-    check(late.pair, both.bundle, "fraud", clock.now)
+    check(late.pair, both.bundle, NAMES[0], clock.now)
     clock.passes(timedelta(days=365))
     assert len((await authorities.public()).known) == 1
 
 
 async def test_no_leaf_outlives_its_ca(clock: Clock) -> None:
-    authority = new_authority(BEGIN)
+    authority = new_authority(BEGIN, DOMAIN)
     end = validity(authority.certificate)[1]
     assert validity(new_leaf(authority, NAMES, end - timedelta(days=5)).certificate)[1] == end
 

@@ -15,7 +15,7 @@ from tests.makers import NOW, drawn, make_given, make_pod
 
 MANAGED: Json = {"security": {"tls": {"mode": "Managed"}}}
 AUTHORITY = Authority("PEM", "ca-2", frozenset({"ca-1", "ca-2"}))
-NAMES = ("fraud", "fraud.risk", "fraud.risk.svc", "fraud.risk.svc.cluster.local")
+NAMES = ("fraud.risk.svc", "fraud.risk.svc.cluster.local")
 
 
 def stamp(moment: datetime) -> str:
@@ -68,7 +68,7 @@ GONE: list[tuple[str, dict[str, Any]]] = [
     ("two thirds of its life are over", {"age": 60.1}),
     ("it has expired", {"age": 91}),
     ("its CA is not one any more", {"issuer": "ca-0"}),
-    ("it is for other names", {"dnsNames": "fraud.risk"}),
+    ("it is for other names", {"dnsNames": "fraud fraud.risk fraud.risk.svc fraud.risk.svc.cluster.local"}),
     ("the pass that made it broke off", {"is_issued": False}),
 ]
 
@@ -108,8 +108,22 @@ def test_a_secret_that_somebody_deleted_is_noticed_by_the_pods(
 
 @pytest.mark.parametrize(
     "edited",
-    [{"notAfter": "soon"}, {"notBefore": "2026-11-01T00:00:00"}, {"sha256": None}],
-    ids=["no time", "a time of no zone", "a field that is gone"],
+    [
+        {"notAfter": "soon"},
+        {"notBefore": "2026-11-01T00:00:00"},
+        {"sha256": None},
+        {"sha256": "/../../../xyz"},
+        {"sha256": "AB" * 32},
+        {"sha256": "ab" * 32 + "\n"},
+    ],
+    ids=[
+        "no time",
+        "a time of no zone",
+        "a field that is gone",
+        "a path for a hash",
+        "not as we write it",
+        "a line more",
+    ],
 )
 def test_what_has_not_the_form_of_a_record_is_none(edited: dict[str, Any]) -> None:
     made = record(managed())

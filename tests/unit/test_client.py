@@ -117,12 +117,29 @@ async def test_an_apply_is_what_the_api_calls_one() -> None:
     assert bodies == [body, body], "JSON and YAML at once"
 
 
+@pytest.mark.parametrize("name", ["../../secrets/x", "..", ".", "a/b", "a?dryRun=All", "a#b", "a%2fb"])
+async def test_no_name_leads_out_of_its_place(name: str) -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append(request.raw_path)
+        return web.json_response({})
+
+    async with serving(handler) as (client, _):
+        await client.get(POD, "n", name)
+        await client.get(POD, name, "p")
+    first, second = (path.split("/") for path in seen)
+    assert (first[:-1], len(first)) == (["", "api", "v1", "namespaces", "n", "pods"], 7)
+    assert (second[:4], second[5:]) == (["", "api", "v1", "namespaces"], ["pods", "p"])
+    assert not {".", "..", name} & {first[6], second[4]}
+
+
 async def test_a_listing_goes_through_all_pages() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         page = int(request.query.get("continue", "0"))
         items = [{"metadata": {"name": f"p{page}"}}]
         meta = {"resourceVersion": "7", "continue": str(page + 1) if page < 2 else ""}
-        assert request.query["labelSelector"] == "a=b"
+        assert (request.query["labelSelector"], request.query["limit"]) == ("a=b", str(POD.page))
         return web.json_response({"items": items, "metadata": meta})
 
     async with serving(handler) as (client, _):

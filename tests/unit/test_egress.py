@@ -1,5 +1,6 @@
 """Where pods may connect: what each URL becomes in the NetworkPolicy, and what the status says of it."""
 
+import ipaddress
 import json
 from dataclasses import replace
 
@@ -7,7 +8,8 @@ import pytest
 
 from modelward_operator.facts import Given, Json, Network, Service
 from modelward_operator.plan import names
-from modelward_operator.plan.egress import DNS_PEERS, PRIVATE, Egress, egress
+from modelward_operator.plan.addresses import PRIVATE, PRIVATE_V6
+from modelward_operator.plan.egress import DNS_PEERS, Egress, egress
 from modelward_operator.policies.rooms import rule
 from tests.makers import drawn, make_given, parsed
 
@@ -77,8 +79,30 @@ CASES: list[tuple[str, str, Network, list[Json]]] = [
         Network(services={"minio-0.minio.storage.svc": Service({"app": "minio"})}),
         [{"to": [namespace("storage", app="minio")], "ports": [tcp(9000)]}],
     ),
-    ("a Service that could not be read", "https://minio.storage.svc:9000", Network(), [{"to": [namespace("storage")]}]),
-    ("a Service of the own namespace", "http://minio:9000", Network(), [{"to": [namespace("risk")]}]),
+    (
+        "a Service that the operator may not read: its namespace",
+        "https://minio.storage.svc:9000",
+        Network(services={"minio.storage.svc": Service(is_hidden=True)}),
+        [{"to": [namespace("storage")]}],
+    ),
+    ("a Service that does not exist", "https://minio.storage.svc:9000", Network(), []),
+    ("a bare name that no Service has", "http://minio:9000", Network(), []),
+    ("a Service without a selector", "http://minio:9000", Network(services={"minio": Service()}), []),
+    (
+        "a Service that is another name of a host: that host",
+        "https://minio.storage.svc",
+        Network(
+            services={"minio.storage.svc": Service(external_name="s3.example.com")},
+            hosts={"s3.example.com": ("192.0.2.7",)},
+        ),
+        [{"to": [block("192.0.2.7/32")], "ports": [tcp(443)]}],
+    ),
+    (
+        "a Service that is another name of a Service: it is not followed",
+        "https://minio.storage.svc",
+        Network(services={"minio.storage.svc": Service(external_name="db.victim.svc.cluster.local")}),
+        [],
+    ),
     (
         "a short name that is a Service",
         "http://minio.storage:9000",
@@ -112,14 +136,77 @@ def test_a_registry_is_on_the_way_out(storage: Json, expected: str) -> None:
     assert [expected] == [line.partition(": ")[0] for line in words if not line.startswith("DNS")]
 
 
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        (None, "not opened: Service storage/minio does not exist, or could not be read"),
+        (Service(), "not opened: its Service selects no pods; open its addresses with egress.allowTo"),
+        (Service(is_hidden=True), "every pod of namespace storage, every port: the operator may not read the Service"),
+        (Service(external_name="a.example"), "not opened: its address is not known"),
+    ],
+    ids=["absent", "no selector", "hidden", "external"],
+)
+def test_the_status_says_what_became_of_a_service(service: Service | None, expected: str) -> None:
+    url = "https://minio.storage.svc"
+    network = Network(services={"minio.storage.svc": service} if service else {})
+    assert f"{url}: {expected}" in way_out(with_network(store(url), network)).words
+
+
 def test_aws_is_every_public_address_and_the_private_ones_of_its_name() -> None:
     given = make_given({"security": OPEN})
     public = rules(given)
     assert public[0]["to"][0]["ipBlock"] == {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}
+    assert public[0]["to"][1]["ipBlock"] == {"cidr": "::/0", "except": list(PRIVATE_V6)}
     assert [tcp(443)] == public[0]["ports"]
     host = "s3.us-east-1.amazonaws.com"
     inside = with_network(given, Network(hosts={host: ("10.1.2.3", "52.216.1.1")}))
     assert [*public[0]["to"], block("10.1.2.3/32")] == rules(inside)[0]["to"]
+
+
+NEVER = [
+    "169.254.169.254", "169.254.170.23", "127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "168.63.129.16",
+    "100.100.100.200", "::", "::1", "fe80::1", "ff02::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "::ffff:169.254.169.254",
+    "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1", "::a9fe:a9fe", "::7f00:1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_a_name_opens_no_address_of_the_node_the_link_or_a_clouds_metadata(address: str) -> None:
+    url = "https://rebind.example.com"
+    alone = with_network(store(url), Network(hosts={"rebind.example.com": (address,)}))
+    assert rules(alone) == []
+    assert f"{url}: not opened: a name may not open {address}" in way_out(alone).words
+    beside = with_network(store(url), Network(hosts={"rebind.example.com": ("192.0.2.7", address)}))
+    assert [{"to": [block("192.0.2.7/32")], "ports": [tcp(443)]}] == rules(beside)
+    assert address not in json.dumps(drawn(beside).find("NetworkPolicy")["metadata"]["annotations"])
+    aws = Network(hosts={"s3.us-east-1.amazonaws.com": (address,)})
+    assert rules(with_network(make_given({"security": OPEN}), aws)) == rules(make_given({"security": OPEN}))
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_nor_is_any_of_them_a_public_address(address: str) -> None:
+    parsed = ipaddress.ip_address(address)
+    excepted = PRIVATE if parsed.version == 4 else PRIVATE_V6
+    assert any(parsed in ipaddress.ip_network(network) for network in excepted)
+
+
+def test_what_an_earlier_release_opened_by_name_is_closed() -> None:
+    known = with_network(store("https://a.example"), Network(hosts={"a.example": ("192.0.2.7",)}))
+    live = drawn(known).find("NetworkPolicy")
+    metadata = {**live["metadata"], "annotations": {names.OPENED: '{"a.example": ["169.254.169.254"]}'}}
+    assert rules(replace(known, network=Network(), children=({**live, "metadata": metadata},))) == []
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "fd00::7", "192.168.1.1", "::ffff:10.1.2.3", "64:ff9b::a01:203"])
+def test_a_private_address_of_a_name_is_opened_and_marked(address: str) -> None:
+    given = with_network(store("https://a.example"), Network(hosts={"a.example": (address, "8.8.8.8")}))
+    assert len(rules(given)[0]["to"]) == 2
+    assert f"https://a.example: {address} (private), 8.8.8.8, port 443" in way_out(given).words
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "127.0.0.1"])
+def test_an_address_that_the_user_wrote_stays_as_it_is_written(address: str) -> None:
+    assert [{"to": [block(f"{address}/32")], "ports": [tcp(80)]}] == rules(store(f"http://{address}"))
 
 
 def test_dns_is_open_only_for_who_calls_by_name() -> None:

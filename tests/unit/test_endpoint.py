@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelward_operator.facts import Given, Json, Network
+from modelward_operator.facts import Applied, Given, Json, Network, Refusal
 from modelward_operator.status.reported import Access, access_of
 from modelward_operator.status.summarise import look_again_after
 from tests.makers import NOW, READY_REPORT, failing
@@ -46,7 +46,7 @@ def test_an_endpoint_that_asks_says_what_it_asks_and_what_is_open() -> None:
     assert condition(status, "EndpointSecured")["message"] == (
         "authentication TokenReview for audience modelward.dev, granted by RBAC (create modeldeployments/predict fraud); "
         "TLS Off: tokens travel in clear; ingress from namespace risk; "
-        "egress to what status.effective.egress lists, and not to https://kubernetes.default.svc, whose address is not known; "
+        "egress to what status.effective.egress lists, and not to https://kubernetes.default.svc, for the reason that stands there; "
         "the network policy is enforced"
     )
 
@@ -203,3 +203,50 @@ def test_a_report_is_believed_only_as_far_as_its_form_goes(said: Json) -> None:
 def test_facts_that_grow_stale_are_looked_at_again() -> None:
     given = replace(serving(None, report()), network=Network(enforced=True, stale_after=300.0))
     assert look_again_after(given, status_of(given), NOTHING_WRITTEN) == 300.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("NetworkPolicy", "fraud"),
+        ("ConfigMap", "fraud-boot-0123456789"),
+        ("ConfigMap", "fraud-policy"),
+        ("Role", "fraud-predict"),
+        ("RoleBinding", "fraud-predict"),
+        ("RoleBinding", "fraud-access-review"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("why", "expected"),
+    [
+        ("NotOwned", ("False", "ChildNotOwned")),
+        ("Rejected", ("False", "ChildRejected")),
+        ("Unwritten", ("Unknown", "ChildUnwritten")),
+    ],
+)
+def test_what_could_not_be_written_secures_nothing(kind: str, name: str, why: str, expected: tuple[str, str]) -> None:
+    status = status_of(serving(None, report()), Applied(refusals=(Refusal(kind, name, why, "no"),)))
+    assert says(status, "EndpointSecured") == expected
+    assert condition(status, "EndpointSecured")["message"] == f"{kind} {name}: no"
+
+
+def test_of_two_that_could_not_be_written_the_one_that_is_final_counts() -> None:
+    refusals = (
+        Refusal("ConfigMap", "fraud-policy", "Unwritten", "later"),
+        Refusal("NetworkPolicy", "fraud", "NotOwned", "no"),
+    )
+    status = status_of(serving(None, report()), Applied(refusals=refusals))
+    assert says(status, "EndpointSecured") == ("False", "ChildNotOwned")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("Service", "fraud"), ("PodDisruptionBudget", "fraud"), ("Role", "fraud-spend")]
+)
+def test_what_says_nothing_of_who_may_call_leaves_it_as_it_is(kind: str, name: str) -> None:
+    status = status_of(serving(None, report()), Applied(refusals=(Refusal(kind, name, "NotOwned", "no"),)))
+    assert says(status, "EndpointSecured") == ("True", "Secured")
+
+
+def test_an_endpoint_that_asks_for_nothing_still_says_nothing() -> None:
+    applied = Applied(refusals=(Refusal("NetworkPolicy", "fraud", "NotOwned", "no"),))
+    assert says(status_of(serving(OPEN, report("None")), applied), "EndpointSecured") == ("absent", "")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from modelward_operator.facts import Given, Json, Pod
+from modelward_operator.policies.governance.rule import EVERYBODY
 from modelward_operator.policies.rooms import rule_unread
 from tests.makers import INSTALLATION, make_pod
 from tests.specs import HEX
@@ -23,9 +24,21 @@ def running(image: str, **more: Any) -> Pod:
     return replace(pod, raw={**pod.raw, "spec": {"containers": containers}})
 
 
+def lets_in(kind: str, name: str) -> dict[str, Any]:
+    return {"security": {"authentication": {"allowedSubjects": [{"kind": kind, "name": name}]}}}
+
+
 SPECS: list[tuple[str, dict[str, Any], Json, str]] = [
     ("authentication that is absent is TokenReview", ASKS, {}, ""),
     ("authentication that is off", ASKS, {"security": {"authentication": {"mode": "None"}}}, "authentication.mode must not be None"),
+    *(
+        (f"the group {group} is let in", ASKS, lets_in("Group", group), "allowedSubjects must not hold the groups")
+        for group in EVERYBODY
+    ),
+    ("a group of some is let in", ASKS, lets_in("Group", "system:serviceaccounts:shop"), ""),
+    ("a user of that name is let in", ASKS, lets_in("User", "system:authenticated"), ""),
+    ("everybody is let in where no policy minds", {"requireDigest": False, "requirePrivacyPolicy": True}, {
+        **lets_in("Group", "system:authenticated"), "privacy": {"policyRef": {"name": "a"}}}, ""),
     ("no privacy policy", {"requirePrivacyPolicy": True}, {}, "spec.privacy.policyRef must be set"),
     ("a privacy policy", {"requirePrivacyPolicy": True}, {"privacy": {"policyRef": {"name": "a"}}}, ""),
     ("the operator's image", IMAGES, {}, ""),

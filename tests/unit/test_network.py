@@ -1,16 +1,21 @@
 """What is looked up for a NetworkPolicy, how often, and what is made of a lookup that fails."""
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.client import Client, Forbidden, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import Resource
-from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, SOON, NetworkReader, Resolver
-from modelward_operator.cluster.recent import AGAIN
+from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, SELDOM, SOON, NetworkReader
+from modelward_operator.cluster.recent import AGAIN, Busy
+from modelward_operator.cluster.resolver import LOOKUPS_AT_ONCE, Resolver
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Given, Json, Network, Service
 from tests.makers import make_given, parsed
@@ -32,7 +37,7 @@ class World:
     """An API server and a DNS that say what a test wants, or fail."""
 
     def __init__(self) -> None:
-        self.time, self.asked, self.fails = 0.0, list[str](), False
+        self.time, self.asked, self.fails, self.forbids = 0.0, list[str](), False, False
         self.services: dict[str, Json] = {"storage/minio": MINIO}
         self.hosts: dict[str, Sequence[str]] = {"s3.example.com": ("192.0.2.7",)}
 
@@ -49,13 +54,15 @@ class World:
         self.asked.append(f"{resource.kind} {namespace}/{name}")
         if self.fails:
             raise Unreadable("no answer")
+        if self.forbids:
+            raise Forbidden("no right")
         if (namespace, name) == ("default", "kubernetes"):
             return KUBERNETES[resource.kind]
         if f"{namespace}/{name}" not in self.services:
             raise NotFound("no")
         return self.services[f"{namespace}/{name}"]
 
-    async def lookup(self, host: str) -> Sequence[str]:
+    async def lookup(self, host: str, _namespace: str) -> Sequence[str]:
         self.asked.append(host)
         if self.fails or host not in self.hosts:
             raise OSError("no such name")
@@ -94,6 +101,34 @@ async def test_behind_a_headless_service_the_callers_port_is_the_pods(world: Wor
     world.services["storage/minio"] = {"spec": {**MINIO["spec"], "clusterIP": "None"}}
     network = await world.read(store("https://minio-0.minio.storage.svc:9000"))
     assert network.services["minio-0.minio.storage.svc"].ports == {}
+
+
+async def test_a_service_that_is_another_name_of_a_host_is_looked_up_by_that_name(world: World) -> None:
+    world.services["storage/minio"] = {"spec": {"type": "ExternalName", "externalName": "S3.example.com"}}
+    network = await world.read(store("https://minio.storage.svc"))
+    assert network.services == {"minio.storage.svc": Service(external_name="s3.example.com")}
+    assert network.hosts == {"s3.example.com": ["192.0.2.7"]}
+
+
+@pytest.mark.parametrize("name", ["db.victim.svc", "db.victim.svc.cluster.local", "db"])
+async def test_a_service_that_is_another_name_of_a_service_is_not_followed(name: str, world: World) -> None:
+    world.services["storage/minio"] = {"spec": {"type": "ExternalName", "externalName": name}}
+    await world.read(store("https://minio.storage.svc"))
+    assert world.asked == ["Service storage/minio"]
+
+
+async def test_a_service_that_may_not_be_read_is_told_from_one_that_is_not_there(world: World) -> None:
+    world.forbids = True
+    hidden = await world.read(store("https://minio.storage.svc"))
+    assert hidden.services == {"minio.storage.svc": Service(is_hidden=True)}
+    world.forbids = False
+    absent = await world.read(store("https://absent.storage.svc"))
+    assert (absent.services, absent.stale_after) == ({}, SOON)
+
+
+async def test_a_bare_name_that_is_no_service_is_not_looked_up_where_the_operator_lives(world: World) -> None:
+    await world.read(store("https://minio"))
+    assert world.asked == ["Service risk/minio"]
 
 
 async def test_a_short_name_that_is_no_service_is_looked_up(world: World) -> None:
@@ -142,10 +177,71 @@ async def test_a_name_with_a_hundred_addresses_is_bounded(world: World) -> None:
 
 
 async def test_a_readers_own_names_are_real() -> None:
-    assert "127.0.0.1" in await Resolver()("localhost")
+    assert "127.0.0.1" in await Resolver()("localhost", "risk")
     for wrong in ("no-such-host.invalid", "a" * 300):
         with pytest.raises(OSError):
-            await Resolver()(wrong)
+            await Resolver()(wrong, "risk")
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let lookups of `slow…` hang until the event, as those of a name server that never answers do; others answer."""
+    answers = threading.Event()
+
+    def resolve(host: str) -> list[str]:
+        if host.startswith("slow"):
+            answers.wait(30)
+        return ["192.0.2.1"]
+
+    monkeypatch.setattr("modelward_operator.cluster.resolver._resolve", resolve)
+    monkeypatch.setattr("modelward_operator.cluster.resolver.LOOKUP", 0.1)
+    yield answers
+    answers.set()
+
+
+async def test_slow_names_of_one_tenant_stop_nobody_elses_lookups(slow: threading.Event) -> None:
+    resolver = Resolver()
+    names = [resolver(f"slow{number}.evil.example", "evil") for number in range(2 * LOOKUPS_AT_ONCE)]
+    outcomes = await asyncio.gather(*names, return_exceptions=True)
+    assert [TimeoutError] + [Busy] * (len(names) - 1) == [type(outcome) for outcome in outcomes]
+    assert await resolver("login.victim.example", "victim") == ["192.0.2.1"]
+    with pytest.raises(Busy):
+        await resolver("login.evil.example", "evil")
+    slow.set()
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(Busy):
+                assert await resolver("login.evil.example", "evil") == ["192.0.2.1"]
+                break
+
+
+async def test_while_every_thread_hangs_who_waits_gives_its_turn_back(slow: threading.Event) -> None:
+    resolver = Resolver()
+    names = [resolver("slow.evil.example", f"evil-{number}") for number in range(LOOKUPS_AT_ONCE)]
+    await asyncio.gather(*names, return_exceptions=True)
+    with pytest.raises(Busy):
+        await resolver("login.victim.example", "victim")
+    slow.set()
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(Busy):
+                assert await resolver("login.victim.example", "victim") == ["192.0.2.1"]
+                break
+
+
+async def test_a_name_that_keeps_failing_is_looked_up_more_and_more_seldom(world: World) -> None:
+    given = store("https://nobody.example.com")
+    tried = []
+    while world.time < 4 * SELDOM:
+        before = len(world.asked)
+        await world.read(given)
+        tried += [world.time] if len(world.asked) > before else []
+        world.time += AGAIN
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    assert pauses == [15, 30, 60, 120, 240, 480, 600, 600]
+    world.hosts["nobody.example.com"] = ("192.0.2.1",)
+    world.time += SELDOM
+    assert (await world.read(given)).hosts == {"nobody.example.com": ["192.0.2.1"]}
 
 
 @pytest.mark.parametrize("host", ["a%2fb.storage.svc", "..svc", "a_b.storage.svc"])

@@ -101,9 +101,13 @@ class Service:
     """What a NetworkPolicy needs to know of a Service: its pods, and which of their ports stands behind which of its own."""
 
     selector: Mapping[str, str] = field(default_factory=dict)
-    """Empty where no selector says which pods: then the whole namespace is meant."""
+    """Empty where no selector says which pods."""
     ports: Mapping[int, int | str] = field(default_factory=dict)
     """The pods' port, by number or name, behind each TCP port of the Service."""
+    external_name: str = ""
+    """The host that the Service is another name for."""
+    is_hidden: bool = False
+    """True when the operator has no right to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Network:
     api_server: Sequence[tuple[str, int]] = ()
     """Addresses and ports of the API server, those behind its Service among them; empty where they could not be read."""
     services: Mapping[str, Service] = field(default_factory=dict)
-    """Services by the host name that a URL gives them."""
+    """Services by the host name that a URL gives them; without those that do not exist, or could not be read this time."""
     hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Addresses by host name, of those that could be looked up."""
     enforced: bool | None = None

@@ -160,7 +160,13 @@ def _follow(
 
 def _cluster(client: Client, store: Store, settings: Settings, session: aiohttp.ClientSession) -> Cluster:
     installation = Installation(settings.namespace, settings.runtime_image, settings.cluster_domain)
-    authorities = Authorities(client, settings.namespace, now=lambda: datetime.now(UTC), clock=time.monotonic)
+    authorities = Authorities(
+        client,
+        settings.namespace,
+        domain=settings.cluster_domain,
+        now=lambda: datetime.now(UTC),
+        clock=time.monotonic,
+    )
     return KubernetesCluster(
         Gatherer(client, store, installation, session, clusterwide=settings.clusterwide, authorities=authorities),
         Founder(client),

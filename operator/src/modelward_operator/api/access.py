@@ -187,7 +187,8 @@ class Authentication(Struct):
         default=None,
         description="TokenReview: the audience that the token must be made for (serviceAccountToken.audience of a projected volume, "
         "`kubectl create token --audience`). A pod's ordinary token, made for the API server, is refused: a model that received it "
-        f"could act as its owner there. Absent: {AUDIENCE}.",
+        "could act as its owner there. Models that share an audience take the same tokens: one that misuses what it is sent can call the "
+        f"others as its owner, where the network and RBAC let it. Give each team with images of its own another. Absent: {AUDIENCE}.",
         examples=[AUDIENCE],
     )
     allowed_subjects: Annotated[list[Subject], Field(max_length=64)] = Field(
@@ -223,12 +224,13 @@ class Tls(Struct):
     )
 
     mode: TlsMode = Field(
-        description="Managed: the operator's own CA issues a certificate for NAME, NAME.NAMESPACE, NAME.NAMESPACE.svc and the full name, "
-        "for 90 days, and renews it after 60; pods take the new one without a restart. Clients trust the CA by the ConfigMap NAME-tls, "
-        "key ca.crt. Secret: a certificate that you bring, for example of cert-manager, in a Secret with tls.crt and tls.key; its renewal "
-        "is taken without a restart as well. Off: plain HTTP and gRPC. Protects against: who reads or changes what travels between "
-        "client and pod, tokens among it, and who answers in the place of the model. Does not protect against: who may read Secrets in "
-        "this namespace, or the CA's Secret in the operator's; a client that does not check certificates; a direct call by pod address, "
+        description="Managed: the operator's own CA issues a certificate for NAME.NAMESPACE.svc and the full name below the cluster's "
+        "domain, not for shorter names, for 90 days, and renews it after 60; pods take the new one without a restart. Clients trust the CA "
+        "by the ConfigMap NAME-tls, key ca.crt. Secret: a certificate that you bring, for example of cert-manager, in a Secret with "
+        "tls.crt and tls.key; its renewal is taken without a restart as well. Off: plain HTTP and gRPC. Protects against: who reads or "
+        "changes what travels between client and pod, tokens among it, and who answers in the place of the model. Does not protect "
+        "against: who may read Secrets in this namespace, or the CA's Secret in the operator's; a client that does not check certificates; "
+        "a direct call by pod address, "
         "for which no certificate is made. The port for probes and metrics (8082) stays plain and is closed by the network policy. Cost: "
         "a handshake per connection, and encryption that a core does at more than 1 GB/s.",
     )

@@ -97,8 +97,9 @@ class ModelPolicySpec(Struct):
     )
     require_authentication: StrictBool = Field(
         default=False,
-        description="True: security.authentication.mode must not be None, and pods must say that they authenticate callers. An absent "
-        "authentication is TokenReview, and meets it.",
+        description="True: security.authentication.mode must not be None and its allowedSubjects hold no group of everybody "
+        "(system:authenticated, system:unauthenticated, system:serviceaccounts), and pods must say that they authenticate callers. An "
+        "absent authentication is TokenReview, and meets it.",
     )
     require_privacy_policy: StrictBool = Field(
         default=False,

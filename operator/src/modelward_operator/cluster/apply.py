@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from modelward_operator.cluster.client import Client, NotFound, Rejected
+from modelward_operator.cluster.compact import is_outline
 from modelward_operator.cluster.compare import is_superset
 from modelward_operator.cluster.kinds import BY_KIND, DEPLOYMENT, MODEL
 from modelward_operator.cluster.store import Store, ref_of
@@ -78,7 +79,9 @@ class Applier:
 
     async def _bring(self, planned: Json, given: Given, confirmed: "_Once", handover: int | None) -> int:
         kind, name = planned["kind"], planned["metadata"]["name"]
-        live = given.child(kind, name) or await self._look(planned)
+        live = given.child(kind, name)
+        if not live or is_outline(live):
+            live = await self._look(planned)
         if not live:
             await confirmed()
             await self._write(planned, force=False)
@@ -114,7 +117,7 @@ class Applier:
         return True
 
     async def _look(self, planned: Json) -> Json:
-        """Ask the API for an object that the store does not have: it may be somebody else's, without our label."""
+        """Ask the API for an object that the store does not have, or not in full: it may be somebody else's, without our label."""
         try:
             return await self._client.get(
                 BY_KIND[planned["kind"]], planned["metadata"]["namespace"], planned["metadata"]["name"]

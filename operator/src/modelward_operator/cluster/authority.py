@@ -3,6 +3,7 @@
     made on first use ──▶ signs for 4 of its 5 years ──▶ a successor is made ──30 days in both bundles──▶ the successor signs
                                                                                    the old one stays in the bundle until it expires
 
+A CA that is not bound to the cluster's domain gets a successor at once; one that is bound to another domain signs no more.
 Called by gather.py for the public side, and by issuer.py to sign. Only the replica that leads calls it, and a write that lost a race is
 a Conflict: the pass starts anew.
 """
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.kinds import SECRET
-from modelward_operator.cluster.x509 import Pair, fingerprint, new_authority, new_leaf, validity
+from modelward_operator.cluster.x509 import Pair, fingerprint, is_able, is_bound, new_authority, new_leaf, validity
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Authority, Json
 from modelward_operator.plan.names import FIELD_MANAGER
@@ -45,9 +46,15 @@ class Authorities:
     """Reads and keeps the CAs through one client."""
 
     def __init__(
-        self, client: Client, namespace: str, *, now: Callable[[], datetime], clock: Callable[[], float]
+        self,
+        client: Client,
+        namespace: str,
+        *,
+        domain: str = "cluster.local",
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
-        self._client, self._namespace, self._now, self._clock = client, namespace, now, clock
+        self._client, self._namespace, self._domain, self._now, self._clock = client, namespace, domain, now, clock
         self._read_at, self._pairs = float("-inf"), list[Pair]()
         self._turn = asyncio.Lock()  # the first passes would else make a CA each
 
@@ -56,12 +63,12 @@ class Authorities:
         pairs = await self._current()
         known = [fingerprint(pair.certificate) for pair in pairs]
         bundle = "".join(pair.certificate for pair in pairs)
-        return Authority(bundle, fingerprint(_signer(pairs, self._now()).certificate), frozenset(known))
+        return Authority(bundle, fingerprint(self._signer(pairs, self._now()).certificate), frozenset(known))
 
     async def sign(self, dns_names: Sequence[str]) -> Leaf:
         """Return a new certificate for these names. Raises Unreadable, Conflict."""
         now = self._now()
-        authority = _signer(await self._current(), now)
+        authority = self._signer(await self._current(), now)
         return Leaf(new_leaf(authority, dns_names, now), fingerprint(authority.certificate))
 
     async def _current(self) -> list[Pair]:
@@ -81,8 +88,8 @@ class Authorities:
             live = {}
         found = _pairs(live.get("data") or {})
         pairs = [pair for pair in found if validity(pair.certificate)[1] > now]
-        if not pairs or now - validity(pairs[-1].certificate)[0] > REIGN:
-            pairs.append(new_authority(now))
+        if not pairs or self._is_due(pairs[-1], now):
+            pairs.append(new_authority(now, self._domain))
         if pairs == found:
             return pairs
         body = _secret(self._namespace, pairs)
@@ -93,11 +100,16 @@ class Authorities:
             await self._client.update(SECRET, {**live, "metadata": kept, "data": body["data"]}, manager=FIELD_MANAGER)
         return pairs
 
+    def _is_due(self, newest: Pair, now: datetime) -> bool:
+        """True when a successor is to be made."""
+        aged = now - validity(newest.certificate)[0] > REIGN
+        return aged or not is_bound(newest.certificate, self._domain)
 
-def _signer(pairs: Sequence[Pair], now: datetime) -> Pair:
-    """Return the newest CA that has been published for long enough; the oldest where none has."""
-    published = [pair for pair in pairs if now - validity(pair.certificate)[0] > OVERLAP]
-    return published[-1] if published else pairs[0]
+    def _signer(self, pairs: Sequence[Pair], now: datetime) -> Pair:
+        """Return the newest CA that has been published for long enough; the oldest where none has."""
+        able = [pair for pair in pairs if is_able(pair.certificate, self._domain)]
+        published = [pair for pair in able if now - validity(pair.certificate)[0] > OVERLAP]
+        return published[-1] if published else able[0]
 
 
 def _pairs(data: Json) -> list[Pair]:

@@ -5,6 +5,7 @@ path, a dict goes in, a dict comes out, and every failure has a type that says w
 
     OperatorError (errors.py)
     ├── Unreadable   5xx, 429, time-out, connection lost, 401, 403 on a read: nothing is known
+    │   └── Forbidden    403 on a read: nor will it be, until somebody grants it
     ├── Conflict     409: somebody wrote in between
     ├── NotFound     404: it is not there
     ├── Expired      410: the resourceVersion or the page is too old
@@ -44,6 +45,10 @@ READS: Final = frozenset({"get", "list", "watch"})
 
 class NotFound(OperatorError):
     """The object, or its namespace or kind, is not there."""
+
+
+class Forbidden(Unreadable):
+    """The operator has no right to read this."""
 
 
 class Expired(OperatorError):
@@ -108,10 +113,10 @@ class Client:
         return await self._request("get", resource, resource.path(namespace, name))
 
     async def pages(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", size: int = 500
+        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """Yield a listing page by page, with the resourceVersion of the listing as a whole."""
-        query = {"limit": str(size), "labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(resource.page), "labelSelector": labels, "fieldSelector": fields}
         path = resource.path(namespace)
         while True:
             page = await self._request("list", resource, path, {k: v for k, v in query.items() if v})
@@ -294,6 +299,8 @@ def _error(code: int, status: Json, verb: str, resource: Resource) -> OperatorEr
         return Conflict(message)
     if code == 410:
         return Expired(message)
-    if code >= 500 or code in {401, 408, 429} or (code == 403 and verb in READS):
+    if code == 403 and verb in READS:
+        return Forbidden(message)
+    if code >= 500 or code in {401, 408, 429}:
         return Unreadable(message)
     return Rejected(str(status.get("message") or message))

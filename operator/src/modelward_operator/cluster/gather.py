@@ -24,9 +24,10 @@ import aiohttp
 
 from modelward_operator.api.parse import Invalid, parse
 from modelward_operator.cluster.authority import Authorities
-from modelward_operator.cluster.client import Client
+from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.compact import is_outline
 from modelward_operator.cluster.enforcement import EnforcementProbe
-from modelward_operator.cluster.kinds import CHILDREN, EVENT, MODEL, POD, REPLICA_SET
+from modelward_operator.cluster.kinds import CHILDREN, CONFIG_MAP, EVENT, MODEL, POD, REPLICA_SET
 from modelward_operator.cluster.network import NetworkReader
 from modelward_operator.cluster.store import Store
 from modelward_operator.cluster.surroundings import Surveyor, privacy_policy_of
@@ -76,7 +77,9 @@ class Gatherer:
         self._client, self._store, self._installation, self._session = client, store, installation, session
         self._now, self._clock, self._admin_port = now, clock, admin_port
         self._surveyor = Surveyor(client, store, clusterwide=clusterwide, clock=clock)
-        self._authorities = authorities or Authorities(client, installation.namespace, now=now, clock=clock)
+        self._authorities = authorities or Authorities(
+            client, installation.namespace, domain=installation.cluster_domain, now=now, clock=clock
+        )
         self._network = network or NetworkReader(client, EnforcementProbe(clock), clock=clock)
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
         self._warnings: dict[str, tuple[float, str]] = {}  # by pod UID
@@ -100,7 +103,7 @@ class Gatherer:
         given = Given(
             key=key,
             raw=raw,
-            children=tuple(self._store.of_model(key, [resource.kind for resource in CHILDREN])),
+            children=tuple([await self._in_full(child, raw) for child in self._children(key)]),
             replica_sets=tuple(self._store.of_model(key, [REPLICA_SET.kind])),
             pods=tuple(pods),
             installation=self._installation,
@@ -108,6 +111,23 @@ class Gatherer:
             around=around,
         )
         return await self._beyond(given)
+
+    def _children(self, key: Key) -> list[dict[str, Any]]:
+        return self._store.of_model(key, [resource.kind for resource in CHILDREN])
+
+    async def _in_full(self, child: Json, model: Json) -> Json:
+        """Fetch the one child that a room reads, where it is too large for the store. Raises Unreadable."""
+        meta = child["metadata"]
+        is_policy = (child["kind"], meta["name"]) == (
+            CONFIG_MAP.kind,
+            names.policy_config_name(model["metadata"]["name"]),
+        )
+        if not is_policy or not is_outline(child):
+            return child
+        try:
+            return await self._client.get(CONFIG_MAP, meta["namespace"], meta["name"])
+        except NotFound:
+            return child
 
     async def _beyond(self, given: Given) -> Given:
         """Add what only a spec that can be read asks for."""

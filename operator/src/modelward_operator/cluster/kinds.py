@@ -5,6 +5,7 @@ The RBAC test compares the chart's ClusterRole with it. Called by client.py, sto
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class Resource:
     group: str
     version: str
     plural: str
+    page: int = 500
+    """Objects of a listing that are asked for at once: what users write may be a megabyte each."""
 
     @property
     def api_version(self) -> str:
@@ -22,11 +25,16 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Return the URL path of a collection, an object or a subresource."""
+        """Return the URL path of a collection, an object or a subresource; no name leads out of its place."""
         parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
-        parts += [f"namespaces/{namespace}"] if namespace else []
-        parts += [part for part in (self.plural, name, subresource) if part]
+        parts += ["namespaces", _segment(namespace)] if namespace else []
+        parts += [self.plural, *map(_segment, filter(None, (name, subresource)))]
         return "/".join(parts)
+
+
+def _segment(name: str) -> str:
+    """Return a name as one part of a path. Of `.` and `..`, which no object is called, one that no object is called either."""
+    return quote(quote(name, safe="").replace(".", "%2E") if name in {".", ".."} else name, safe="")
 
 
 MODEL: Final = Resource("ModelDeployment", "modelward.dev", "v1alpha1", "modeldeployments")
@@ -37,7 +45,7 @@ POD: Final = Resource("Pod", "", "v1", "pods")
 REPLICA_SET: Final = Resource("ReplicaSet", "apps", "v1", "replicasets")
 DEPLOYMENT: Final = Resource("Deployment", "apps", "v1", "deployments")
 EVENT: Final = Resource("Event", "", "v1", "events")
-CONFIG_MAP: Final = Resource("ConfigMap", "", "v1", "configmaps")
+CONFIG_MAP: Final = Resource("ConfigMap", "", "v1", "configmaps", page=25)
 """Also what a trusted signer's public key is read from."""
 SECRET: Final = Resource("Secret", "", "v1", "secrets")
 """Made for managed certificates, and never read; but for the CA's own, in the operator's namespace."""

@@ -9,18 +9,17 @@ Called by gather.py, once a pass. What cannot be read is an absent fact, or the 
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.network import EgressMode
-from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.client import Client, Forbidden, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
 from modelward_operator.cluster.kinds import ENDPOINT_SLICE, SERVICE
 from modelward_operator.cluster.recent import REMEMBERED, Recent
+from modelward_operator.cluster.resolver import Resolver
 from modelward_operator.facts import Given, Json, Network, Service
 from modelward_operator.plan import names
 from modelward_operator.plan.egress import host_and_port, is_address, is_written_in_full, service_of
@@ -32,17 +31,16 @@ LOOK_AGAIN: Final = 300.0
 """Seconds after which a model whose policy holds looked-up addresses is looked at again: no event tells that they changed."""
 SOON: Final = 30.0
 """The same, while an address is not known: what the pods cannot reach, they wait for."""
-LOOKUP: Final = 2.0
-"""Seconds for one lookup of a name."""
-LOOKUPS_AT_ONCE: Final = 4
+SELDOM: Final = 600.0
+"""Seconds after which, at the latest, a name that keeps failing is looked up again."""
 ADDRESSES: Final = 32
 """Of one name that are kept at most."""
 SEEN: Final = 3600.0
 """Seconds for which an address of a name stays open after it was last given: names answer with ever another few of theirs."""
 
 T = TypeVar("T")
-Lookup = Callable[[str], Awaitable[Sequence[str]]]
-"""Returns the addresses of a name; raises OSError."""
+Lookup = Callable[[str, str], Awaitable[Sequence[str]]]
+"""Returns the addresses of a name that a model of the namespace asks for; raises OSError."""
 
 
 class NetworkReader:
@@ -53,7 +51,7 @@ class NetworkReader:
     ) -> None:
         self._client, self._probe, self._clock = client, probe, clock
         self._lookup = lookup or Resolver()
-        self._hosts = Recent[Sequence[str]](AGE, (), clock)
+        self._hosts = Recent[Sequence[str]](AGE, (), clock, longest=SELDOM)
         self._services = Recent[Service | None](AGE, None, clock)
         self._api_server = Recent[Sequence[tuple[str, int]]](AGE, (), clock)
         self._seen: dict[str, dict[str, float]] = {}
@@ -73,11 +71,12 @@ class NetworkReader:
         named = (host for host, _ in map(host_and_port, set(urls) - {names.API_SERVER}))
         hosts = {host for host in named if host and not is_address(host)}
         services = await _gather({host: self._service(host, given) for host in hosts})
-        others = [host for host in hosts if services[host] is None and not is_written_in_full(host, given)]
-        found = await _gather({host: self._addresses(host) for host in others})
+        others = {name for host in hosts if (name := _looked_up(host, services[host], given))}
+        found = await _gather({host: self._addresses(host, given.key.namespace) for host in others})
         asks = names.API_SERVER in urls
         api_server = await self._api_server.ask("", self._read_api_server) if asks else ()
-        known = all(found.values()) and bool(api_server or not asks)
+        absent = any(services[host] is None and not found.get(host) for host in hosts)
+        known = all(found.values()) and not absent and bool(api_server or not asks)
         return Network(
             api_server=api_server,
             services={host: service for host, service in services.items() if service is not None},
@@ -97,6 +96,8 @@ class NetworkReader:
             return _service(await self._client.get(SERVICE, namespace, name))
         except NotFound:
             return None
+        except Forbidden:
+            return Service(is_hidden=True)
 
     async def _read_api_server(self) -> Sequence[tuple[str, int]]:
         service = await self._client.get(SERVICE, "default", "kubernetes")
@@ -107,11 +108,11 @@ class NetworkReader:
         addresses = [str(address) for endpoint in slice_.get("endpoints") or () for address in endpoint["addresses"]]
         return sorted(found | {(address, port) for address in addresses for port in behind})
 
-    async def _addresses(self, host: str) -> Sequence[str]:
+    async def _addresses(self, host: str, namespace: str) -> Sequence[str]:
         if len(self._seen) >= REMEMBERED:
             self._seen.clear()
         now, seen = self._clock(), self._seen.setdefault(host, {})
-        for address in await self._hosts.ask(host, lambda: self._lookup(host)):
+        for address in await self._hosts.ask(host, lambda: self._lookup(host, namespace)):
             seen[address] = now
         fresh = {address: at for address, at in seen.items() if now - at < SEEN}
         kept = sorted(fresh, key=lambda address: (-fresh[address], address))[:ADDRESSES]
@@ -119,31 +120,17 @@ class NetworkReader:
         return sorted(kept)
 
 
-class Resolver:
-    """The operator's own DNS, a few names at a time and in threads of its own: a server that hangs holds up nothing else."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="lookup")
-
-    async def __call__(self, host: str) -> Sequence[str]:
-        """Return the addresses of a name; raises OSError."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(LOOKUP):
-                found = await loop.run_in_executor(self._threads, _resolve, host)
-        except UnicodeError as error:
-            raise OSError(f"{host} is no name") from error
-        return sorted(set(found))
-
-
-def _resolve(host: str) -> list[str]:
-    infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [str(info[4][0]).partition("%")[0] for info in infos]
+def _looked_up(host: str, service: Service | None, given: Given) -> str:
+    """Return the name to look up for a host; none for a Service of the cluster, nor for what only one can be called."""
+    name = host if service is None else service.external_name
+    return "" if is_written_in_full(name, given) or "." not in name else name
 
 
 def _service(raw: Json) -> Service:
     """Return what a policy needs of a Service. Behind a headless one stand its pods themselves, at the port that the caller names."""
     spec = raw.get("spec", {})
+    if spec.get("type") == "ExternalName":
+        return Service(external_name=str(spec.get("externalName", "")).lower())
     ports = {} if spec.get("clusterIP") == "None" else {p["port"]: p.get("targetPort", p["port"]) for p in _tcp(spec)}
     return Service(spec.get("selector") or {}, ports)
 

@@ -14,24 +14,34 @@ AGAIN: Final = 15.0
 """Seconds after which a question that failed is asked again."""
 
 
-class Recent(Generic[T]):
-    """Answers by name. `empty` is the answer to a question that has always failed."""
+class Busy(OSError):
+    """A question that could not be asked now: that says nothing of its answer."""
 
-    def __init__(self, age: float, empty: T, clock: Callable[[], float]) -> None:
-        self._age, self._empty, self._clock = age, empty, clock
-        self._answers: dict[str, tuple[float, T]] = {}  # until when it is believed, and the answer
+
+class Recent(Generic[T]):
+    """Answers by name. `empty` is the answer to a question that has always failed.
+
+    A question that keeps failing is asked more and more seldom, down to once in `longest` seconds.
+    """
+
+    def __init__(self, age: float, empty: T, clock: Callable[[], float], *, longest: float = AGAIN) -> None:
+        self._age, self._empty, self._clock, self._longest = age, empty, clock, longest
+        self._answers: dict[str, tuple[float, T, float]] = {}
+        """Until when it is believed, the answer, and for how long the next failure is."""
 
     async def ask(self, name: str, question: Callable[[], Awaitable[T]]) -> T:
         """Return what is believed of `name`, or what `question` says. It may fail with OperatorError or OSError."""
-        until, answer = self._answers.get(name, (float("-inf"), self._empty))
+        until, answer, pause = self._answers.get(name, (float("-inf"), self._empty, AGAIN))
         if self._clock() < until:
             return answer
-        age = self._age
         try:
             answer = await question()
-        except (OperatorError, OSError):  # a time-out is an OSError, and so is a name that is not known
+            age, pause = self._age, AGAIN
+        except Busy:
             age = AGAIN
+        except (OperatorError, OSError):  # a time-out is an OSError, and so is a name that is not known
+            age, pause = pause, min(2 * pause, self._longest)
         if len(self._answers) >= REMEMBERED:
             self._answers.clear()
-        self._answers[name] = (self._clock() + age, answer)
+        self._answers[name] = (self._clock() + age, answer, pause)
         return answer

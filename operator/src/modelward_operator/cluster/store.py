@@ -8,8 +8,8 @@ a while, so that an older event cannot bring an object back.
     replace(list) ─┼─▶ resourceVersion ? ──┤
     drop(obj)     ─┘                       └─ older or same ──▶ ignored, False
 
-Objects are kept as compact JSON without managedFields and parsed when read: a fifth of the memory of dicts, and no reader can
-change what another one sees. It does no I/O and rings no bell: whoever feeds it does.
+Objects are kept as compact JSON (compact.py, which says what is left out) and parsed when read: a fifth of the memory of dicts, and no
+reader can change what another one sees. It does no I/O and rings no bell: whoever feeds it does.
 resourceVersions are compared as numbers, which Kubernetes 1.35 guarantees for objects of one kind.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelward_operator.cluster.compact import compact
 from modelward_operator.cluster.kinds import MODEL, NAMED, NAMESPACE, POLICY, SURROUNDINGS
 from modelward_operator.facts import Json, Key
 from modelward_operator.plan.names import MODEL_LABEL
@@ -89,7 +90,7 @@ class Store:
         if known is not None and known.model != _model(obj):
             self._unlink(ref, known)
         self._records[ref] = record = _Record(
-            version, obj["metadata"].get("uid", ""), _model(obj), self._clock(), _compact(obj)
+            version, obj["metadata"].get("uid", ""), _model(obj), self._clock(), compact(obj)
         )
         self._by_model[Key(ref[1], record.model)].add(ref)
         if ref[0] in INDEXED:
@@ -252,36 +253,6 @@ def _model(obj: Json) -> str:
 
 def _version(obj: Json) -> int:
     return int(obj["metadata"]["resourceVersion"])
-
-
-def _compact(obj: Json) -> bytes:
-    """Leave out what no pass reads.
-
-    That is managedFields; of a Namespace all but the labels; of the spec of pods and ReplicaSets all but what keeps a ConfigMap alive,
-    a pod's node and its containers' images and resources.
-    """
-    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    trimmed: dict[str, Any] = {**obj, "metadata": meta}
-    if obj["kind"] == NAMESPACE.kind:
-        meta = {name: value for name, value in meta.items() if name != "annotations"}
-        trimmed = {"kind": NAMESPACE.kind, "metadata": meta}
-    elif obj["kind"] == "Pod":
-        spec = obj.get("spec", {})
-        containers = [
-            {"name": c["name"], "image": c.get("image", ""), "resources": c.get("resources", {})}
-            for c in spec.get("containers", ())
-        ]
-        trimmed["spec"] = {**_pod_spec(spec), "containers": containers}
-    elif obj["kind"] == "ReplicaSet":
-        spec = obj.get("spec", {})
-        template = {"spec": _pod_spec(spec.get("template", {}).get("spec", {}))}
-        trimmed["spec"] = {"replicas": spec.get("replicas", 0), "template": template}
-    return json.dumps(trimmed, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _pod_spec(spec: Json) -> Json:
-    volumes = [{"name": v["name"], "configMap": v["configMap"]} for v in spec.get("volumes", ()) if "configMap" in v]
-    return {"nodeName": spec.get("nodeName", ""), "volumes": volumes}
 
 
 def _expand(record: _Record) -> dict[str, Any]:

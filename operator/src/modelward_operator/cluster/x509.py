@@ -6,6 +6,7 @@ Called by `authority.py`. It keeps nothing; keys are made here, and are in memor
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from cryptography import x509
@@ -31,8 +32,8 @@ class Pair:
         return f"Pair({fingerprint(self.certificate)})"
 
 
-def new_authority(now: datetime) -> Pair:
-    """Return a CA that signs leaves and no other CA."""
+def new_authority(now: datetime, domain: str) -> Pair:
+    """Return a CA that signs leaves and no other CA, for Services of the cluster with this domain and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     # The name holds the key's own identifier: two CAs with one name would send a client that trusts both down the wrong path.
@@ -47,6 +48,7 @@ def new_authority(now: datetime) -> Pair:
         .not_valid_after(now + AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(_constraints(domain), critical=True)
         .add_extension(identifier, critical=False)
     )
     return Pair(_pem(draft.sign(key, hashes.SHA256())), _key_pem(key))
@@ -88,6 +90,33 @@ def validity(certificate: str) -> tuple[datetime, datetime]:
     """Return from when until when a certificate in PEM counts."""
     parsed = x509.load_pem_x509_certificate(certificate.encode())
     return parsed.not_valid_before_utc, parsed.not_valid_after_utc
+
+
+def is_bound(certificate: str, domain: str) -> bool:
+    """True for a CA that can speak for Services of this domain and for nothing else."""
+    return _found_constraints(certificate) == _constraints(domain)
+
+
+def is_able(certificate: str, domain: str) -> bool:
+    """True for a CA whose certificates count for Services of this domain; one that is bound to no domain is able too."""
+    return _found_constraints(certificate) in {None, _constraints(domain)}
+
+
+def _constraints(domain: str) -> x509.NameConstraints:
+    """Constraints bind only the kinds of names that they mention (RFC 5280, 4.2.1.10), so addresses are excluded by word."""
+    every = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+    return x509.NameConstraints(
+        permitted_subtrees=[x509.DNSName("svc"), x509.DNSName(f"svc.{domain}")],
+        excluded_subtrees=[x509.IPAddress(network) for network in every],
+    )
+
+
+def _found_constraints(certificate: str) -> x509.NameConstraints | None:
+    try:
+        parsed = x509.load_pem_x509_certificate(certificate.encode())
+        return parsed.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _issuer_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:

@@ -11,6 +11,7 @@ does the rest, for that Secret alone. See operator/decisions/0006-who-holds-the-
         └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from modelward_operator.plan import names
 
 FIELDS: Final = ("tls.crt", "sha256", "notBefore", "notAfter", "dnsNames", "issuer")
 """What a record holds: the certificate, its hash, its times, its names, and the fingerprint of the CA that signed it."""
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 PATIENCE: Final = timedelta(minutes=3)
 """For which a Secret may be told missing after it was made: the kubelet repeats an old failure for two."""
 
@@ -55,9 +57,13 @@ class Record:
 
 
 def dns_names(given: Given) -> tuple[str, ...]:
-    """Return the names under which clients of the cluster call the model."""
-    name, namespace, domain = given.key.name, given.key.namespace, given.installation.cluster_domain
-    return (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.{domain}")
+    """Return the names under which clients of the cluster call the model.
+
+    None that another namespace could claim: a bare name means another Service in each of them, `NAME.NAMESPACE` may be a host of the world,
+    and clients trust one CA for all.
+    """
+    host = f"{given.key.name}.{given.key.namespace}.svc"
+    return (host, f"{host}.{given.installation.cluster_domain}")
 
 
 def certificate(given: Given, spec: ModelDeploymentSpec) -> tuple[list[Json], Order | None]:
@@ -102,8 +108,8 @@ def planned_record(given: Given, data: Mapping[str, str]) -> dict[str, Any]:
 
 def _read(child: Json) -> Record | None:
     data = child.get("data") or {}
-    if any(field not in data for field in FIELDS):
-        return None
+    if any(field not in data for field in FIELDS) or not _SHA256.fullmatch(data["sha256"]):
+        return None  # its hash becomes a part of a name
     try:
         begin, end = (datetime.fromisoformat(data[field]) for field in ("notBefore", "notAfter"))
     except ValueError:

@@ -4,9 +4,9 @@ NetworkPolicy knows addresses and selectors, no host names:
 
     an address                      itself
     the API server                  its Service's address, and those behind it
-    a Service of the cluster        its pods, at the port behind the Service's; the whole namespace where the Service could not be read
+    a Service of the cluster        its pods, at the port behind the Service's; the whole namespace where the operator may not read it
     AWS                             its port at every public address, for AWS's addresses are not fixed; and the private ones of its name
-    any other name                  its addresses; those that were opened before, while it cannot be looked up
+    any other name                  its addresses that a name may open; those that were opened before, while it cannot be looked up
 
 Called by `networkpolicy.py`, `status/` and `cli.py`. Pure: the addresses are facts.
 """
@@ -21,12 +21,11 @@ from urllib.parse import urlsplit
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.network import EgressMode
-from modelward_operator.facts import Given, Json
+from modelward_operator.facts import Given, Json, Service
 from modelward_operator.plan import names
+from modelward_operator.plan.addresses import PRIVATE, PRIVATE_V6, is_openable, is_private
 from modelward_operator.rulings import Ruling, Slot
 
-PRIVATE: Final = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-PRIVATE_V6: Final = ("fc00::/7", "fe80::/10")
 PUBLIC: Final[tuple[Json, ...]] = (
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}},
     {"ipBlock": {"cidr": "::/0", "except": list(PRIVATE_V6)}},
@@ -42,7 +41,9 @@ DNS_PEERS: Final[tuple[Json, ...]] = (
 )
 """Cluster DNS by the labels that every distribution keeps, and node-local DNS, which listens on the node."""
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-NOT_OPENED: Final = "not opened: its address is not known"
+NOT_OPENED: Final = "not opened: "
+"""Begins the words of what is not."""
+UNKNOWN: Final = f"{NOT_OPENED}its address is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Destination:
     peers: Sequence[Json] = ()
     ports: Sequence[Json] = ()
     """Empty: every port."""
-    words: str = NOT_OPENED
+    words: str = UNKNOWN
     by_name: bool = True
     looked_up: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Addresses by the host name that they were looked up for."""
@@ -109,11 +110,15 @@ def _destination(url: str, given: Given) -> Destination:
 
 
 def _elsewhere(url: str, host: str, port: int, given: Given) -> Destination:
-    addresses = given.network.hosts.get(host) or _opened_before(given).get(host, ())
+    found = given.network.hosts.get(host) or _opened_before(given).get(host, ())
+    addresses = [address for address in found if is_openable(address)]
     if host.endswith(AWS):
         return _aws(url, host, port, addresses)
     peers = [_block(address) for address in addresses]
-    words = f"{', '.join(addresses)}, port {port}" if addresses else NOT_OPENED
+    words = f"{', '.join(map(_marked, addresses))}, port {port}" if addresses else UNKNOWN
+    if refused := [address for address in found if not is_openable(address)]:
+        why = f"a name may not open {', '.join(refused)}"
+        words = f"{words}; {why}" if addresses else f"{NOT_OPENED}{why}"
     looked_up = {host: tuple(addresses)} if addresses else {}
     return Destination(url, peers, [_tcp(port)], words, looked_up=looked_up)
 
@@ -167,10 +172,22 @@ def _service(url: str, host: str, port: int, given: Given) -> Destination | None
     named, service = service_of(host, given), given.network.services.get(host)
     if named is None or (service is None and not is_written_in_full(host, given) and "." in host):
         return None
-    namespace = named[1]
+    if service is None:
+        return Destination(url, words=f"{NOT_OPENED}Service {named[1]}/{named[0]} does not exist, or could not be read")
+    if service.external_name:
+        return _elsewhere(url, service.external_name, port, given)
+    return _pods(url, port, named[1], service)
+
+
+def _pods(url: str, port: int, namespace: str, service: Service) -> Destination:
     peer: dict[str, Json] = {"namespaceSelector": {"matchLabels": {names.NAMESPACE_NAME: namespace}}}
-    if service is None or not service.selector:
-        return Destination(url, [peer], (), f"every pod of namespace {namespace}, every port")
+    if service.is_hidden:
+        words = f"every pod of namespace {namespace}, every port: the operator may not read the Service"
+        return Destination(url, [peer], (), words)
+    if not service.selector:
+        return Destination(
+            url, words=f"{NOT_OPENED}its Service selects no pods; open its addresses with egress.allowTo"
+        )
     peer["podSelector"] = {"matchLabels": dict(sorted(service.selector.items()))}
     behind = service.ports.get(port, port)
     chosen = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
@@ -184,8 +201,8 @@ def is_written_in_full(host: str, given: Given) -> bool:
 
 def _aws(url: str, host: str, port: int, addresses: Sequence[str]) -> Destination:
     """Private addresses of a public name are a VPC's own endpoint."""
-    private = [address for address in addresses if not ipaddress.ip_address(address).is_global]
-    words = f"every public address, port {port}" + "".join(f"; {address}" for address in private)
+    private = [address for address in addresses if is_private(address)]
+    words = f"every public address, port {port}" + "".join(f"; {_marked(address)}" for address in private)
     kept = {host: tuple(private)} if private else {}
     return Destination(url, [*PUBLIC, *map(_block, private)], [_tcp(port)], words, looked_up=kept)
 
@@ -208,6 +225,10 @@ def _is_kept(word: object) -> bool:
         return False
     address, _, port = word.partition(" ")
     return is_address(address) and (not port or (port.isascii() and port.isdigit() and int(port) < 2**16))
+
+
+def _marked(address: str) -> str:
+    return f"{address} (private)" if is_private(address) else address
 
 
 def _block(address: str) -> Json:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
-from modelward_operator.facts import Given
+from modelward_operator.facts import Applied, Given
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, ready
@@ -20,6 +20,7 @@ class Aspects:
     given: Given
     spec: ModelDeploymentSpec
     ruling: Ruling
+    applied: Applied
     fleet: Fleet
     wanted: int
     url: str
@@ -34,7 +35,7 @@ class Aspects:
                 ),
             ]
         diagnosis = self.fleet.diagnosis()
-        secured = endpoint(self.given, self.spec, self.ruling, self.fleet, diagnosis)
+        secured = endpoint(self.given, self.spec, self.ruling, self.applied, self.fleet, diagnosis)
         return [
             *verified(self.given, self.spec, self.fleet, diagnosis),
             *decrypted(self.given, self.spec, self.fleet, diagnosis),

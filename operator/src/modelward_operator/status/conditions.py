@@ -30,7 +30,8 @@ TYPES: Final = {
     Type.PRIVACY_ENFORCED: "Every pod that serves holds requests to the PrivacyPolicy that spec.privacy names; the message says which "
     "generation of it, and which pods. Unknown: not every pod has said so yet. Absent without spec.privacy and at zero replicas.",
     Type.WORKLOAD_AVAILABLE: "Pods run and are ready.",
-    Type.ENDPOINT_SECURED: "The pods ask who calls and serve TLS as the spec says, and the network policy holds where it is declared. True "
+    Type.ENDPOINT_SECURED: "The pods ask who calls and serve TLS as the spec says, and the network policy holds where it is declared. Not "
+    "True while a child that says so (network policy, boot.json, policy.json, a grant) could not be written. True "
     "as well where the spec leaves something open: the message says what. Absent with authentication None, TLS off and no "
     "security.networkPolicy, unless the network is found to be open.",
     Type.ROLLOUT_COMPLETE: "All pods are of the current revision. False: the new revision cannot start; an old one serves on.",

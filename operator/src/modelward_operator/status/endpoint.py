@@ -2,7 +2,8 @@
 
     pods say whom they ask ─▶ they serve the certificate that stands ─▶ what the policy forbids does not go through ─▶ True, in words
 
-Absent where nothing protects the endpoint but a network policy that nobody declared. What is open is said in words, not hidden in True.
+Before all that, what says so must have been written. Absent where nothing protects the endpoint but a network policy that nobody declared.
+What is open is said in words, not hidden in True.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Final
 
 from modelward_operator.api.access import AUDIENCE, AuthenticationMode, TlsMode
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
-from modelward_operator.facts import Given
+from modelward_operator.facts import Applied, Given
 from modelward_operator.plan.certificate import current_record, is_managed
 from modelward_operator.plan.egress import NOT_OPENED, egress
 from modelward_operator.policies.access.rule import authentication_of, tls_of
@@ -20,6 +21,7 @@ from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, ready
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet
+from modelward_operator.status.refused import of_endpoint, refused
 from modelward_operator.status.reported import Access, access_of
 
 Said = tuple[str, Access]
@@ -29,12 +31,19 @@ HAND_OVER: Final = timedelta(minutes=10)
 
 
 def endpoint(
-    given: Given, spec: ModelDeploymentSpec, ruling: Ruling, fleet: Fleet, diagnosis: Diagnosis | None
+    given: Given,
+    spec: ModelDeploymentSpec,
+    ruling: Ruling,
+    applied: Applied,
+    fleet: Fleet,
+    diagnosis: Diagnosis | None,
 ) -> list[Finding]:
     """Return EndpointSecured, where anything is asked of the endpoint or an open network is to be told."""
     asked = authentication_of(spec).mode is not AuthenticationMode.NONE or tls_of(spec).mode is not TlsMode.OFF
     if not asked and given.network.enforced is not False and spec.security.network_policy is None:
         return []
+    if unwritten := [refused(Type.ENDPOINT_SECURED, refusal) for refusal in of_endpoint(given.key.name, applied)]:
+        return [min(unwritten, key=lambda finding: finding.status)]  # False comes first
     if diagnosis and diagnosis.type is Type.ENDPOINT_SECURED and not fleet.serving_current:
         return [Finding(Type.ENDPOINT_SECURED, "False", diagnosis.reason, diagnosis.message)]
     if not fleet.serving_current:
@@ -142,8 +151,8 @@ def _way_out(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> str:
     out = egress(given, spec, ruling)
     if out.rules is None:
         return "egress to everything"
-    missing = [words.removesuffix(f": {NOT_OPENED}") for words in out.words if words.endswith(NOT_OPENED)]
-    unknown = f", and not to {', '.join(missing[:4])}, whose address is not known" if missing else ""
+    missing = [words.partition(f": {NOT_OPENED}")[0] for words in out.words if f": {NOT_OPENED}" in words]
+    unknown = f", and not to {', '.join(missing[:4])}, for the reason that stands there" if missing else ""
     return f"egress to what status.effective.egress lists{unknown}" if out.rules else f"no egress{unknown}"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from modelward_operator.api.access import TlsMode
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.parse import Invalid
-from modelward_operator.facts import Applied, Given, Json, Plan, Pod, Refusal
+from modelward_operator.facts import Applied, Given, Json, Plan, Pod
 from modelward_operator.plan import names
 from modelward_operator.plan.certificate import current_record, is_managed
 from modelward_operator.plan.config import policy_digest
@@ -27,6 +27,7 @@ from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
 from modelward_operator.status.heard import heard
 from modelward_operator.status.privacy import enforced
+from modelward_operator.status.refused import refused, words
 from modelward_operator.status.reported import loaded_model
 
 MESSAGE_LIMIT: Final = 2048
@@ -49,7 +50,7 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
     privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_digest(plan))
     # A policy that a pod cannot enforce is why the pod is not ready; one that it does not enforce yet is the last thing to wait for.
     findings = [finding for finding in privacy if finding.status == "False"]
-    findings += Aspects(given, spec, ruling, fleet, wanted, url).findings()
+    findings += Aspects(given, spec, ruling, applied, fleet, wanted, url).findings()
     findings += [finding for finding in privacy if finding.status != "False"]
     findings.append(_ready(ruling, applied, fleet, wanted, url, findings))
     live = given.child("Deployment", given.key.name)
@@ -125,11 +126,9 @@ def _ready(
 ) -> Finding:
     if ruling.denied:
         return _denied(ruling, applied)
-    for refusal in applied.refusals:
-        if refusal.reason != "Unwritten":
-            reason = Reason.CHILD_NOT_OWNED if refusal.reason == "NotOwned" else Reason.CHILD_REJECTED
-            return Finding(Type.READY, "False", reason, _refused(refusal))
-    unwritten = [Finding(Type.READY, "Unknown", Reason.CHILD_UNWRITTEN, _refused(r)) for r in applied.refusals]
+    unwritten = [refused(Type.READY, refusal) for refusal in applied.refusals]
+    if final := next((finding for finding in unwritten if finding.status == "False"), None):
+        return final
     if wanted == 0 and not unwritten:
         return Finding(Type.READY, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted; scale up to serve")
     for status in ("False", "Unknown"):
@@ -145,12 +144,8 @@ def _ready(
 
 def _denied(ruling: Ruling, applied: Applied) -> Finding:
     verdicts = sorted(ruling.verdicts)
-    undone = [_refused(refusal) for refusal in applied.refusals if refusal.kind == "Deployment"]
+    undone = [words(refusal) for refusal in applied.refusals if refusal.kind == "Deployment"]
     return Finding(Type.READY, "False", verdicts[0].reason, "; ".join([*(v.message for v in verdicts), *undone]))
-
-
-def _refused(refusal: Refusal) -> str:
-    return f"{refusal.kind} {refusal.name}: {refusal.message}"
 
 
 def _conditions(given: Given, findings: Iterable[Finding]) -> list[Json]:
@@ -204,7 +199,7 @@ def _address(given: Given, spec: ModelDeploymentSpec, url: str) -> Json:
 
 
 def _way_out(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> list[str]:
-    words = list(egress(given, spec, ruling).words)
-    if len(words) > WORDS_LIMIT:
-        words = [*words[: WORDS_LIMIT - 1], f"and {len(words) - WORDS_LIMIT + 1} more"]
-    return [text(line, 512) for line in words]
+    lines = list(egress(given, spec, ruling).words)
+    if len(lines) > WORDS_LIMIT:
+        lines = [*lines[: WORDS_LIMIT - 1], f"and {len(lines) - WORDS_LIMIT + 1} more"]
+    return [text(line, 512) for line in lines]

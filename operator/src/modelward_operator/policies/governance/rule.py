@@ -6,8 +6,9 @@ lies in a ConfigMap), and what the pods say that they have loaded. Of a spec tha
 
 import base64
 from collections.abc import Iterable, Iterator
+from typing import Final
 
-from modelward_operator.api.access import AuthenticationMode
+from modelward_operator.api.access import AuthenticationMode, Subject, SubjectKind
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.api.security import EncryptionMode, TrustedSigner, VerificationMode
@@ -16,6 +17,9 @@ from modelward_operator.policies.governance.pods import in_place, in_pods, is_al
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.policies.governance.reasons import MODEL_POLICY_VIOLATED
 from modelward_operator.rulings import Ruling, Verdict
+
+EVERYBODY: Final = ("system:authenticated", "system:unauthenticated", "system:serviceaccounts")
+"""Groups that hold every caller, or every pod of the cluster: who lets them in asks who calls, and lets nobody out."""
 
 
 def governance(given: Given, spec: ModelDeploymentSpec) -> Ruling:
@@ -80,6 +84,11 @@ def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec) -> list[str]:
             authentication is None or authentication.mode is not AuthenticationMode.NONE,
             "spec.security.authentication.mode must not be None",
         ),
+        (
+            policy.require_authentication,
+            not (authentication and any(map(_is_everybody, authentication.allowed_subjects))),
+            f"spec.security.authentication.allowedSubjects must not hold the groups {', '.join(EVERYBODY)}",
+        ),
         (policy.require_privacy_policy, spec.privacy is not None, "spec.privacy.policyRef must be set"),
         (
             bool(images and image),
@@ -88,6 +97,10 @@ def _in_spec(policy: ModelPolicySpec, spec: ModelDeploymentSpec) -> list[str]:
         ),
     )
     return [words for demanded, met, words in demands if demanded and not met]
+
+
+def _is_everybody(subject: Subject) -> bool:
+    return subject.kind is SubjectKind.GROUP and subject.name in EVERYBODY
 
 
 def _in_trust(policy: ModelPolicySpec, spec: ModelDeploymentSpec, given: Given) -> Iterator[str]:
