@@ -227,6 +227,35 @@ def test_a_policy_is_changed_without_the_right_only_where_it_tightens(
     assert refusal(lambda: strict.change("privacypolicies/table", change, ADMIN)) == "", reason
 
 
+S3 = "{type: S3, s3: {uri: 's3://evil/x/', endpoint: 'https://evil.example', secretRef: {name: mine}}}"
+BEGUN: list[tuple[str, str, bool]] = [
+    # why this row, a merge patch of a policy with neither audit nor log, whether it goes through without the right
+    ("an audit into a file", "audit: {sink: {type: File}, signingKeyRef: {name: a, key: k}}", True),
+    ("an audit into the pod's output", "audit: {sink: {type: Stdout}, signingKeyRef: {name: a, key: k}}", True),
+    ("an audit that goes abroad", f"audit: {{sink: {S3}, signingKeyRef: {{name: a, key: k}}}}", False),
+    (
+        "an audit with hashes whose key one knows",
+        "audit: {sink: {type: File}, signingKeyRef: {name: a, key: k}, inputHashKeyRef: {name: mine, key: known}}",
+        False,
+    ),
+    ("a log into the pod's output", "logging: {mode: Metadata, sink: {type: Stdout}}", False),
+    ("a log that goes abroad", f"logging: {{mode: Metadata, sink: {S3}}}", False),
+]
+
+
+@pytest.mark.parametrize(("reason", "patch", "free"), BEGUN, ids=[row[0] for row in BEGUN])
+def test_records_are_begun_without_the_right_only_where_they_stay(
+    reason: str, patch: str, free: bool, people: ApiServer
+) -> None:
+    place = Place(people, f"relax-{next(_numbers)}")
+    place.make(privacy_policy("{input: {maxElements: 100}}"))
+    begun = yaml.safe_load(patch)
+    said = refusal(lambda: place.change("privacypolicies/table", begun, EDITOR))
+    assert free == (said == ""), f"{reason}: {said}"
+    assert free or POLICY_WORDS in said
+    assert refusal(lambda: place.change("privacypolicies/table", begun, OFFICER)) == "", reason
+
+
 def test_rules_are_added_without_the_right_but_no_log(people: ApiServer) -> None:
     place = Place(people, f"relax-{next(_numbers)}")
     place.make(privacy_policy("{output: {tensors: [{name: p, decimals: 3}]}}"))
