@@ -70,6 +70,7 @@ MASKED = [
     ("several", f"jo@example.com pays {CARD}", "[EMAIL] pays [PAYMENT_CARD]"),
     ("the original characters are replaced", "ｊｏ＠ｅｘ.com\u200b!", "[EMAIL]\u200b!"),
     ("two that share characters", "a@b.com@c.org", "[EMAIL]"),
+    ("glued together", "_jo@example.com4111111111111111_", "_[EMAIL][PAYMENT_CARD]_"),
     ("nothing", "nothing at all", "nothing at all"),
 ]
 
