@@ -6,7 +6,7 @@ good policy: it is reported, and the old one holds. It must not interpret what t
 function says that `enforce` is given once there is a model.
 
     parse ▶ adopt (checked against the model, in force from the next request on) ▶ the last good one
-      └ wrong ──────┴ PolicyUnsatisfiable ─▶ policyFailure; tried again each second, for a key may come later than the file that names it
+      └ wrong ──────┴ PolicyUnsatisfiable, flaw ─▶ policyFailure; tried again each second, for a key may come later than the file that names it
 """
 
 import asyncio
@@ -78,6 +78,13 @@ class PolicyFile:
             self._adopt(policy)
         except LoadError as error:
             return error.message
+        except (
+            Exception
+        ) as error:  # the last border: a flaw of ours must not end the watch, and every later policy with it
+            problem = f"{self._file}: the policy cannot be judged ({type(error).__name__}, the log has more)"
+            if problem != self._report.policy_failure:
+                log.exception("judging the policy failed unexpectedly")
+            return problem
         self.policy, self._in_force = policy, True
         self._report.policy_generation = self.policy.generation
         log.info("policy adopted", extra={"generation": self.policy.generation})
