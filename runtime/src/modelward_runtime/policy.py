@@ -6,7 +6,7 @@ good policy: it is reported, and the old one holds. It must not interpret what t
 function says that `enforce` is given once there is a model.
 
     parse ▶ adopt (checked against the model, in force from the next request on) ▶ the last good one
-      └ wrong ──────┴ PolicyUnsatisfiable, flaw ─▶ policyFailure; tried again each second, for a key may come later than the file that names it
+      └ wrong ──────┴ PolicyUnsatisfiable, flaw ─▶ policyFailure; tried again each second, for a key may come after the file that names it
 """
 
 import asyncio
