@@ -174,8 +174,8 @@ X = np.ones((1, 4), np.float32)
 @pytest.mark.parametrize(
     ("reason", "model", "version", "inputs", "outputs", "code", "message"),
     [
-        ("model", "other", "", {"x": ("FP32", X)}, [], "NOT_FOUND", "model 'other' is not served here, 'm' is"),
-        ("version", "m", "8", {"x": ("FP32", X)}, [], "NOT_FOUND", "model 'm' has no version '8' here, only '7'"),
+        ("model", "other", "", {"x": ("FP32", X)}, [], "NOT_FOUND", "that model is not served here, 'm' is"),
+        ("version", "m", "8", {"x": ("FP32", X)}, [], "NOT_FOUND", "model 'm' has no such version here, only '7'"),
         ("input", "m", "", {"z": ("FP32", X)}, [], "INVALID_ARGUMENT", "input 'z' is not one of the model's: x"),
         ("output", "m", "", {"x": ("FP32", X)}, ["q"], "INVALID_ARGUMENT", "output 'q' is not one of the model's: y"),
         (
@@ -285,7 +285,7 @@ def test_streams_answer_each_request_and_survive_errors(one: Process) -> None:
 
     with grpc.insecure_channel(f"127.0.0.1:{one.ports[1]}") as channel:
         answers = list(service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(requests()))
-    assert ["", "model 'other' is not served here, 'm' is", ""] == [answer.error_message for answer in answers]
+    assert ["", "that model is not served here, 'm' is", ""] == [answer.error_message for answer in answers]
     assert ["0", "1", "2"] == [answer.infer_response.id for answer in answers]
     assert (2 * WEIGHTS[0]).tolist() == list(answers[2].infer_response.outputs[0].contents.fp32_contents)
 

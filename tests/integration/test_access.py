@@ -122,7 +122,7 @@ def test_health_and_the_admin_port_are_open_and_all_else_is_not(house: House, ca
 
 
 def test_a_caller_who_may_is_told_what_is_wrong_with_the_request(house: House, caller: Caller) -> None:
-    assert ("NOT_FOUND", "model 'other' is not served here, 'm' is") == said(caller.infer(fresh(house), "other"))
+    assert ("NOT_FOUND", "that model is not served here, 'm' is") == said(caller.infer(fresh(house), "other"))
     assert UNAUTHENTICATED == said(caller.infer(None, "other")), "and others do not learn which models there are"
 
 

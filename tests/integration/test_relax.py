@@ -15,7 +15,8 @@ from tests.specs import TRUST, URI, model
 API = "/apis/modelward.dev/v1alpha1/namespaces"
 WRITE = ["get", "list", "create", "update", "patch", "delete", "deletecollection"]
 POLICY_WORDS = (
-    "may be deleted, or changed otherwise than by tightening its numbers or adding rules, only by who may `relax`"
+    "may be deleted, given an owner, or changed otherwise than by tightening its numbers or adding rules, "
+    "only by who may `relax`"
 )
 NAMESPACE_CONTROLLER = {"Impersonate-User": "system:serviceaccount:kube-system:namespace-controller"}
 COLLECTOR = {"Impersonate-User": "system:serviceaccount:kube-system:generic-garbage-collector"}
@@ -226,6 +227,35 @@ def test_a_policy_is_changed_without_the_right_only_where_it_tightens(
     assert refusal(lambda: strict.change("privacypolicies/table", change, ADMIN)) == "", reason
 
 
+S3 = "{type: S3, s3: {uri: 's3://evil/x/', endpoint: 'https://evil.example', secretRef: {name: mine}}}"
+BEGUN: list[tuple[str, str, bool]] = [
+    # why this row, a merge patch of a policy with neither audit nor log, whether it goes through without the right
+    ("an audit into a file", "audit: {sink: {type: File}, signingKeyRef: {name: a, key: k}}", True),
+    ("an audit into the pod's output", "audit: {sink: {type: Stdout}, signingKeyRef: {name: a, key: k}}", True),
+    ("an audit that goes abroad", f"audit: {{sink: {S3}, signingKeyRef: {{name: a, key: k}}}}", False),
+    (
+        "an audit with hashes whose key one knows",
+        "audit: {sink: {type: File}, signingKeyRef: {name: a, key: k}, inputHashKeyRef: {name: mine, key: known}}",
+        False,
+    ),
+    ("a log into the pod's output", "logging: {mode: Metadata, sink: {type: Stdout}}", False),
+    ("a log that goes abroad", f"logging: {{mode: Metadata, sink: {S3}}}", False),
+]
+
+
+@pytest.mark.parametrize(("reason", "patch", "free"), BEGUN, ids=[row[0] for row in BEGUN])
+def test_records_are_begun_without_the_right_only_where_they_stay(
+    reason: str, patch: str, free: bool, people: ApiServer
+) -> None:
+    place = Place(people, f"relax-{next(_numbers)}")
+    place.make(privacy_policy("{input: {maxElements: 100}}"))
+    begun = yaml.safe_load(patch)
+    said = refusal(lambda: place.change("privacypolicies/table", begun, EDITOR))
+    assert free == (said == ""), f"{reason}: {said}"
+    assert free or POLICY_WORDS in said
+    assert refusal(lambda: place.change("privacypolicies/table", begun, OFFICER)) == "", reason
+
+
 def test_rules_are_added_without_the_right_but_no_log(people: ApiServer) -> None:
     place = Place(people, f"relax-{next(_numbers)}")
     place.make(privacy_policy("{output: {tensors: [{name: p, decimals: 3}]}}"))
@@ -247,8 +277,21 @@ DELETES: list[tuple[str, Json, bool]] = [
     ("who may relax it", OFFICER, True),
     ("an administrator", ADMIN, True),
     ("the namespace controller, or no namespace would end", NAMESPACE_CONTROLLER, True),
-    ("the garbage collector", COLLECTOR, True),
+    ("the garbage collector: nothing of ours owns a policy", COLLECTOR, False),
 ]
+NOT_THERE = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
+"""An owner that no longer is, or never was: what it owns, the garbage collector deletes."""
+
+
+@pytest.mark.parametrize(("who", "allowed"), [(EDITOR, False), (COLLECTOR, False), (OFFICER, True)])
+def test_a_policy_is_given_an_owner_or_loses_one_only_with_the_right(who: Json, allowed: bool, place: Place) -> None:
+    given, freed = ({"metadata": {"ownerReferences": owners}} for owners in ([NOT_THERE], None))
+    first = refusal(lambda: place.patch("privacypolicies/table", given, who))
+    place.patch("privacypolicies/table", given, ADMIN)
+    second = refusal(lambda: place.patch("privacypolicies/table", freed, who))
+    for said in (first, second):
+        assert allowed == (said == ""), said
+        assert allowed or POLICY_WORDS in said
 
 
 @pytest.mark.parametrize(("reason", "who", "allowed"), DELETES, ids=[row[0] for row in DELETES])
@@ -341,13 +384,25 @@ def test_the_operator_tells_the_status_without_the_right(place: Place) -> None:
 
 
 FILE = {"policy.json": "{}"}
+FILE_WORDS = "a policy.json is written by the operator alone"
 OURS = {"app.kubernetes.io/managed-by": "modelward"}
 SERVICE_ACCOUNT = {"Impersonate-User": "system:serviceaccount:modelward-system:modelward-operator"}
+OWNER = {
+    "apiVersion": "modelward.dev/v1alpha1",
+    "kind": "ModelDeployment",
+    "name": "fraud",
+    "uid": "00000000-0000-0000-0000-000000000001",
+    "controller": True,
+}
 FILES: list[tuple[str, Json, Json, Json, bool]] = [
     # why this row, who, what lies there, a merge patch of it (empty: it is deleted), whether it goes through
     ("an editor loosens what pods read", EDITOR, FILE, {"data": {"policy.json": "{ }"}}, False),
     ("an editor hides it first", EDITOR, FILE, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}, False),
     ("an editor deletes it", EDITOR, FILE, {}, False),
+    ("an editor has it deleted", EDITOR, FILE, {"metadata": {"ownerReferences": [NOT_THERE]}}, False),
+    ("an editor keeps it past its model", EDITOR, FILE, {"metadata": {"ownerReferences": None}}, False),
+    ("an editor holds up its end", EDITOR, FILE, {"metadata": {"finalizers": ["example.com/wait"]}}, False),
+    ("an editor freezes it", EDITOR, FILE, {"immutable": True}, False),
     ("an annotation is nobody's business", EDITOR, FILE, {"metadata": {"annotations": {"a": "b"}}}, True),
     (
         "another file of ours is repaired, not guarded",
@@ -356,25 +411,88 @@ FILES: list[tuple[str, Json, Json, Json, bool]] = [
         {"data": {"boot.json": "{ }"}},
         True,
     ),
+    ("an editor makes one of another file", EDITOR, {"boot.json": "{}"}, {"data": FILE}, False),
     ("who may relax", OFFICER, FILE, {"data": {"policy.json": "{ }"}}, True),
+    ("who may relax gives it an owner", OFFICER, FILE, {"metadata": {"ownerReferences": [NOT_THERE]}}, True),
     ("the operator", SERVICE_ACCOUNT, FILE, {"data": {"policy.json": "{ }"}}, True),
     ("the operator prunes", SERVICE_ACCOUNT, FILE, {}, True),
-    ("the garbage collector", COLLECTOR, FILE, {}, True),
+    ("the garbage collector, whose model is gone", COLLECTOR, FILE, {}, True),
+    (
+        "the garbage collector, whose model leaves it behind",
+        COLLECTOR,
+        FILE,
+        {"metadata": {"ownerReferences": None}},
+        True,
+    ),
     ("the namespace controller", NAMESPACE_CONTROLLER, FILE, {}, True),
 ]
+
+
+def put_file(place: Place, name: str, body: Json, who: Json, **metadata: Any) -> str:
+    """Create a ConfigMap; return the refusal, or an empty string."""
+    path = f"/api/v1/namespaces/{place.name}/configmaps"
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, **body}
+    return refusal(lambda: request(place.server, "POST", path, config, headers=who))
 
 
 @pytest.mark.parametrize(("reason", "who", "data", "patch", "allowed"), FILES, ids=[row[0] for row in FILES])
 def test_what_pods_read_is_the_operators_word(
     reason: str, who: Json, data: Json, patch: Json, allowed: bool, place: Place
 ) -> None:
-    path = f"/api/v1/namespaces/{place.name}/configmaps"
-    metadata = {"name": "fraud-policy", "labels": OURS}
-    request(place.server, "POST", path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    put_file(place, "fraud-policy", {"data": data}, SERVICE_ACCOUNT, labels=OURS, ownerReferences=[OWNER])
+    path = f"/api/v1/namespaces/{place.name}/configmaps/fraud-policy"
     method, body = ("PATCH", patch) if patch else ("DELETE", None)
-    said = refusal(lambda: request(place.server, method, f"{path}/fraud-policy", body, headers={**who, **MERGE}))
+    said = refusal(lambda: request(place.server, method, path, body, headers={**who, **MERGE}))
     assert allowed == (said == ""), f"{reason}: {said}"
-    assert allowed or "a policy.json is written by the operator alone" in said
+    assert allowed or FILE_WORDS in said
+
+
+COLLECTED: list[tuple[str, list[Json], bool]] = [
+    ("what has the operator's owner", [OWNER], True),
+    ("what has none", [], False),
+    ("what has another", [NOT_THERE], False),
+    ("what has another as well", [OWNER, NOT_THERE], False),
+    ("what has another model", [{**OWNER, "name": "other"}], False),
+    ("what the owner does not control", [{**OWNER, "controller": False}], False),
+]
+
+
+@pytest.mark.parametrize(("reason", "owners", "allowed"), COLLECTED, ids=[row[0] for row in COLLECTED])
+def test_the_garbage_collector_deletes_what_pods_read_only_as_the_operator_made_it(
+    reason: str, owners: list[Json], allowed: bool, place: Place
+) -> None:
+    put_file(place, "fraud-policy", {"data": FILE}, ADMIN, labels=OURS, ownerReferences=owners)
+    path = f"/api/v1/namespaces/{place.name}/configmaps/fraud-policy"
+    said = refusal(lambda: request(place.server, "DELETE", path, headers=COLLECTOR))
+    assert allowed == (said == ""), f"{reason}: {said}"
+    assert allowed or FILE_WORDS in said
+
+
+MADE: list[tuple[str, Json, str, Json, bool]] = [
+    # why this row, who, its name, what it holds, whether it goes through
+    ("an editor, where pods look", EDITOR, "fraud-policy", {"data": FILE}, False),
+    ("an editor, in the other field", EDITOR, "fraud-policy", {"binaryData": {"policy.json": "e30="}}, False),
+    ("an editor, under another name", EDITOR, "fraud", {"data": FILE}, True),
+    ("an editor, another file", EDITOR, "fraud-policy", {"data": {"rules": ""}}, True),
+    ("who may relax", OFFICER, "fraud-policy", {"data": FILE}, True),
+    ("the operator", SERVICE_ACCOUNT, "fraud-policy", {"data": FILE}, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "who", "name", "body", "allowed"), MADE, ids=[row[0] for row in MADE])
+def test_a_file_that_pods_would_read_is_made_by(
+    reason: str, who: Json, name: str, body: Json, allowed: bool, place: Place
+) -> None:
+    said = put_file(place, name, body, who)
+    assert allowed == (said == ""), f"{reason}: {said}"
+    assert allowed or FILE_WORDS in said
+
+
+def test_nor_does_a_file_become_one_that_pods_would_read(place: Place) -> None:
+    assert put_file(place, "fraud-policy", {"data": {"rules": ""}}, EDITOR) == ""
+    path = f"/api/v1/namespaces/{place.name}/configmaps/fraud-policy"
+    said = refusal(lambda: request(place.server, "PATCH", path, {"data": FILE}, headers={**EDITOR, **MERGE}))
+    assert FILE_WORDS in said
 
 
 def test_a_model_is_scaled_and_deleted_without_the_right(place: Place) -> None:

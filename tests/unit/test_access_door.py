@@ -1,5 +1,6 @@
-"""The door in the request path of one process: turns that are given back whatever happens, and what is counted."""
+"""The door in the request path of one process: turns that are given back whatever happens, and what is counted and logged."""
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -51,6 +52,7 @@ class House:
         self.door = Door(GuardedGate(self.names, self.names), self.subjects, self.exchange.metrics.refused)
         self.rest = Client(self.exchange)
         self.rest.app = App(self.exchange, self.door, max_body_bytes=LIMIT)
+        self.channel: Any = None
         self.stub: Any = None
 
     async def infer(self, who: str, body: bytes = REQUEST) -> tuple[int, dict[str, str], bytes]:
@@ -72,7 +74,7 @@ async def house() -> AsyncIterator[House]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        made.stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        made.channel, made.stub = channel, pb_grpc.GRPCInferenceServiceStub(channel)
         yield made
     await server.stop(0)
     made.exchange.close()
@@ -123,3 +125,15 @@ async def test_a_flaw_at_the_door_is_told_to_nobody_and_lets_nobody_in(
     assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
     assert "secret" not in str(caught.value.details())
     assert "ZeroDivisionError: secret" in caplog.text
+
+
+async def test_a_method_that_does_not_exist_is_not_logged_by_its_name(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "modelward.access")
+    for method in ("/inference.GRPCInferenceService/ModelInfer", "/inference.GRPCInferenceService/jo@example.com"):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await house.channel.unary_unary(method)(b"")
+        assert grpc.StatusCode.UNAUTHENTICATED == caught.value.code()
+    logged = [vars(record)["path"] for record in caplog.records if record.name == "modelward.access"]
+    assert ["/inference.GRPCInferenceService/ModelInfer", "{other}"] == logged

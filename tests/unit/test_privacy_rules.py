@@ -16,6 +16,7 @@ from tests.runtime_models import Double
 
 CARD = "4242424242424242"
 NAN, INF = float("nan"), float("inf")
+MOST = float(np.finfo(np.float32).max)
 
 
 def texts(*elements: str) -> Array:
@@ -49,6 +50,13 @@ REFUSED: list[tuple[str, Rules, dict[str, Array], str]] = [
     ("of several columns", rules(**tensor("x", columns=[{"indices": [1, 3], "minimum": "0"}])), {"x": f32([0, 0, 0, -9])},
      "policy: out-of-range: input 'x', columns 1, 3: a value is not 0 or more"),
     ("an infinity is outside of a range", rules(**tensor("x", minimum="0")), {"x": f32([0, -INF, 0, 0])}, "policy: out-of-range"),
+    ("an infinity is outside of a range that the type cannot hold", rules(**tensor("x", maximum="1" + "0" * 39)),
+     {"x": f32([0, INF, 0, 0])}, "policy: out-of-range"),
+    ("an infinity is outside of a range without that end", rules(**tensor("x", minimum="0", nonFinite="Allow")),
+     {"x": f32([0, INF, 0, 0])}, "policy: out-of-range"),
+    ("many infinities", rules(ODD, **tensor("double", minimum="-1")), {"double": np.full((1, 99), INF)}, "policy: out-of-range"),
+    ("the greatest value is below a minimum that the type cannot hold", rules(**tensor("x", minimum="1" + "0" * 39)),
+     {"x": f32([MOST, MOST, INF, MOST])}, "policy: out-of-range"),
     ("NaN is outside of a range", rules(**tensor("x", minimum="0", maximum="1")), {"x": f32([0, NAN, 0, 0])}, "policy: out-of-range"),
     ("NaN is allowed, what is beside it is not", rules(**tensor("x", nonFinite="Allow", maximum="1")), {"x": f32([NAN, 2, 0, 0])},
      "policy: out-of-range"),
@@ -104,6 +112,8 @@ PASSED: list[tuple[str, Rules, dict[str, Array]]] = [
     ("an empty batch", rules(**tensor("x", minimum="0", nonFinite="Reject")), {"x": np.zeros((0, 4), np.float32)}),
     ("columns beside those with a range", rules(**tensor("x", columns=[{"indices": [0], "maximum": "0"}])), {"x": f32([0, 9, 9, 9])}),
     ("a bound that the type cannot hold", rules(ODD, **tensor("small", maximum="1000")), {"small": np.array([[0, 255]], np.uint8)}),
+    ("bounds that the type cannot hold", rules(**tensor("x", minimum="-4" + "0" * 38, maximum="4" + "0" * 38)),
+     {"x": f32([MOST, -MOST, 0, 0])}),
     ("exactly the limits", rules(input={"maxElements": 4, "maxTextBytes": 4}), {"x": f32([1, 2, 3, 4])}),
     ("BF16 that is finite", rules(ODD, **tensor("half", nonFinite="Reject")), {"half": half(1, -3e38)}),
     ("text with nothing in it", rules(**pii("Mask", "Email", "IBAN")), {"text": texts("a", "", "b@c")}),

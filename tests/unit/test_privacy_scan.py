@@ -70,6 +70,12 @@ MASKED = [
     ("several", f"jo@example.com pays {CARD}", "[EMAIL] pays [PAYMENT_CARD]"),
     ("the original characters are replaced", "ｊｏ＠ｅｘ.com\u200b!", "[EMAIL]\u200b!"),
     ("two that share characters", "a@b.com@c.org", "[EMAIL]"),
+    (
+        "parted by what is not seen",
+        "jo\U000e0100@exam\U000e0020ple.com 4242\u28004242\u3164424242\u116042",
+        "[EMAIL] [PAYMENT_CARD]",
+    ),
+    ("glued together", "_jo@example.com4111111111111111_", "_[EMAIL][PAYMENT_CARD]_"),
     ("nothing", "nothing at all", "nothing at all"),
 ]
 
@@ -112,7 +118,12 @@ FOLDED = [
     ("zero width", "1\u200b2", b"12", [0, 2]),
     ("several for one", "a⑩b", b"a10b", [0, 1, 1, 2]),
     ("letters and others", "é→", b"\x80\x81", None),
-    ("above the table", "\U000e0041x", b"\x81x", None),
+    ("above the table", "\U00020000x", b"\x81x", None),
+    ("above the table, next to what is not seen", "\U000dffff\U000e1000", b"\x81\x81", None),
+    ("tags", "\U000e0001j\U000e0020o\U000e007f", b"jo", [1, 3]),
+    ("a variation selector of the supplement", "1\U000e01002⑩", b"1210", [0, 2, 3, 3]),
+    ("the last that is not seen", "\U000e0fff1", b"1", [1]),
+    ("fillers", "1\u28002\u31643\u115f4\u11605\uffa06", b"123456", [0, 2, 4, 6, 8, 10]),
     ("a lone surrogate", "\ud800x", b"\x81x", None),
     ("a control", "1\x072", b"12", [0, 2]),
 ]

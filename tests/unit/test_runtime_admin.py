@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelward_runtime import admin
-from modelward_runtime.config import Boot, ModelSource
+from modelward_runtime.config import Boot, ModelSource, Policy
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.exits import write_termination_log
 from modelward_runtime.log import JsonFormatter, PlainFormatter, timestamp
@@ -179,6 +179,34 @@ def test_a_bad_policy_is_reported_and_the_last_good_one_holds(
     path.write_text(policy("3"))
     file.refresh()
     assert (report.policy_generation, report.policy_failure) == ("3", "")
+
+
+async def test_a_flaw_of_ours_does_not_end_the_watch(
+    report: Report, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(policy("1"))
+    file = PolicyFile(path, report)
+
+    def adopt(wanted: Policy) -> None:
+        """Read a key, as the rules and the audit do."""
+        if wanted.privacy and wanted.privacy.input.hash_key_file:
+            Path(wanted.privacy.input.hash_key_file).read_bytes()
+
+    async def write(content: str) -> None:
+        path.write_text(content)
+        await asyncio.sleep(0.1)
+
+    await file.enforce(adopt)
+    watch = asyncio.create_task(file.watch(every=0.005))
+    await write(policy("2", privacy={"policy": "p", "policyGeneration": 1, "input": {"hashKeyFile": "/a\0b"}}))
+    assert not watch.done()
+    assert (report.policy_generation, file.policy.generation) == ("1", "1")
+    assert "policy.json: the policy cannot be judged (ValueError" in report.policy_failure
+    assert 1 == caplog.text.count("embedded null byte"), "said once, with its trace"
+    await write(policy("3"))
+    assert (report.policy_generation, report.policy_failure) == ("3", "")
+    watch.cancel()
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", policy("")])

@@ -64,7 +64,7 @@ async def test_a_flaw_of_ours_answers_its_request_of_a_stream_and_ends_nothing(
 ) -> None:
     break_once(exchange, monkeypatch)
     answers = [answer async for answer in stub.ModelStreamInfer(iter([request(), request("other"), request()]))]
-    told = ["internal error", "model 'other' is not served here, 'tiny' is", ""]
+    told = ["internal error", "that model is not served here, 'tiny' is", ""]
     assert told == [answer.error_message for answer in answers]
     assert ["tiny", "other", "tiny"] == [answer.infer_response.id for answer in answers]
     assert [2, 4, 6, 8] == list(answers[2].infer_response.outputs[0].contents.fp32_contents)

@@ -158,17 +158,17 @@ async def test_binary_answers_say_where_their_header_ends(client: Client) -> Non
 @pytest.mark.parametrize(
     ("reason", "method", "path", "status", "message"),
     [
-        ("other model", "GET", "/v2/models/other", 404, "model 'other' is not served here, 'tiny' is"),
-        ("other model's readiness", "GET", "/v2/models/other/ready", 404, "model 'other' is not served here"),
-        ("other model to infer", "POST", "/v2/models/other/infer", 404, "model 'other' is not served here"),
+        ("other model", "GET", "/v2/models/other", 404, "that model is not served here, 'tiny' is"),
+        ("other model's readiness", "GET", "/v2/models/other/ready", 404, "that model is not served here"),
+        ("other model to infer", "POST", "/v2/models/other/infer", 404, "that model is not served here"),
         (
             "other version",
             "POST",
             "/v2/models/tiny/versions/2/infer",
             404,
-            "model 'tiny' has no version '2' here, only '1'",
+            "model 'tiny' has no such version here, only '1'",
         ),
-        ("no such path", "GET", "/metrics", 404, "no such path: /metrics"),
+        ("no such path", "GET", "/metrics", 404, "no such path"),
         ("no such action", "POST", "/v2/models/tiny/explain", 404, "no such path"),
         ("no name", "GET", "/v2/models//ready", 404, "no such path"),
         ("version without a number", "GET", "/v2/models/tiny/versions", 404, "no such path"),
@@ -417,6 +417,37 @@ async def test_the_access_log_has_sizes_and_no_payload(client: Client, caplog: p
     assert first["seconds"] > 0
     assert first["responseBytes"] > 0
     assert "secret" not in str(second)
+
+
+SECRET = "jo@example.com 4111111111111111"
+LOGGED = [
+    # why this row, the path, as the log has it
+    ("our model", INFER, INFER),
+    ("our model's version", "/v2/models/tiny/versions/1/ready", "/v2/models/tiny/versions/1/ready"),
+    ("the model itself", "/v2/models/tiny", "/v2/models/tiny"),
+    ("another model", f"/v2/models/{SECRET}/infer", "/v2/models/{other}/infer"),
+    ("another version", f"/v2/models/tiny/versions/{SECRET}", "/v2/models/tiny/versions/{other}"),
+    (
+        "another model of another version",
+        f"/v2/models/{SECRET}/versions/{SECRET}",
+        "/v2/models/{other}/versions/{other}",
+    ),
+    ("a model to load", f"/v2/repository/models/{SECRET}/load", "/v2/repository/models/{other}/load"),
+    ("no path of ours", f"/v2/{SECRET}", "{other}"),
+    ("the index", "/v2/repository/index", "/v2/repository/index"),
+]
+
+
+@pytest.mark.parametrize(("reason", "path", "logged"), LOGGED, ids=[row[0] for row in LOGGED])
+async def test_no_word_of_the_callers_path_is_logged_or_repeated(
+    reason: str, path: str, logged: str, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answer = await client.send("GET", path)
+    (record,) = (vars(record) for record in caplog.records if record.name == "modelward.access")
+    assert logged == record["path"], reason
+    assert SECRET not in str(record)
+    assert SECRET.encode() not in answer[2]
 
 
 async def test_metrics_tell_codes_stages_and_batches(client: Client) -> None:

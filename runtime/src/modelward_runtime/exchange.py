@@ -211,11 +211,11 @@ class Exchange:
             self._batcher.close()
 
     def check_name(self, name: str, version: str) -> None:
-        """Refuse a model or version that is not the one served here."""
+        """Refuse a model or version that is not the one served here. What was asked for is not repeated: it may be anything."""
         if name != self.name:
-            raise NotFound(f"model '{name[:64]}' is not served here, '{self.name}' is")
+            raise NotFound(f"that model is not served here, '{self.name}' is")
         if version and version != self.version:
-            raise NotFound(f"model '{self.name}' has no version '{version[:64]}' here, only '{self.version}'")
+            raise NotFound(f"model '{self.name}' has no such version here, only '{self.version}'")
 
     def describe(self, name: str, version: str) -> Face:
         """What callers see of the model, for its metadata. Raises `NotFound`, or `Unavailable` while it loads."""

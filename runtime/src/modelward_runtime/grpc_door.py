@@ -19,11 +19,15 @@ from modelward_runtime.access.door import Door
 from modelward_runtime.audit.entry import refused
 from modelward_runtime.errors import ApiError, Busy, EpsilonRefused
 from modelward_runtime.exchange import Exchange
+from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.states import ANONYMOUS, Caller
 
 SERVICE: Final = "/inference.GRPCInferenceService/"
 CODES: Final = {code.name: code for code in grpc.StatusCode}
 OPEN: Final = frozenset({f"{SERVICE}ServerLive", f"{SERVICE}ServerReady"})  # as /v2/health/live and /ready are
+METHODS: Final = frozenset(
+    SERVICE + name for name in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name
+)
 INFERENCES: Final = frozenset({f"{SERVICE}ModelInfer", f"{SERVICE}ModelStreamInfer"})
 _log = logging.getLogger(__name__)
 
@@ -88,7 +92,8 @@ class DoorKeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
 
     def _account(self, method: str, code: str, started: float) -> None:
         self._exchange.metrics.answered("grpc", code)
-        accesslog.record("grpc", "POST", method, code, time.perf_counter() - started, 0, 0)
+        path = method if method in METHODS else accesslog.OTHER
+        accesslog.record("grpc", "POST", path, code, time.perf_counter() - started, 0, 0)
 
 
 def find_authorization(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:

@@ -6,7 +6,7 @@ good policy: it is reported, and the old one holds; before there is a good one, 
 the policy says: whether it can be enforced, the function says that `enforce` is given.
 
     parse ▶ adopt (checked against the model, in force from the next request on) ▶ the last good one
-      └ wrong ──────┴ PolicyUnsatisfiable ─▶ policyFailure; tried again each second, for a key may come later than the file that names it
+      └ wrong ──────┴ PolicyUnsatisfiable, flaw ─▶ policyFailure; tried again each second, for a key may come after the file that names it
                                                  └ no good one yet: unready, `failure` PolicyUnsatisfiable, not permanent
 """
 
@@ -81,6 +81,13 @@ class PolicyFile:
             self._adopt(policy)
         except LoadError as error:
             return error.message
+        except (
+            Exception
+        ) as error:  # the last border: a flaw of ours must not end the watch, and every later policy with it
+            problem = f"{self._file}: the policy cannot be judged ({type(error).__name__}, the log has more)"
+            if problem != self._report.policy_failure:
+                log.exception("judging the policy failed unexpectedly")
+            return problem
         self.policy, self._in_force = policy, True
         if policy.generation != self._report.policy_generation:
             log.info("policy adopted", extra={"generation": policy.generation})

@@ -80,6 +80,7 @@ _FIXED = {
 }
 _OPEN = frozenset({"/v2/health/live", "/v2/health/ready"})  # kubelets and load balancers have no token
 _MODEL_ACTIONS = {"": "model", "/ready": "model_ready", "/infer": "infer"}
+_MODEL_PATHS = {action: path for path, action in _MODEL_ACTIONS.items()}
 
 
 class App:
@@ -214,7 +215,23 @@ class App:
     def _account(self, scope: Scope, headers: Headers, status: int, sent: int, started: float) -> None:
         self._exchange.metrics.answered("rest", str(status))
         seconds = time.perf_counter() - started
-        accesslog.record("rest", scope["method"], scope["path"], str(status), seconds, headers.length or 0, sent)
+        accesslog.record(
+            "rest", scope["method"], self._template(scope["path"]), str(status), seconds, headers.length or 0, sent
+        )
+
+    def _template(self, path: str) -> str:
+        """The path as the access log may have it: a name or version that is not ours is a caller's word, and may be anything."""
+        if path in self._routes:
+            return path
+        try:
+            route = parse_path(path)
+        except NotFound:
+            return accesslog.OTHER
+        name = route.name if route.name == self._exchange.name else accesslog.OTHER
+        if route.action not in _MODEL_PATHS:
+            return f"/v2/repository/models/{name}/{route.action}"
+        version = route.version if route.version in {"", self._exchange.version} else accesslog.OTHER
+        return f"/v2/models/{name}{'/versions/' * bool(version)}{version}{_MODEL_PATHS[route.action]}"
 
 
 def parse_path(path: str) -> Route:
@@ -229,7 +246,7 @@ def parse_path(path: str) -> Route:
             return Route(action, name, version)
     if parts[:4] == ["", "v2", "repository", "models"] and len(parts) == 6 and parts[5] in {"load", "unload"}:
         return Route(parts[5], parts[4])
-    raise NotFound(f"no such path: {path[:128]}")
+    raise NotFound("no such path")
 
 
 def _check_method(route: Route, method: str) -> None:

@@ -198,13 +198,18 @@ def _range(
 
 
 def _bound(text: str | None, datatype: str, *, up: bool) -> Bound | None:
-    """A bound as the datatype spells it, so that a caller's 0.1 is within a maximum of 0.1; of integers, the next one inside."""
+    """A bound as the datatype spells it, so that a caller's 0.1 is within a maximum of 0.1; of integers, the next one inside.
+
+    Of floats there always is one, finite where a finite value can satisfy it: an infinity lies in no range.
+    """
+    limit = float(np.finfo(NUMPY_TYPES[datatype]).max) if datatype in FLOATS else math.inf
     if text is None:
-        return None
+        return None if datatype in INTEGERS else -limit if up else limit
     if datatype in INTEGERS:
         return math.ceil(Decimal(text)) if up else math.floor(Decimal(text))
     with np.errstate(over="ignore"):
-        return float(NUMPY_TYPES[datatype].type(text))
+        bound = float(NUMPY_TYPES[datatype].type(text))
+    return max(bound, -limit) if up else min(bound, limit)
 
 
 def _personal(policy: Input, model: Model, problems: Problems, key: bytes | None) -> dict[str, Personal]:

@@ -2,12 +2,13 @@
 
 Sources: ISO/IEC 7812-1 (form; Luhn's check digit in Annex B); the issuers' published number ranges, as collected in "Payment card
 number" of Wikipedia. Groups may be parted by a space, hyphen, dot or slash, by the same throughout or into groups of three digits at
-least. A letter or a decimal point next to the number means that it is something else. Of random numbers of 16
-digits, one in thirty passes both checks: no more can be known of it.
+least. A letter or a decimal point next to the number means that it is something else, unless the letter ends an e-mail address.
+Of random numbers of 16 digits, one in thirty passes both checks: no more can be known of it.
 """
 
 import numpy as np
 
+from modelward_runtime.privacy.pii import email
 from modelward_runtime.privacy.pii.digits import Bools, Bytes, Ints, Numbers, Windows, is_digit, is_letter
 from modelward_runtime.privacy.pii.fold import Folded, Span
 
@@ -53,8 +54,17 @@ def find(folded: Folded) -> list[Span]:
     before, after = numbers.before(windows.left), numbers.after(windows.right)
     fraction = (before == ord(".")) & is_digit(numbers.before(windows.left, 2))
     fraction |= (after == ord(".")) & is_digit(numbers.after(windows.right, 1))
-    windows = windows.where(~(is_letter(before) | is_letter(after) | fraction))
+    windows = windows.where(~(_in_word(folded, before, windows) | is_letter(after) | fraction))
     return numbers.spans(windows)
+
+
+def _in_word(folded: Folded, before: Bytes, windows: Windows) -> Bools:
+    """A letter stands right before, and does not end an e-mail address."""
+    letter = is_letter(before)
+    if letter.any():
+        addresses = [end for _, end in email.find(folded)]
+        letter &= ~np.isin(folded.numbers.starts[windows.left], addresses)
+    return letter
 
 
 def has_check_digit(digits: Bytes, begin: Ints, end: Ints) -> Bools:

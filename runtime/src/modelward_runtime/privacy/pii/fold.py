@@ -2,8 +2,8 @@
 
 Made by `scan.py`, read by every recogniser. What looks like an ASCII character becomes it, so that `４１１１` and `4111` are one
 number: NFKC (Unicode Standard Annex 15), decimal digits of every script, and a few confusable letters and signs (Unicode Technical
-Standard 39). What cannot be seen (zero width, soft hyphens, direction marks, variation selectors, combining marks, controls) is
-left out, so that it cannot part a number. Any other letter is `LETTER`, anything else `OTHER`.
+Standard 39). What cannot be seen (zero width, soft hyphens, direction marks, variation selectors, tags, fillers, combining marks,
+controls) is left out, so that it cannot part a number. Any other letter is `LETTER`, anything else `OTHER`.
 
 Text of plain ASCII, which most is, is its own folded form. It must not decide what anything means.
 """
@@ -24,7 +24,10 @@ Span = tuple[int, int]
 END = "\0"  # stands between texts that have nothing to do with each other; no recogniser reads across
 LETTER, OTHER = 0x80, 0x81
 _SEVERAL, _GONE = 0xFE, 0xFF
-_PLANES = 0x20000  # above lie rare ideographs, tags and private use
+_PLANES = 0x20000  # above lie rare ideographs, private use, and the plane's part that nobody sees
+_UNSEEN = 0xE0  # the block U+E0000 to U+E0FFF, by its upper bits: tags and variation selectors, ignorable by default all of it
+# Letters and signs by category that show nothing: fillers of Hangul, the empty Braille pattern, what is kept for more of the kind.
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u2065" + "".join(map(chr, range(0xFFF0, 0xFFF9))))
 _INVISIBLE = bytes(byte for byte in range(1, 0x80) if (byte < 0x20 and chr(byte) not in "\t\n\r") or byte == 0x7F)
 
 # Confusables that NFKC keeps apart: letters of codes and keys, and the signs between digits.
@@ -77,9 +80,11 @@ def fold(text: str) -> Folded:
 def _fold_any(text: str) -> Folded:
     table = _table()
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if len(points) and points.max() >= _PLANES:
+        points = np.where(points >> 12 == _UNSEEN, np.uint32(_PLANES + 1), np.minimum(points, np.uint32(_PLANES)))
     folded = table.single.take(points, mode="clip")
     if (folded == _SEVERAL).any():
-        return _fold_slowly(np.minimum(points, _PLANES).astype(np.int64), table)
+        return _fold_slowly(points.astype(np.int64), table)
     kept = folded != _GONE
     if kept.all():
         return Folded(folded.tobytes(), None)
@@ -112,7 +117,7 @@ def prepare() -> None:
 @cache
 def _table() -> _Table:
     folded = [_fold_character(chr(point)) for point in range(min(_PLANES, sys.maxunicode))]
-    folded.append(bytes([OTHER]))
+    folded += [bytes([OTHER]), b""]  # above the table, seen and unseen
     lengths = np.array([len(one) for one in folded], np.int64)
     single = [one[0] if len(one) == 1 else _SEVERAL if one else _GONE for one in folded]
     pool = np.frombuffer(b"".join(folded), np.uint8)
@@ -132,7 +137,7 @@ def _fold_part(part: str) -> bytes:
     if part.isascii():
         return part.encode()
     category = unicodedata.category(part)
-    if category in {"Mn", "Me", "Cf", "Cc"}:
+    if part in _FILLERS or category in {"Mn", "Me", "Cf", "Cc"}:
         return b""
     if category == "Nd":
         return b"%d" % unicodedata.decimal(part)
