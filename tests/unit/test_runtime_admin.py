@@ -201,6 +201,7 @@ async def test_a_flaw_of_ours_does_not_end_the_watch(
     watch = asyncio.create_task(file.watch(every=0.005))
     await write(policy("2", privacy={"policy": "p", "policyGeneration": 1, "input": {"hashKeyFile": "/a\0b"}}))
     assert not watch.done()
+    assert file.policy is not None
     assert (report.policy_generation, file.policy.generation) == ("1", "1")
     assert "policy.json: the policy cannot be judged (ValueError" in report.policy_failure
     assert 1 == caplog.text.count("embedded null byte"), "said once, with its trace"
