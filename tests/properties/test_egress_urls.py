@@ -37,6 +37,7 @@ addresses = st.lists(st.ip_addresses().map(str), max_size=3)
 @example(url="http://[fe80::1%25eth0]", known=[])
 @example(url="http://[::ffff:10.0.0.1]:0", known=[])
 @example(url="https://..svc", known=[])
+@example(url="http://:65536", known=["192.0.2.1"])
 @example(url="https://a.b.svc:65535", known=["::ffff:192.0.2.1"])
 def test_any_url_is_one_destination_or_is_said_to_be_none(url: str, known: list[str]) -> None:
     host = url.partition("://")[2].partition(":")[0]

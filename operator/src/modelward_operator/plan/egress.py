@@ -102,6 +102,8 @@ def _without_twins(rules: Iterable[Json]) -> list[Json]:
 
 def _destination(url: str, given: Given) -> Destination:
     host, port = host_and_port(url)
+    if not host:
+        return Destination(url)
     if is_address(host):
         return Destination(url, [_block(host)], [_tcp(port)], f"{host}, port {port}", by_name=False)
     if url == names.API_SERVER:
