@@ -51,12 +51,11 @@ def test_a_reservation_forgets_nothing_and_grants_what_it_writes(
     after = found.shard.rows[key]
     live = row.reset > found.shard.observed
     assert is_admitted(shard, found.shard)
-    assert found.shard.observed == max(now, shard.observed) < after.reset == found.held.reset
+    assert found.shard.observed == max(now, shard.observed) < after.reset == found.reset
     assert after.spent <= budget
-    granted = after.spent - (row.spent if live else 0)
-    kept = found.held.left - granted
-    assert 0 <= kept <= (held.left if live and held.reset == after.reset else 0)
-    assert found.held.left >= cost
+    assert found.amount == after.spent - (row.spent if live else 0) >= 0
+    assert found.joins == (live and held.reset == row.reset == after.reset)
+    assert (held.left if found.joins else 0) + found.amount >= cost
     assert {name: row for name, row in shard.rows.items() if name != key}.items() <= found.shard.rows.items()
 
 
@@ -188,7 +187,7 @@ def test_the_ledger_never_counts_too_little(events: list[tuple[str, Any]]) -> No
 
 MUTANTS: dict[str, Callable[..., Any]] = {
     "a block that is larger than what was written": lambda shard, *rest: _mutate(
-        shard, rest, lambda _, found: replace(found, held=replace(found.held, left=found.held.left + 40))
+        shard, rest, lambda _, found: replace(found, amount=found.amount + 40)
     ),
     "a row that begins anew before its time": lambda shard, *rest: _mutate(
         replace(shard, rows={}), rest, lambda _, found: found

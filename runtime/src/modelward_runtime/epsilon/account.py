@@ -57,10 +57,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The shard as it must be written, and what its writer then holds, the call's cost included."""
+    """The shard as it must be written; its writer then holds `amount` more until `reset`, beside what it held if that `joins`.
+
+    Not how much that is altogether: while the shard is written, others spend from what was held.
+    """
 
     shard: Shard
-    held: Held
+    amount: int
+    reset: int
+    joins: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,8 @@ def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: in
     now = max(now, shard.observed)
     row = _live(shard, key, now)
     reset = max(row.reset, end_of(terms.period, now))
-    kept = held.left if row.reset and held.reset == row.reset == reset else 0
+    joins = held.reset == row.reset == reset
+    kept = held.left if joins else 0
     left = terms.budget - row.spent
     lacking = max(cost - kept, 0)
     if cost > terms.budget:
@@ -88,7 +94,7 @@ def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: in
         return Refused("Full", min(other.reset for other in shard.rows.values()))
     amount = lacking + (left - lacking) // SHARE
     rows[key] = Row(row.spent + amount, reset)
-    return Granted(replace(shard, observed=now, rows=rows), Held(kept + amount, reset))
+    return Granted(replace(shard, observed=now, rows=rows), amount, reset, joins)
 
 
 def _live(shard: Shard, key: str, now: int) -> Row:
