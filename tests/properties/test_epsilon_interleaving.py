@@ -69,7 +69,7 @@ class World:
                 self._held(value)
             case "call" | "rival":
                 self.calls.add(asyncio.create_task(self._call(self.books if kind == "call" else self.rival, value)))
-                for _ in range(4):  # until it waits for something
+                for _ in range(12):  # until it waits for another call, or is done
                     await asyncio.sleep(0)
             case "put back" if self.paid:
                 self.books.put_back(self.paid.pop(value % len(self.paid)))

@@ -5,6 +5,7 @@ PrivacyLedger, so that the API server refuses a write that forgets.
 
     row       {spent, reset}: what was reserved in the period that ends at `reset`; never lowered before that
     observed  the latest time that any writer has agreed upon: time in a shard never runs backwards
+    turn      where a reset has come since it was last written: observed' = now, and nothing else; what follows is another write
     reserve   spent' = spent + amount, reset' = max(reset, end of the period); a row whose reset has come starts at 0
     evict     only when the shard is full, and only rows whose reset has come; full of live rows: newcomers are refused
 
@@ -69,6 +70,13 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class Turned:
+    """The shard as it must be written before anything is reserved: with the present, by which a period has ended, and no row changed."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing may be spent: the budget is, or the shard is full of live rows, or the call costs more than a whole budget."""
 
@@ -76,9 +84,11 @@ class Refused:
     reset: int
 
 
-def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: int) -> Granted | Refused:
+def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: int) -> Granted | Turned | Refused:
     """Reserve what `cost` lacks of what is held, and a little more. `now` is what the writer believes; the shard may know better."""
     now = max(now, shard.observed)
+    if any(shard.observed < other.reset <= now for other in shard.rows.values()):
+        return Turned(replace(shard, observed=now))
     row = _live(shard, key, now)
     reset = max(row.reset, end_of(terms.period, now))
     joins = held.reset == row.reset == reset

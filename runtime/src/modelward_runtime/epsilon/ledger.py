@@ -26,8 +26,8 @@ from typing import Final, Protocol
 
 from modelward_runtime.access.identity import Unreachable
 from modelward_runtime.epsilon import period
-from modelward_runtime.epsilon.account import Granted, Held, Refused, Shard, Terms, reserve
-from modelward_runtime.epsilon.clock import ClocksDisagree, Instant, agree, elapsed
+from modelward_runtime.epsilon.account import Granted, Held, Refused, Shard, Terms, Turned, reserve
+from modelward_runtime.epsilon.clock import ClocksDisagree, Instant, agree, check_ahead, elapsed
 from modelward_runtime.epsilon.shards import Conflict, Seen
 from modelward_runtime.epsilon.subjects import EVERYBODY
 from modelward_runtime.errors import EpsilonRefused, EpsilonUnavailable
@@ -198,6 +198,7 @@ class Ledger:
         asked = self._clocks.elapsed()
         seen = await self._store.read(shard)
         instant = agree(seen.date, self._clocks.wall())
+        check_ahead(seen.shard.observed, instant)
         self._check_key(seen.shard)
         block = self._blocks.get(row)
         held = block.held if block and self._clocks.elapsed() < block.until else Held()
@@ -205,12 +206,14 @@ class Ledger:
         if isinstance(result, Refused):
             raise self._remember(row, cost, result, instant)
         latest = max(instant.latest, result.shard.observed)
-        if latest >= result.reset:
+        if isinstance(result, Granted) and latest >= result.reset:
             return "one period ends and the next has not begun by every clock"
         try:
             await self._store.write(shard, replace(result.shard, key_check=self._subjects.check), seen)
         except Conflict:
             return "too many others write to it at once"
+        if isinstance(result, Turned):
+            return "a period has ended, and no more than that was written yet"
         self._keep(row, result, asked - latest)
         return ""
 
