@@ -1,11 +1,13 @@
 """Who may write what was spent, on a real API server: the pods that spend, by the operator's own Role; and who may `relax` it."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from modelward_runtime.epsilon.period import show
 from tests.integration.apiserver import ApiServer
 from tests.integration.guard import MERGE, RBAC, allow, guard, refusal, until_refused
 from tests.integration.rest import Json, apply, request
@@ -15,6 +17,7 @@ from tests.privacy_specs import privacy_policy, private
 
 GOLDEN = Path(__file__).parents[1] / "golden/plan/privacy-differential.yaml"
 WORDS = "owned by nothing, and may be changed or deleted otherwise only by who may `relax`"
+AHEAD = "status.observedTime is more than 300 s ahead of the API server's clock"
 NAME = "differential-0"
 MAKER, MEDDLER, OFFICER = "ledger-maker", "ledger-meddler", "ledger-officer"
 EVERYTHING_ELSE = ["get", "list", "create", "update", "patch", "delete", "deletecollection"]
@@ -123,6 +126,57 @@ def test_the_right_to_relax_and_the_end_of_a_namespace_take_a_ledger_away(guarde
     assert "" == refusal(delete(guarded, place, COLLECTORS["namespaces"]))
     for attempt in (spend, label, delete):
         assert "" == refusal(attempt(guarded, place, {"Impersonate-User": OFFICER})), attempt.__name__
+
+
+def forged(number: int, at: int) -> list[Json]:
+    """What a request may say of itself: that others have set the time, in the future."""
+    entry = {"operation": "Update", "subresource": "status", "apiVersion": "modelward.dev/v1alpha1"}
+    entry |= {"fieldsType": "FieldsV1", "time": show(at)}
+    fields: Json = {"f:status": {"f:observedTime": {}, "f:keyCheck": {}}}
+    return [entry | {"manager": f"forged-{which}", "fieldsV1": fields} for which in range(number)]
+
+
+NOW = int(time.time())
+LATER = NOW + 10**6
+STAMPS: list[tuple[str, list[Json] | None]] = [
+    ("nothing that is not so", None),
+    ("that nobody did", []),
+    ("that all is to be forgotten about it", [{}]),
+    ("that somebody did in the future", forged(1, LATER)),
+    ("that so many did that the oldest are thrown together", forged(12, LATER)),
+]
+
+
+@pytest.mark.parametrize(("says", "stamps"), STAMPS, ids=[row[0] for row in STAMPS])
+def test_who_spends_does_not_move_the_time_ahead_whatever_the_request_says_of_who_wrote(
+    guarded: ApiServer, place: str, says: str, stamps: list[Json] | None
+) -> None:
+    put(guarded, place, status(int(time.time()), a=(5, LATER)))
+    for ahead, admitted in ((86_400, False), (360, False), (280, True)):
+        told = refusal(lambda: put(guarded, place, status(int(time.time()) + ahead, a=(5, LATER)), stamps))  # noqa: B023
+        assert admitted == (told == ""), f"{says}, {ahead}: {told}"
+        assert admitted or AHEAD in told, told
+
+
+def test_the_first_who_spends_does_not_begin_ahead(guarded: ApiServer, place: str) -> None:
+    for stamps in (None, forged(1, LATER)):
+        told = refusal(lambda: put(guarded, place, status(NOW + 86_400), stamps))  # noqa: B023
+        assert AHEAD in told
+    put(guarded, place, status(int(time.time())))
+
+
+def put(server: ApiServer, namespace: str, what: Json, stamps: list[Json] | None = None) -> Json:
+    """Write a status as a pod that spends."""
+    body = request(server, "GET", f"{folder_of(namespace)}/{NAME}") | {"status": what}
+    if stamps is not None:
+        body["metadata"]["managedFields"] = stamps
+    return request(server, "PUT", f"{folder_of(namespace)}/{NAME}/status", body, headers=pod(namespace))
+
+
+def test_who_may_relax_moves_the_time_where_nobody_else_can(guarded: ApiServer, place: str) -> None:
+    body = request(guarded, "GET", f"{folder_of(place)}/{NAME}") | {"status": status(NOW + 86_400)}
+    request(guarded, "PUT", f"{folder_of(place)}/{NAME}/status", body, headers={"Impersonate-User": OFFICER})
+    put(guarded, place, status(NOW + 86_400, a=(1, LATER)))  # which moves nothing
 
 
 def test_what_was_reserved_is_kept_even_from_who_may_relax(guarded: ApiServer, place: str) -> None:

@@ -12,7 +12,8 @@ from modelward_runtime.epsilon.config import LedgerPlace
 from modelward_runtime.epsilon.ledger import PATIENCE, Ledger
 from modelward_runtime.epsilon.period import show
 from modelward_runtime.epsilon.shards import Conflict, Shards
-from modelward_runtime.epsilon.subjects import EVERYBODY, Named
+from modelward_runtime.epsilon.subjects import EVERYBODY, Everybody, Named
+from modelward_runtime.errors import EpsilonUnavailable
 from tests.integration.apiserver import TOKEN, ApiServer
 from tests.integration.rest import Json, Refused, request
 from tests.ledgers import MIDNIGHT, NOON
@@ -70,6 +71,8 @@ FORGETFUL: list[tuple[str, Json | None, str]] = [
     ("a row taken away", status(NOON), "what was reserved in a period stays"),
     ("everything taken away", None, "what was reserved is never forgotten"),
     ("time that runs backwards", status(NOON - 1, a=(10, MIDNIGHT)), "time in a ledger never runs backwards"),
+    ("a row taken away by the write that moves the time", status(MIDNIGHT), "what was reserved in a period stays"),
+    ("a row begun anew by it", status(MIDNIGHT, a=(1, MIDNIGHT + 9)), "what was reserved in a period stays"),
     ("another key", status(NOON, "other", a=(10, MIDNIGHT)), "under another every caller would have a new budget"),
     ("a negative amount", status(NOON, a=(-1, MIDNIGHT)), "should be greater than or equal to 0"),
     ("a time that is none", status(NOON, a=(10, MIDNIGHT)) | {"observedTime": "9999-99-99T00:00:00Z"}, "date-time"),
@@ -89,8 +92,37 @@ def test_the_api_server_itself_forgets_nothing(
 
 def test_a_row_goes_when_its_time_has_come(server: ApiServer, namespace: str, place: LedgerPlace) -> None:
     write(server, namespace, status(NOON, a=(10, MIDNIGHT), b=(5, MIDNIGHT + 1)))
-    write(server, namespace, status(MIDNIGHT, b=(6, MIDNIGHT + 1)))
+    write(server, namespace, status(MIDNIGHT, a=(10, MIDNIGHT), b=(5, MIDNIGHT + 1)))
+    write(server, namespace, status(MIDNIGHT + 1, b=(6, MIDNIGHT + 1)))
     write(server, namespace, status(MIDNIGHT + 1, a=(1, MIDNIGHT + 9), b=(0, MIDNIGHT + 9)))
+
+
+async def test_a_process_writes_the_end_of_a_period_and_then_reserves(
+    server: ApiServer, namespace: str, place: LedgerPlace
+) -> None:
+    """The rules that the API server keeps do not stand in the way of the runtime's own writes."""
+    past = int(time.time()) - 90 * 86_400
+    write(server, namespace, status(past, EVERYBODY, all=(320, past + 86_400)))
+    shards = Shards(place)
+    await Ledger(shards, Everybody(), Terms(320, "Month")).take("", 10)
+    shards.close()
+    assert status_of(server, namespace)["rows"]["all"]["spent"] == 19
+
+
+@pytest.mark.parametrize("rows", [{}, {"all": (320, MIDNIGHT)}], ids=["rows gone", "rows kept"])
+async def test_a_ledger_that_was_moved_ahead_gives_no_budget_but_an_outage(
+    server: ApiServer, namespace: str, place: LedgerPlace, rows: dict[str, tuple[int, int]]
+) -> None:
+    ahead = int(time.time()) + 86_400
+    moved = status(ahead, EVERYBODY, **rows)
+    write(server, namespace, moved)
+    shards = Shards(place)
+    books = Ledger(shards, Everybody(), Terms(320, "Day"))
+    with pytest.raises(EpsilonUnavailable, match="epsilon-ledger-unavailable"):
+        await books.take("", 1)
+    shards.close()
+    assert "s ahead of every clock" in books.failure
+    assert moved == status_of(server, namespace)
 
 
 def test_which_ledger_it_is_never_changes_and_its_name_says_it(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from modelward_runtime.epsilon import amount, period
-from modelward_runtime.epsilon.account import MOST_ROWS, Granted, Held, Refused, Row, Shard, Terms, reserve
+from modelward_runtime.epsilon.account import MOST_ROWS, Granted, Held, Refused, Row, Shard, Terms, Turned, reserve
 from modelward_runtime.epsilon.period import end_of
 from modelward_runtime.epsilon.rounding import not_above
 from tests.ledgers import MIDNIGHT, NOON
@@ -47,7 +47,7 @@ def test_a_reservation(ask: Ask) -> None:
     else:
         assert isinstance(found, Granted)
         assert ask.expected == found.shard.rows["a"]
-        assert found.held.left >= ask.cost
+        assert found.amount + (ask.held.left if found.joins else 0) >= ask.cost
 
 
 def test_a_full_shard_lets_no_newcomer_in_and_forgets_nobody_who_is_live() -> None:
@@ -65,6 +65,14 @@ def test_a_full_shard_makes_room_by_what_has_expired() -> None:
     found = reserve(full, "new", 1, Held(), DAY, NOON)
     assert isinstance(found, Granted)
     assert {*rows, "new"} == set(found.shard.rows)
+
+
+@pytest.mark.parametrize("name", ["old", "a"])
+def test_who_finds_a_period_ended_writes_that_first_and_takes_nothing_away(name: str) -> None:
+    shard = Shard(NOON - 1, "k", {name: Row(100, NOON), "b": Row(5, MIDNIGHT)})
+    turned = reserve(shard, "a", 1, Held(), DAY, NOON)
+    assert Turned(Shard(NOON, "k", shard.rows)) == turned
+    assert isinstance(reserve(turned.shard, "a", 1, Held(), DAY, NOON), Granted)
 
 
 def test_a_writer_whose_clock_is_behind_does_not_reopen_a_period() -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from modelward_runtime.epsilon import ledger as module
+from modelward_runtime.epsilon import period
 from modelward_runtime.epsilon.account import MOST_ROWS, Row, Shard, Terms
+from modelward_runtime.epsilon.clock import TOLERANCE
 from modelward_runtime.epsilon.config import LedgerPlace
 from modelward_runtime.epsilon.ledger import FULL_SECONDS, SILENCE, Clocks, Ledger
+from modelward_runtime.epsilon.shards import Seen
 from modelward_runtime.epsilon.subjects import EVERYBODY, Everybody, Named, subjects_of
 from modelward_runtime.errors import EpsilonRefused, EpsilonUnavailable
 from modelward_runtime.hmackey import KeyUnusable
@@ -146,10 +149,67 @@ async def test_clocks_that_jump_forth_and_back_together_free_one_period_once() -
     clock.wall += 86_400
     await ledger(store, clock).take("", BUDGET)  # both clocks say that it is tomorrow: nobody can know better
     clock.wall -= 86_400
-    for _ in range(2):  # and that budget was tomorrow's
-        with pytest.raises(EpsilonRefused, match="2026-11-27T00:00:00Z"):
-            await ledger(store, clock).take("", 1)
-        clock.wall += 86_400
+    books = ledger(store, clock)
+    with pytest.raises(EpsilonUnavailable):
+        await books.take("", 1)
+    assert books.failure == (
+        "the ledger's time is 86399 s ahead of every clock: nothing is reserved before it has come"
+    )
+    clock.sleep(86_400)  # and that budget was tomorrow's
+    with pytest.raises(EpsilonRefused, match="2026-11-27T00:00:00Z"):
+        await books.take("", 1)
+
+
+@pytest.mark.parametrize("rows", [{}, {EVERYBODY: Row(BUDGET, MIDNIGHT)}])
+@pytest.mark.parametrize("observed", [MIDNIGHT, MIDNIGHT + 86_400, period.FOR_EVER])
+async def test_a_ledger_that_somebody_moved_ahead_grants_nothing_until_its_time_has_come(
+    rows: dict[str, Row], observed: int
+) -> None:
+    clock = Clock()
+    store = store_with(clock)
+    moved = Shard(observed, "all", rows)
+    store.shards[EVERYBODY] = moved
+    books = ledger(store, clock)
+    for _ in range(3):
+        with pytest.raises(EpsilonUnavailable):
+            await books.take("", 1)
+        assert "s ahead of every clock" in books.failure
+        clock.sleep(3600)
+    assert moved == store.shards[EVERYBODY]
+    clock.sleep(max(observed - TOLERANCE - 10 - clock.wall, 0))
+    with pytest.raises(EpsilonUnavailable):
+        await books.take("", 1)
+    assert store.writes == 0
+
+
+async def test_a_ledger_ahead_within_the_tolerance_grants_the_next_period_and_not_this_one_again() -> None:
+    clock = Clock(wall=MIDNIGHT - TOLERANCE + 1)
+    store = store_with(clock)
+    store.shards[EVERYBODY] = Shard(MIDNIGHT, "all", {})
+    receipt = await ledger(store, clock).take("", BUDGET)
+    assert MIDNIGHT + 86_400 == receipt.reset
+    clock.sleep(TOLERANCE + 10)
+    with pytest.raises(EpsilonRefused, match="2026-11-27T00:00:00Z"):
+        await ledger(store, clock).take("", 1)
+
+
+async def test_the_end_of_a_period_is_written_before_what_it_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    store = store_with(clock)
+    await ledger(store, clock).take("", BUDGET)
+    clock.sleep(12 * 3600 + 10)
+    seen: list[Shard] = []
+    written = store.write
+
+    async def write(shard: str, wanted: Shard, before: Seen) -> None:
+        seen.append(wanted)
+        await written(shard, wanted, before)
+
+    monkeypatch.setattr(store, "write", write)
+    await ledger(store, clock).take("", 32)
+    spent = Row(BUDGET, MIDNIGHT)
+    assert [{EVERYBODY: spent}, {EVERYBODY: Row(32 + 99, MIDNIGHT + 86_400)}] == [shard.rows for shard in seen]
+    assert [MIDNIGHT + 10] * 2 == [shard.observed for shard in seen]
 
 
 async def test_a_block_is_not_spent_beyond_its_period_even_when_the_wall_clock_is_set_back() -> None:

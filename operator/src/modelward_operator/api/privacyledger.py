@@ -1,8 +1,10 @@
 """PrivacyLedger, the kind that holds what was spent of a differential-privacy budget. Nobody writes it by hand.
 
 The operator makes the objects that a policy needs, and nothing owns them, so that no deletion of a model or of a policy gives a budget
-back. Pods reserve in `status` before they answer. The rules below are the ledger's word of honour, kept by the API server itself: within
-a period nothing that was reserved is forgotten. The same algebra in Python: runtime `epsilon/account.py`.
+back. Pods reserve in `status` before they answer. The rules below are the ledger's word of honour, kept by the API server itself: nothing
+that was reserved is forgotten before `observedTime` has reached the end of its period, and then by another write. Rules of a schema cannot
+know what time it is. Two others do: the chart's admission policy for the pods that write, and the runtime, which reserves nothing from a
+ledger that is ahead. The same algebra in Python: runtime `epsilon/account.py`, `clock.py`.
 """
 
 from collections.abc import Iterable
@@ -60,7 +62,8 @@ class PrivacyLedgerStatus(Struct):
         description="Check value of the key that names rows. It never changes."
     )
     rows: Annotated[dict[RowName, Row], Field(max_length=MOST_ROWS)] = Field(
-        description="Rows by name: a keyed hash of the caller, or all. One whose resetTime has come may be taken away.",
+        description="Rows by name: a keyed hash of the caller, or all. One whose resetTime is not after observedTime may be taken away "
+        "by the next write.",
         json_schema_extra={"x-kubernetes-map-type": "atomic"},
     )
 
@@ -75,10 +78,11 @@ STATUS_RULES: Final = (
         "message": "a ledger is kept by the key that it was begun with: under another every caller would have a new budget",
     },
     {
-        "rule": "oldSelf.rows.all(name, oldSelf.rows[name].resetTime <= self.observedTime || "
+        # The old time and not the new one: who moves the time takes nothing away by the same write.
+        "rule": "oldSelf.rows.all(name, oldSelf.rows[name].resetTime <= oldSelf.observedTime || "
         "(name in self.rows && self.rows[name].spent >= oldSelf.rows[name].spent && "
         "self.rows[name].resetTime >= oldSelf.rows[name].resetTime))",
-        "message": "what was reserved in a period stays until its resetTime has come",
+        "message": "what was reserved in a period stays until a write after observedTime has reached its resetTime",
     },
 )
 ROOT_RULES: Final = (

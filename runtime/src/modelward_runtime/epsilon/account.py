@@ -5,6 +5,7 @@ PrivacyLedger, so that the API server refuses a write that forgets.
 
     row       {spent, reset}: what was reserved in the period that ends at `reset`; never lowered before that
     observed  the latest time that any writer has agreed upon: time in a shard never runs backwards
+    turn      where a reset has come since it was last written: observed' = now, and nothing else; what follows is another write
     reserve   spent' = spent + amount, reset' = max(reset, end of the period); a row whose reset has come starts at 0
     evict     only when the shard is full, and only rows whose reset has come; full of live rows: newcomers are refused
 
@@ -57,10 +58,22 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The shard as it must be written, and what its writer then holds, the call's cost included."""
+    """The shard as it must be written; its writer then holds `amount` more until `reset`, beside what it held if that `joins`.
+
+    Not how much that is altogether: while the shard is written, others spend from what was held.
+    """
 
     shard: Shard
-    held: Held
+    amount: int
+    reset: int
+    joins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The shard as it must be written before anything is reserved: with the present, by which a period has ended, and no row changed."""
+
+    shard: Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +84,15 @@ class Refused:
     reset: int
 
 
-def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: int) -> Granted | Refused:
+def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: int) -> Granted | Turned | Refused:
     """Reserve what `cost` lacks of what is held, and a little more. `now` is what the writer believes; the shard may know better."""
     now = max(now, shard.observed)
+    if any(shard.observed < other.reset <= now for other in shard.rows.values()):
+        return Turned(replace(shard, observed=now))
     row = _live(shard, key, now)
     reset = max(row.reset, end_of(terms.period, now))
-    kept = held.left if row.reset and held.reset == row.reset == reset else 0
+    joins = held.reset == row.reset == reset
+    kept = held.left if joins else 0
     left = terms.budget - row.spent
     lacking = max(cost - kept, 0)
     if cost > terms.budget:
@@ -88,7 +104,7 @@ def reserve(shard: Shard, key: str, cost: int, held: Held, terms: Terms, now: in
         return Refused("Full", min(other.reset for other in shard.rows.values()))
     amount = lacking + (left - lacking) // SHARE
     rows[key] = Row(row.spent + amount, reset)
-    return Granted(replace(shard, observed=now, rows=rows), Held(kept + amount, reset))
+    return Granted(replace(shard, observed=now, rows=rows), amount, reset, joins)
 
 
 def _live(shard: Shard, key: str, now: int) -> Row:

@@ -3,9 +3,13 @@
 Called by `promise.py` for each request, on the event loop's thread.
 
     take ─▶ enough in the block of this subject? spend from it, in memory                              about a microsecond
-         └▶ else, one at a time for each shard: read ▶ agree on the time ▶ reserve ▶ write             some milliseconds
-                                      ▲ conflict: read again after a jittered pause ┘   for `PATIENCE`, then 503
+         └▶ else, one at a time for each shard: read ▶ agree on the time ▶ reserve ▶ write ▶ spend     some milliseconds
+                                      ▲ conflict: read again after a jittered pause ┘        for `PATIENCE`, then 503
                                       ▲ between two periods: wait until every clock agrees that the next has begun
+                                      └ the block has not enough: others spent from it, or the period ended, meanwhile
+
+Spending from a block waits for nobody, so a block may shrink or grow while somebody writes: what is added to it afterwards is what that
+write reserved, and never what the block was before.
 
 Nothing is ever handed back to the ledger, and a write whose answer did not come counts as done: the ledger never counts too little. A
 refusal is remembered until it can end, so that a caller without budget costs the API nothing. While the API is away, blocks go on being
@@ -22,8 +26,8 @@ from typing import Final, Protocol
 
 from modelward_runtime.access.identity import Unreachable
 from modelward_runtime.epsilon import period
-from modelward_runtime.epsilon.account import Granted, Held, Refused, Shard, Terms, reserve
-from modelward_runtime.epsilon.clock import ClocksDisagree, Instant, agree, elapsed
+from modelward_runtime.epsilon.account import Granted, Held, Refused, Shard, Terms, Turned, reserve
+from modelward_runtime.epsilon.clock import ClocksDisagree, Instant, agree, check_ahead, elapsed
 from modelward_runtime.epsilon.shards import Conflict, Seen
 from modelward_runtime.epsilon.subjects import EVERYBODY
 from modelward_runtime.errors import EpsilonRefused, EpsilonUnavailable
@@ -128,12 +132,7 @@ class Ledger:
             return receipt
         shard = self._subjects.shard(row)
         async with self._locks.setdefault(shard, asyncio.Lock()):
-            if receipt := self._spend(row, cost):
-                return receipt
-            await self._reserve(shard, row, cost)
-            if receipt := self._spend(row, cost):
-                return receipt
-        raise EpsilonUnavailable("the period ended while its budget was asked for")
+            return self._spend(row, cost) or await self._reserve(shard, row, cost)
 
     def put_back(self, receipt: Receipt) -> None:
         """Undo `take` for a call that the model has not seen: into the block, in memory, unless its period has ended."""
@@ -176,26 +175,30 @@ class Ledger:
             raise _refuse(known.refused, self._clocks.wall())
         return None
 
-    async def _reserve(self, shard: str, row: str, cost: int) -> None:
-        """Reserve until it works, it is refused, or patience ends."""
+    async def _reserve(self, shard: str, row: str, cost: int) -> Receipt:
+        """Reserve and spend, until it works, it is refused, or patience ends."""
         if self._clocks.elapsed() < self._silent_until.get(shard, 0.0):
             raise EpsilonUnavailable(self.failure)
-        obstacle = "the API server is slow"
+        receipt, obstacle, pause = None, "the API server is slow", FIRST_PAUSE
         try:
             async with asyncio.timeout(PATIENCE):
-                pause = FIRST_PAUSE
-                while obstacle := await self._try(shard, row, cost):
-                    await asyncio.sleep(pause * (0.5 + self._jitter()))
-                    pause = min(pause * 2, LONGEST_PAUSE)
+                while receipt is None:
+                    if problem := await self._try(shard, row, cost):
+                        obstacle = problem
+                        await asyncio.sleep(pause * (0.5 + self._jitter()))
+                        pause = min(pause * 2, LONGEST_PAUSE)
+                    receipt = self._spend(row, cost)
         except (TimeoutError, Unreachable, ClocksDisagree) as error:
             raise self._fail(shard, str(error) or obstacle) from None
         self.failure = ""
+        return receipt
 
     async def _try(self, shard: str, row: str, cost: int) -> str:
         """Read, reserve, write, once; why it must be tried again, or nothing."""
         asked = self._clocks.elapsed()
         seen = await self._store.read(shard)
         instant = agree(seen.date, self._clocks.wall())
+        check_ahead(seen.shard.observed, instant)
         self._check_key(seen.shard)
         block = self._blocks.get(row)
         held = block.held if block and self._clocks.elapsed() < block.until else Held()
@@ -203,27 +206,32 @@ class Ledger:
         if isinstance(result, Refused):
             raise self._remember(row, cost, result, instant)
         latest = max(instant.latest, result.shard.observed)
-        if latest >= result.held.reset:
+        if isinstance(result, Granted) and latest >= result.reset:
             return "one period ends and the next has not begun by every clock"
         try:
             await self._store.write(shard, replace(result.shard, key_check=self._subjects.check), seen)
         except Conflict:
             return "too many others write to it at once"
+        if isinstance(result, Turned):
+            return "a period has ended, and no more than that was written yet"
         self._keep(row, result, asked - latest)
         return ""
 
     def _keep(self, row: str, granted: Granted, epoch: float) -> None:
-        """Spend from it no longer than the later clock allows, nor than a shard whose time is ahead of both.
+        """Add what was reserved to what the block has by now. Spend from it no longer than the later clock allows, nor than a shard
+        whose time is ahead of both.
 
         `epoch` is what this process's clock says at the beginning of 1970, at the latest: the question was sent before its answer was
         dated, so the block ends early rather than late.
         """
         self._refusals.pop(row, None)
+        block = self._blocks.get(row)
+        held = Held((block.held.left if block and granted.joins else 0) + granted.amount, granted.reset)
         if len(self._blocks) >= MOST_BLOCKS:
             now = self._clocks.elapsed()
             self._blocks = {name: block for name, block in self._blocks.items() if now < block.until}
         left = self._terms.budget - granted.shard.rows[row].spent
-        self._blocks[row] = _Block(granted.held, epoch + granted.held.reset, left)
+        self._blocks[row] = _Block(held, epoch + granted.reset, left)
 
     def _remember(self, row: str, cost: int, refused: Refused, instant: Instant) -> EpsilonRefused:
         now = self._clocks.elapsed()
