@@ -137,3 +137,13 @@ def auditor_on(
 def auditor_policy(durability: str, *, required: bool = True) -> Audit:
     """The section of a policy that says this."""
     return Audit(sink=File(directory="/audit"), signing_key_file="k", required=required, durability=durability)  # type: ignore[arg-type]
+
+
+def lost_answer(real: Callable[..., Any]) -> Callable[..., None]:
+    """A PUT that arrives, and whose answer does not."""
+
+    def put(*given: Any, **named: Any) -> None:
+        real(*given, **named)
+        raise OSError("the answer got lost")
+
+    return put

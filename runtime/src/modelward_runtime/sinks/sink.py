@@ -4,6 +4,7 @@
 file or an object; the pieces of one writer, in their order, are a series.
 """
 
+import itertools
 import re
 import socket
 import time
@@ -20,12 +21,34 @@ class SinkFailed(Exception):
     """Nothing of what was to be written counts as written. The text says what is wrong, and holds no record."""
 
 
+class Numbering:
+    """Numbers the batches of one writer over all its sinks: a log that moves, or comes back, never takes a name again."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)  # `next` is atomic: while a log moves, two threads may ask
+        self._began: float | None = None
+
+    def begin(self, now: float) -> None:
+        """From now on, by a clock that does not jump, hours are counted; only the first call counts."""
+        if self._began is None:
+            self._began = now
+
+    def hour(self, now: float) -> int:
+        """Whole hours since `begin`."""
+        return int((now - (now if self._began is None else self._began)) / 3600)
+
+    def next(self) -> int:
+        """The next number."""
+        return next(self._numbers)
+
+
 @dataclass(frozen=True)
 class Writer:
     """One writer of a series: the pod, and an id of this start of it that later ones sort behind, as far as clocks allow."""
 
     pod: str = field(default_factory=lambda: pod_name(socket.gethostname()))
     boot: str = field(default_factory=lambda: new_boot(time.time()))
+    numbering: Numbering = field(default_factory=Numbering, compare=False, repr=False)
 
     @property
     def series(self) -> str:
