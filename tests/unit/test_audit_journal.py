@@ -178,17 +178,18 @@ async def test_synchronous_withholds_an_answer_whose_record_is_not_safe_and_says
     await auditor.settle(auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1))
     assert "prediction" in sink.kinds, "safe before settle returns"
     sink.why = "no space"
-    receipt = auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1)
+    pending = auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1)
     with pytest.raises(Unavailable):
-        await auditor.settle(receipt)
+        await auditor.settle(pending)
     assert "the audit log cannot be written: no space" == auditor.obstacle
     with pytest.raises(Unavailable):
         auditor.begin("grpc")
     sink.why = ""
     await until(lambda: "withheld" in sink.kinds)
     told = [json.loads(line)["data"] for line in sink.lines if b"audit.withheld" in line]
-    assert receipt is not None
-    assert [{"ids": [str(receipt.number)]}] == told
+    assert pending is not None
+    assert pending.receipt is not None
+    assert [{"ids": [str(pending.receipt.number)]}] == told
     assert auditor.obstacle == ""
     await journal.close(5)
 

@@ -40,7 +40,7 @@ def log_in(folder: Path, said: Logging, **more: Any) -> PayloadLog:
 
 def put(log: PayloadLog, numbers: Sequence[float] = (1.0, 2.0), texts: Sequence[str] = ("a",)) -> None:
     given = {"n": np.array(numbers, np.float32), "t": np.array(texts, object)}
-    log.log(FACE, Cleared(given, ("out_n",)), Released({"out_n": given["n"]}), 0.25)
+    log.log(FACE, Cleared(given, ("out_n",)), Released({"out_n": given["n"]}), 0.25, log.policy_generation)
 
 
 async def test_redacted_holds_the_tensors_and_metadata_only_their_shapes(tmp_path: Path) -> None:

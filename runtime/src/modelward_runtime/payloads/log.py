@@ -80,8 +80,13 @@ class PayloadLog:
         self._outlet.start()
         return before
 
-    def log(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> None:
-        """Log an answered call, if it is its turn."""
+    @property
+    def policy_generation(self) -> str:
+        """Of the policy in force: who is about to clear a call asks, and gives it back to `log`."""
+        return self._report.policy_generation
+
+    def log(self, face: Face, cleared: Cleared, released: Released, seconds: float, generation: str) -> None:
+        """Log an answered call, if it is its turn. `generation` is that of the policy under which it was cleared."""
         if self._chance() >= self._share or self._outlet is None:
             return
         if self._outlet.waiting >= MOST_WAITING:
@@ -89,7 +94,7 @@ class PayloadLog:
             return
         if self._longest and self._filled >= self._longest:
             self._turn(self._outlet)
-        line = self._line(face, cleared, released, seconds)
+        line = self._line(face, cleared, released, seconds, generation)
         self._filled += len(line)
         self._outlet.put(line)
 
@@ -108,7 +113,7 @@ class PayloadLog:
         outlet.turn()
         self._filled, self._piece_began = 0, time.monotonic()
 
-    def _line(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> bytes:
+    def _line(self, face: Face, cleared: Cleared, released: Released, seconds: float, generation: str) -> bytes:
         room = MOST_BYTES if self._redacted else 0
         inputs, room = _tensors(face.inputs, cleared.inputs, room)
         outputs, _ = _tensors(face.outputs, released.outputs, room)
@@ -122,7 +127,7 @@ class PayloadLog:
             "data": {
                 "model": face.name,
                 "version": face.version,
-                "policyGeneration": self._report.policy_generation,
+                "policyGeneration": generation,
                 "mode": "Redacted" if self._redacted else "Metadata",
                 "seconds": round(seconds, 6),
                 "inputs": inputs,
