@@ -23,7 +23,7 @@ from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.sink import Writer
 from modelward_runtime.states import Caller
-from tests.audit_logs import BOOT, check, kinds, records, write_keys
+from tests.audit_logs import BOOT, auditor_on, check, journal_in, kinds, records, write_keys
 from tests.runtime_models import doubler
 from tests.unit.test_runtime_web import Client
 
@@ -129,6 +129,31 @@ async def test_the_end_of_the_process_does_not_wait_for_ever(house: House, monke
     (chain,) = check(house.folder).chains
     assert chain.closed
     assert 1 == house.log._metrics.refused, "it is counted"
+
+
+@pytest.mark.parametrize("durability", ["Buffered", "Synchronous"])
+async def test_a_record_that_cannot_be_written_down_takes_no_other_along(tmp_path: Path, durability: str) -> None:
+    """A lone surrogate in a subject, which UTF-8 has no bytes for."""
+    journal = journal_in(tmp_path)
+    journal.begin([])
+    auditor = auditor_on(journal, durability=durability)
+    withheld = 0
+    for subject in ("alice", "bad\ud800", "bob", "carol"):
+        entry = auditor.begin("rest")
+        entry.subject = subject
+        try:
+            await auditor.settle(auditor.end(entry, "Allowed", 200, "", 1))
+        except Unavailable:
+            withheld += 1
+    auditor.catch_up()
+    await journal.close(5)
+    found = records(tmp_path)
+    assert ["alice", "bob", "carol"] == [r["data"]["subject"] for r in found if r["type"].endswith("prediction")]
+    synchronous = durability == "Synchronous"
+    told = {"answered": int(not synchronous), "refused": int(synchronous)}
+    assert ([told], int(synchronous)) == ([r["data"] for r in found if r["type"].endswith("lost")], withheld)
+    assert (0, 1) == (journal.reserved, journal._metrics.lost + journal._metrics.refused)
+    assert check(tmp_path).is_whole
 
 
 async def test_the_records_of_a_call_name_the_policy_whose_rules_it_was_held_to(tmp_path: Path) -> None:

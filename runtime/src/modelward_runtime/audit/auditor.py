@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import logging
 import time
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +25,7 @@ TOGETHER: Final = (
     32  # records of a Buffered log that are made one after the other: each by itself costs three times as much,
 )
 TOGETHER_SECONDS: Final = 0.05  # for nothing of the code is in the processor's caches then
+log = logging.getLogger(__name__)
 
 
 class Pending(NamedTuple):
@@ -142,7 +144,12 @@ class Auditor:
         if journal.closed:
             journal.lose(answered=not entry.withholds)
             return None
-        return journal.record("prediction", made)
+        try:
+            return journal.record("prediction", made)
+        except Exception:  # one call's record must not take others along
+            log.exception("a call's record cannot be made: this is a bug")
+            journal.lose(answered=not entry.withholds)
+            return None
 
     async def settle(self, pending: Pending | None) -> None:
         """The answer may leave. Raises `Unavailable` where its record is not safe and must be."""
