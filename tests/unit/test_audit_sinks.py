@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelward_runtime.audit import journal as journals
 from modelward_runtime.audit.reading import head_of
 from modelward_runtime.log import timestamp
 from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
@@ -77,6 +78,19 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_torn_end_is_left_alone_and_its_last_whole_line_is_the_head(tmp_path: Path) -> None:
     (tmp_path / "pod.b0.000001.jsonl").write_bytes(line(7) + b'{"specver')
     assert [line(7)[:-1]] == FileSink(tmp_path, WRITER).heads()
+
+
+async def test_of_many_chains_the_latest_are_named_whatever_their_pods_are_called(tmp_path: Path) -> None:
+    for number in range(journals.MOST_FOUND + 1):
+        await write_log(tmp_path, "20251001T000000Z-a", pod=f"z{number:03}", count=0, is_closed=False)
+    await write_log(tmp_path, "20261125T220000Z-a", pod="aaa", count=0)
+    sources = [head.source for line in FileSink(tmp_path, WRITER).heads() if (head := head_of(line))]
+    assert "/pods/aaa/boots/20261125T220000Z-a" == sources[-1]
+    journal = journal_in(tmp_path, "20261126T000000Z-a", pod="bbb")
+    journal.begin([head for line in FileSink(tmp_path, WRITER).heads() if (head := head_of(line))])
+    await journal.close(5)
+    found = records(tmp_path / "bbb.20261126T000000Z-a.000001.jsonl")[0]["data"]["found"]
+    assert (journals.MOST_FOUND, sources[-1]) == (len(found), found[-1]["source"])
 
 
 def test_standard_output_goes_on_where_it_broke_off(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Store(Sink, Protocol):
     """A sink whose pieces can be found again."""
 
     def heads(self) -> list[bytes]:
-        """The last whole line of every series that is there, this writer's own excepted. SinkFailed."""
+        """The last whole line of every series that is there, in the order of their starts, this writer's own excepted. SinkFailed."""
 
     def pieces(self, before: float) -> list[Piece]:
         """Of every series the oldest pieces, in order, as long as they ended before. Never what is written to now. SinkFailed."""
