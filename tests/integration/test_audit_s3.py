@@ -15,7 +15,7 @@ from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
 from modelward_runtime.sinks.config import S3, Retention
 from modelward_runtime.sinks.keeping import Keeper
 from modelward_runtime.sinks.s3 import S3Sink
-from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer
+from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, model_id, new_boot
 from tests.audit_logs import check, lost_answer, write_keys
 from tests.integration.objectstore import (
     ACCESS_KEY,
@@ -205,6 +205,15 @@ async def test_retention_deletes_by_the_stores_clock(store: ObjectStore) -> None
     sink.ahead = 21 * DAY
     assert 3 == await keeper.look()
     assert ([3], 1) == (noted, len(files_of(store, "kept")))
+
+
+def test_a_models_retention_deletes_nothing_of_another(store: ObjectStore) -> None:
+    writers = [Writer("pod", new_boot(0, model_id("risk", name))) for name in ("fraud", "churn", "churn")]
+    sinks = [S3Sink(settings(store, "shared"), writer, PREFIX) for writer in writers]
+    for sink in sinks:
+        sink.write([b'{"time":"2026-01-01T00:00:00Z"}\n'], fresh=False)
+    found = sinks[2].pieces(time.time() + DAY)
+    assert [writers[1].series] == [piece.series for piece in found]
 
 
 def test_what_is_wrong_is_said_without_secrets(

@@ -21,7 +21,7 @@ from modelward_runtime.audit.keys import load_input_key, load_signing_key
 from modelward_runtime.audit.reading import head_of
 from modelward_runtime.audit.records import Head
 from modelward_runtime.errors import unsatisfiable
-from modelward_runtime.serving import Serving
+from modelward_runtime.serving import Serving, new_writer
 from modelward_runtime.sinks.config import Stdout
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
@@ -73,7 +73,7 @@ class AuditLog:
         key = load_signing_key(Path(wanted.signing_key_file))
         input_key = load_input_key(Path(wanted.input_hash_key_file)) if wanted.input_hash_key_file else b""
         before = self._plan
-        writer = before.writer if before else Writer()
+        writer = before.writer if before else new_writer(self._report.boot)
         if before and before.wanted.sink == wanted.sink and before.terms.key.fingerprint == key.fingerprint:
             sink = before.terms.sink
         else:

@@ -63,11 +63,12 @@ class FileSink:
             return [line for series in by_start if (line := _last_line(last[series]))]
 
     def pieces(self, before: float) -> list[Piece]:
-        """The oldest files of every series, as long as they ended before; never the one that is written to."""
+        """The oldest files of every series of this model, as long as they ended before; never the one that is written to."""
         with _explained(self._directory):
             series: dict[str, list[Path]] = {}
             for name, _, path in self._files():
-                series.setdefault(name, []).append(path)
+                if self._writer.is_own(name.partition(".")[2]):
+                    series.setdefault(name, []).append(path)
             return [
                 piece
                 for name, paths in series.items()

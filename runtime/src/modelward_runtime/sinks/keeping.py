@@ -1,7 +1,8 @@
 """Retention: deletes what is older than `maxDays`, at the start and every hour, and never what is younger than `minDays`.
 
 A piece is old when its first record is older than `maxDays`, and its last one older than `minDays`: a piece spans a day at most, so a
-record may stay up to a day longer than `maxDays`. Pieces of a series go in their order, so that what stays has no holes. Nothing else
+record may stay up to a day longer than `maxDays`. Only pieces of the writer's own model are looked at: another has another policy.
+Pieces of a series go in their order, so that what stays has no holes. Nothing else
 ever deletes: not a full disk, not a restart. `tend` is run as a task by each log; what is to be noted before a deletion,
 `audit/journal.py` notes.
 """

@@ -75,9 +75,10 @@ class S3Sink:
             return [line for line in lines if line]
 
     def pieces(self, before: float) -> list[Piece]:
-        """The oldest objects of every series, as long as they were put before; never this writer's last one."""
+        """The oldest objects of every series of this model, as long as they were put before; never this writer's last one."""
         with self._explained("listing"):
-            return [piece for folder in self._series() for piece in self._ended(folder, before)]
+            own = [folder for folder in self._series() if self._writer.is_own(folder.rstrip("/").rpartition("/")[2])]
+            return [piece for folder in own for piece in self._ended(folder, before)]
 
     def tail(self, piece: Piece) -> bytes:
         """Its last line."""
