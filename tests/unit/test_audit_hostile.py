@@ -227,3 +227,22 @@ def test_a_record_without_a_time_is_refused(tmp_path: Path) -> None:
     for wrong in ("", "soon", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"):
         (tmp_path / "x.jsonl").write_bytes(line(time=wrong))
         assert "record 0 has no time" == check(tmp_path).findings[0].message, wrong
+
+
+def test_a_record_stands_there_twice_only_where_the_log_was_moved(tmp_path: Path) -> None:
+    chain, content = begun()
+    for number in range(3):
+        content.append(chain.add("prediction", prediction(number)))
+    repeated = content[-2:]
+    first = b"".join(content)
+    signed = chain.sign(key(), checkpoint("Policy"))
+    moved = chain.add("continues", Continues("modelward.audit/v1", "pod", "b1", key().fingerprint, "Policy"))
+    after = [moved, chain.sign(key(), checkpoint("Policy"))]
+    assert "" == found_in(tmp_path, first, b"".join([*repeated, signed, *after]))
+    assert "record 4 stands there twice, and the log was not moved" in found_in(
+        tmp_path, first, b"".join([*repeated, signed])
+    )
+    assert "is missing or not in its place" in found_in(tmp_path, first, b"".join([*repeated[:1], signed, *after]))
+    assert "is missing or not in its place" in found_in(tmp_path, first, b"".join([signed, *repeated, *after]))
+    other = repeated[1].replace(b'"requestBytes":2', b'"requestBytes":3')
+    assert "was changed" in found_in(tmp_path, first, b"".join([repeated[0], other, signed, *after]))

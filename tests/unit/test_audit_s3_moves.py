@@ -14,6 +14,7 @@ from modelward_runtime.audit.keys import fingerprint
 from modelward_runtime.audit.running import AuditLog
 from modelward_runtime.audit.verify import Verdict, verify
 from modelward_runtime.report import Report
+from modelward_runtime.sinks import outlet as outlets
 from modelward_runtime.sinks import s3
 from modelward_runtime.sinks.config import S3
 from modelward_runtime.sinks.s3 import S3Sink
@@ -110,10 +111,47 @@ def test_a_store_without_conditions_is_written_to_all_the_same(
         modes.append(mode)
         if mode == "create":
             raise obstore.exceptions.NotSupportedError("If-None-Match")
-        real(*given, mode=mode, **named)  # type: ignore[arg-type, call-overload]
+        real(*given, mode=mode, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(obstore, "put", put)
     sink = S3Sink(S3(uri="s3://b/p/"), Writer("pod", "b1"), "X")
     for content in (b"one\n", b"two\n"):
         sink.write([content], fresh=False)
     assert ["create", "overwrite", "overwrite"] == modes
+
+
+async def test_a_batch_that_arrived_unanswered_before_a_move_is_in_both_sinks_and_no_tampering(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlets, "FIRST_PAUSE", 0.01)
+    write_keys(tmp_path)
+    log = AuditLog(Report(BOOT, "b"), CollectorRegistry(), lambda _: None)
+    log.prepare(policy(tmp_path))()
+    await log.opened()
+    await call(log.auditor)
+    log.prepare(policy(tmp_path, durability="Buffered"))()
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "put", lost_answer(obstore.put))
+        patched.setattr(s3.S3Sink, "_put", lambda sink, name, content: obstore.put(sink._store, name, content))
+        await call(log.auditor)
+        assert log.auditor
+        log.auditor.catch_up()
+        journal = log.auditor.journal
+        assert journal
+        journal._outlet._hurry.set()
+        async with asyncio.timeout(10):
+            while not journal.failure:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        log.prepare(policy(tmp_path, prefix="b", durability="Buffered"))()
+        await asyncio.sleep(0.1)
+    await log.close()
+    files = copied(store, tmp_path / "log")
+    assert 4 < kinds(records(*files)).count("prediction"), "some stand there twice"
+    verdict = checked(files)
+    assert verdict.is_whole, verdict.findings
+    assert 4 == verdict.records - sum(kind != "prediction" for kind in kinds_once(files))
+
+
+def kinds_once(files: list[Path]) -> list[str]:
+    """The kind of each record, of repeated ones once."""
+    return kinds(list({record["id"]: record for record in records(*files)}.values()))

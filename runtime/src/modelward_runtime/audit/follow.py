@@ -3,6 +3,7 @@
 Nothing is believed of a record before its hash, its id and its predecessor fit; nothing counts as signed before a trusted key's checkpoint.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from modelward_runtime.audit.records import Checkpoint, Continues, Expired, Gene
 
 T = TypeVar("T")
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
+MOST_REPEATS: Final = 8192  # records of a batch that may stand in two sinks: as many as wait in memory
 SLACK_SECONDS: Final = 5.0  # that a run of unsigned records may take longer than its checkpoint allows
 KINDS: Final = frozenset({"genesis", "continues", "checkpoint", "prediction", "lost", "withheld", "expired"})
 
@@ -85,8 +87,22 @@ class Follower:
         self._named = False  # the record before was a genesis or `continues`: a checkpoint has to follow
         self._run, self._run_began = 0, 0.0  # records since the last checkpoint, and the time of the first
         self._unsigned_expiries: list[Expired] = []
+        self._recent: deque[tuple[str, bytes]] = deque(maxlen=MOST_REPEATS)  # hash and signature of the latest records
+        self._may_repeat = False  # nothing but repeats has been read of this file
+        self._repeated = -1  # a record of this file that is not the first, until its `continues` tells why; -1: none
         self._closed = False
         self.is_broken = False  # the caller's: it has found something and reads no further
+
+    def begin_file(self) -> None:
+        """Another file: it may begin with what the one before ends with, if a policy moved the log between them."""
+        self._may_repeat = self.expected >= 0
+
+    def end_file(self) -> None:
+        """No line follows in the file. Broken."""
+        if self._repeated >= 0:
+            raise Broken(
+                f"record {self._repeated} stands there twice, and the log was not moved to another sink between"
+            )
 
     def take(self, line: bytes) -> None:
         """The next line, without its end. Broken."""
@@ -96,9 +112,12 @@ class Follower:
             link = read(line)
         except NotARecord as wrong:
             raise Broken(f"the record {wrong}") from None
+        if self._is_repeat(link):
+            return
         self._fit(link)
         self._interpret(link)
         self._bind(link)
+        self._recent.append((link.hash, link.signature))
         self._head, self.expected = link.hash, link.number + 1
         self.records += 1
         if link.number in self._wanted:
@@ -146,6 +165,23 @@ class Follower:
             lost=self._lost,
         )
 
+    def _is_repeat(self, link: Link) -> bool:
+        """The very bytes of a record that was read already, at the beginning of a file.
+
+        A write that arrived, and whose answer did not, before a policy moved the log: the new sink got the same records again.
+        """
+        if not self._may_repeat:
+            return False
+        back = self.expected - link.number
+        follows = self._repeated < 0 or link.number == self._repeated + 1
+        if follows and 0 < back <= len(self._recent) and self._recent[-back] == (link.hash, link.signature):
+            self._repeated = link.number
+            return True
+        self._may_repeat = False
+        if 0 <= self._repeated < self.expected - 1:
+            raise Broken(f"record {self._repeated + 1} is missing or not in its place: {link.number} stands here")
+        return False
+
     def _fit(self, link: Link) -> None:
         if link.source != self.source:
             raise Broken(f"the record belongs to another chain, {link.source[:200]}")
@@ -169,7 +205,10 @@ class Follower:
         elif link.kind == "genesis":
             self._name_key(_data(link, Genesis))
         elif link.kind == "continues":
-            self._name_key(_data(link, Continues))
+            continues = _data(link, Continues)
+            self._name_key(continues)
+            if continues.cause == "Policy":
+                self._repeated = -1
         elif link.kind == "lost":
             lost = _data(link, Lost)
             self._lost += lost.answered + lost.refused

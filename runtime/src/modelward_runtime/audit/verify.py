@@ -81,10 +81,18 @@ def verify(
 
 @dataclass(frozen=True)
 class _Opening:
-    """A file, and the id of its first record, whole or not."""
+    """A file, and the id of its first record, whole or not.
+
+    Of two with the same first record, which a moved log may have, the longer one goes on.
+    """
 
     path: Path
     number: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.path.stat().st_size
 
 
 def _in_order(files: Sequence[Path], verdict: Verdict, marks: Marks) -> dict[str, list[_Opening]]:
@@ -108,7 +116,7 @@ def _in_order(files: Sequence[Path], verdict: Verdict, marks: Marks) -> dict[str
         if link.kind == "genesis":
             _want_found(link, marks)
     for pieces in chains.values():
-        pieces.sort(key=lambda opening: opening.number)
+        pieces.sort(key=lambda opening: (opening.number, opening.size))
     return dict(sorted(chains.items()))
 
 
@@ -136,12 +144,14 @@ def _follow(
         is_last = number == len(pieces) - 1
         place = str(opening.path)
         try:
+            follower.begin_file()
             for count, line in enumerate(_lines(opening.path), 1):
                 place = f"{opening.path}:{count}"
                 if line.endswith(b"\n"):
                     follower.take(line[:-1])
                 else:
                     follower.take_torn(line, is_last=is_last)
+            follower.end_file()
         except Broken as broken:
             follower.is_broken = True
             verdict.find(place, str(broken))
