@@ -14,7 +14,7 @@ from modelward_runtime.audit.config import Audit
 from modelward_runtime.audit.journal import Journal, Terms
 from modelward_runtime.audit.keys import SigningKey, fingerprint
 from modelward_runtime.audit.reading import head_of
-from modelward_runtime.audit.records import Prediction
+from modelward_runtime.audit.records import Checkpoint, Prediction
 from modelward_runtime.audit.verify import Verdict, verify
 from modelward_runtime.config import Boot, ModelSource
 from modelward_runtime.report import Report
@@ -61,9 +61,16 @@ def prediction(number: int = 0, **changes: Any) -> Prediction:
     return made
 
 
+def checkpoint(
+    cause: str = "Records", *, closing: bool = False, signer: str = "audit", records: int = 1000
+) -> Checkpoint:
+    """What a checkpoint says."""
+    return Checkpoint(key(signer).fingerprint, cause, closing, records, 60)  # type: ignore[arg-type]
+
+
 def terms(sink: Sink, *, longest: int = 1 << 20, records: int = 1000, signer: str = "audit") -> Terms:
     """What a policy would say."""
-    return Terms(key(signer), sink, 0.0, longest, records, 60.0)
+    return Terms(key(signer), sink, 0.0, longest, records, 60)
 
 
 def journal_in(
@@ -130,3 +137,13 @@ def auditor_on(
 def auditor_policy(durability: str, *, required: bool = True) -> Audit:
     """The section of a policy that says this."""
     return Audit(sink=File(directory="/audit"), signing_key_file="k", required=required, durability=durability)  # type: ignore[arg-type]
+
+
+def lost_answer(real: Callable[..., Any]) -> Callable[..., None]:
+    """A PUT that arrives, and whose answer does not."""
+
+    def put(*given: Any, **named: Any) -> None:
+        real(*given, **named)
+        raise OSError("the answer got lost")
+
+    return put

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
 from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
 from modelward_runtime.sinks.config import S3, Retention
 from modelward_runtime.sinks.keeping import Keeper
 from modelward_runtime.sinks.s3 import S3Sink
-from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer
-from tests.audit_logs import check, write_keys
+from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, model_id, new_boot
+from tests.audit_logs import check, lost_answer, write_keys
 from tests.integration.objectstore import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -133,19 +134,37 @@ def test_wrong_credentials_keep_a_required_log_from_being_opened(tmp_path: Path,
         assert "wrong-secret" not in process.log()
 
 
-async def test_objects_are_ordered_and_a_batch_that_is_tried_again_is_one_object(store: ObjectStore) -> None:
+async def test_objects_are_ordered_and_a_batch_that_is_tried_again_is_one_object(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     sink = S3Sink(settings(store, "ordered"), Writer("pod", "b1"), PREFIX, lambda: now[0])
     sink.write([b"one\n", b"two\n"], fresh=False)
     now[0] = 2.5 * HOUR
     sink.write([b"three\n"], fresh=True)
-    sink._number -= 1  # as if the answer had been lost
-    sink.write([b"three\n"], fresh=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "put", lost_answer(obstore.put))
+        with pytest.raises(SinkFailed):
+            sink.write([b"four\n"], fresh=True)
+    now[0] = 3.5 * HOUR
+    sink.write([b"four\n"], fresh=True)
     names = [str(file.relative_to(store.data / "audit/ordered")) for file in files_of(store, "ordered")]
-    assert ["pod/b1/000000/000000001.jsonl", "pod/b1/000002/000000002.jsonl"] == names
+    assert [f"pod/b1/{name}.jsonl" for name in ("000000/000000001", "000002/000000002", "000002/000000003")] == names
     other = S3Sink(settings(store, "ordered"), Writer("pod", "b2"), PREFIX)
-    assert [b"three"] == other.heads()
+    assert [b"four"] == other.heads()
     assert [] == sink.heads(), "its own is no other's"
+
+
+def test_an_object_is_never_overwritten(store: ObjectStore) -> None:
+    writer = Writer("pod", "b1")
+    first, second = (S3Sink(settings(store, "twice"), writer, PREFIX) for _ in range(2))
+    first.write([b"one\n"], fresh=False)
+    second.write([b"two\n"], fresh=False)
+    first.write([b"three\n"], fresh=False)
+    stranger = S3Sink(settings(store, "twice"), Writer("pod", "b1"), PREFIX)
+    with pytest.raises(SinkFailed, match=r"000000001\.jsonl is there already, and another"):
+        stranger.write([b"new\n"], fresh=False)
+    assert [b"one\n", b"two\n", b"three\n"] == [file.read_bytes() for file in files_of(store, "twice")]
 
 
 async def test_retention_deletes_by_the_stores_clock(store: ObjectStore) -> None:
@@ -186,6 +205,15 @@ async def test_retention_deletes_by_the_stores_clock(store: ObjectStore) -> None
     sink.ahead = 21 * DAY
     assert 3 == await keeper.look()
     assert ([3], 1) == (noted, len(files_of(store, "kept")))
+
+
+def test_a_models_retention_deletes_nothing_of_another(store: ObjectStore) -> None:
+    writers = [Writer("pod", new_boot(0, model_id("risk", name))) for name in ("fraud", "churn", "churn")]
+    sinks = [S3Sink(settings(store, "shared"), writer, PREFIX) for writer in writers]
+    for sink in sinks:
+        sink.write([b'{"time":"2026-01-01T00:00:00Z"}\n'], fresh=False)
+    found = sinks[2].pieces(time.time() + DAY)
+    assert [writers[1].series] == [piece.series for piece in found]
 
 
 def test_what_is_wrong_is_said_without_secrets(

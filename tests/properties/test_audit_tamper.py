@@ -1,8 +1,9 @@
 """Whatever is done to an audit log, verification finds it; what an outsider may cut off at the very end, it says that it cannot know.
 
-`MODELWARD_TAMPERINGS` sets how many (2100). The log is that of a pod that was started three times, each with several files.
+`MODELWARD_TAMPERINGS` sets how many (2250). The log is that of a pod that was started three times, each with several files.
 """
 
+import json
 import os
 import random
 import re
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit_logs import check, files, key, records, write_log
+from modelward_runtime.audit.chain import Chain
+from modelward_runtime.sinks.sink import Writer
+from tests.audit_logs import check, files, key, prediction, records, write_log
 
-COUNT = int(os.environ.get("MODELWARD_TAMPERINGS", "2100"))
+COUNT = int(os.environ.get("MODELWARD_TAMPERINGS", "2250"))
+BOOTS = ("20260101T000000Z-a", "20260102T000000Z-b", "20260103T000000Z-c")
 Log = dict[str, bytes]
 Tampering = Callable[[Log, Log, random.Random], None]
 
@@ -132,14 +136,27 @@ def rewrite_history(log: Log, _other: Log, chance: random.Random) -> None:
         log[each] = b"".join(made)
 
 
+def write_anew_behind_the_start(log: Log, _other: Log, chance: random.Random) -> None:
+    """Who lacks the key keeps what a start has signed first, and invents as many calls after it as there were, without a checkpoint."""
+    boot = chance.choice(BOOTS)
+    first, *rest = sorted(name for name in log if boot in name)
+    lines = log[first].splitlines(keepends=True)[:2]
+    chain = Chain(Writer("pod", boot))
+    chain.records, chain.head = 2, json.loads(lines[1])["hash"]
+    log[first] = b"".join([*lines, *(chain.add("prediction", prediction(number)) for number in range(24))])
+    for name in rest:
+        del log[name]
+
+
 TAMPERINGS: list[Tampering] = [
     flip_a_bit, change_a_byte, insert_a_byte, delete_a_byte, delete_a_line, delete_some_lines, repeat_a_line, swap_two_lines,
     cut_a_file, remove_a_file, repeat_a_file, splice_another_log, swap_a_file, rewrite_history,
+    write_anew_behind_the_start,
 ]  # fmt: skip
 
 
 async def make(folder: Path) -> tuple[Log, str]:
-    for boot in ("20260101T000000Z-a", "20260102T000000Z-b", "20260103T000000Z-c"):
+    for boot in BOOTS:
         await write_log(folder, boot, count=24, longest=4096, records=7)
     head = records(folder)[-1]["hash"]
     return {file.name: file.read_bytes() for file in files(folder)}, head

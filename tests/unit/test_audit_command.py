@@ -11,9 +11,9 @@ from modelward_runtime import cli
 from modelward_runtime.audit.chain import Chain
 from modelward_runtime.audit.follow import KINDS
 from modelward_runtime.audit.keys import load_signing_key
-from modelward_runtime.audit.records import Checkpoint, Genesis
+from modelward_runtime.audit.records import Genesis
 from modelward_runtime.sinks.sink import Writer
-from tests.audit_logs import check, key, kinds, prediction, records, write_keys, write_log
+from tests.audit_logs import check, checkpoint, key, kinds, prediction, records, write_keys, write_log
 
 
 def run(*arguments: object) -> int:
@@ -36,8 +36,8 @@ async def log(tmp_path: Path) -> Path:
 def test_a_whole_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
     told = capsys.readouterr().out
-    assert "whole: 43 records in 2 chains, 4 files" in told, told
-    assert "/pods/pod/boots/b1: records 0 to 36, head " in told
+    assert "whole: 45 records in 2 chains, 4 files; 1 at the ends not signed" in told, told
+    assert "/pods/pod/boots/b1: records 0 to 38, head " in told
     assert "Signed up to record 4 " in told
     assert "; 1 records after it are chained but not signed" in told
 
@@ -45,9 +45,9 @@ def test_a_whole_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_same_as_json(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem", "--json")
     told = json.loads(capsys.readouterr().out)
-    assert (True, 4, 43, []) == (told["valid"], told["files"], told["records"], told["findings"])
+    assert (True, 4, 45, 1, []) == tuple(told[key] for key in ("valid", "files", "records", "unsigned", "findings"))
     first, second = told["chains"]
-    assert (True, 0, 36, key().fingerprint) == (
+    assert (True, 0, 38, key().fingerprint) == (
         first["closed"],
         first["unsigned"],
         first["lastCheckpoint"],
@@ -116,16 +116,17 @@ async def test_a_hundred_thousand_records_are_verified_in_seconds(tmp_path: Path
     start = Genesis("modelward.audit/v1", "pod", "b1", key().fingerprint, [])
     with (tmp_path / "pod.b1.000001.jsonl").open("wb") as file:
         file.write(chain.add("genesis", start))
+        file.write(chain.sign(key(), checkpoint("Start")))
         for number in range(100_000):
             file.write(chain.add("prediction", prediction(number)))
             if number % 1000 == 999:
-                file.write(chain.sign(key(), Checkpoint(key().fingerprint, "Records", closing=False)))
+                file.write(chain.sign(key(), checkpoint()))
     began = time.process_time()
     tracemalloc.start()
     told = check(tmp_path / "pod.b1.000001.jsonl")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (True, 100_101) == (told.is_whole, told.records), told.findings
+    assert (True, 100_102) == (told.is_whole, told.records), told.findings
     assert time.process_time() - began < 30, "two seconds, and what the measuring of memory costs"
     assert peak < 8 << 20, "whatever its length"
 

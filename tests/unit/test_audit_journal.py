@@ -91,7 +91,7 @@ async def test_a_full_file_is_followed_by_one_that_continues_it(tmp_path: Path) 
     assert len(found) > 2
     assert [f"pod.b1.{number:06}.jsonl" for number in range(1, len(found) + 1)] == [file.name for file in found]
     for file in found[1:]:
-        assert kinds(records(file))[0] == "continues"
+        assert kinds(records(file))[:2] == ["continues", "checkpoint"]
     for file in found:
         assert kinds(records(file))[-1] == "checkpoint", "each file ends signed"
         assert file.stat().st_size < 4096 + 2000
@@ -178,17 +178,18 @@ async def test_synchronous_withholds_an_answer_whose_record_is_not_safe_and_says
     await auditor.settle(auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1))
     assert "prediction" in sink.kinds, "safe before settle returns"
     sink.why = "no space"
-    receipt = auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1)
+    pending = auditor.end(auditor.begin("rest"), "Allowed", 200, "", 1)
     with pytest.raises(Unavailable):
-        await auditor.settle(receipt)
+        await auditor.settle(pending)
     assert "the audit log cannot be written: no space" == auditor.obstacle
     with pytest.raises(Unavailable):
         auditor.begin("grpc")
     sink.why = ""
     await until(lambda: "withheld" in sink.kinds)
     told = [json.loads(line)["data"] for line in sink.lines if b"audit.withheld" in line]
-    assert receipt is not None
-    assert [{"ids": [str(receipt.number)]}] == told
+    assert pending is not None
+    assert pending.receipt is not None
+    assert [{"ids": [str(pending.receipt.number)]}] == told
     assert auditor.obstacle == ""
     await journal.close(5)
 
@@ -271,18 +272,43 @@ async def test_a_day_old_piece_is_followed_by_the_next_and_an_idle_log_gives_a_s
     assert ["Start", "Hour", "Rotation"] == [
         r["data"]["cause"] for r in records(first) if r["type"].endswith("checkpoint")
     ]
-    assert ["continues", "checkpoint"] == kinds(records(second))
+    assert ["continues", "checkpoint", "checkpoint"] == kinds(records(second))
 
 
 async def test_a_checkpoint_comes_after_some_seconds(tmp_path: Path) -> None:
     writer = Writer("pod", "b1")
     said = terms(FileSink(tmp_path, writer))
-    journal = Journal(writer, type(said)(said.key, said.sink, 0.0, said.longest, 1000, 0.05), OutletMetrics("t", "t"))
+    journal = Journal(writer, type(said)(said.key, said.sink, 0.0, said.longest, 1000, 1), OutletMetrics("t", "t"))
     journal.begin([])
     journal.record("prediction", prediction())
     await until(lambda: kinds(records(tmp_path))[-1:] == ["checkpoint"] and len(records(tmp_path)) == 4)
     assert "Seconds" == records(tmp_path)[-1]["data"]["cause"]
     await journal.close(5)
+
+
+async def test_a_wall_clock_that_jumps_makes_no_run_that_verification_would_refuse(tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    writer = Writer("pod", "b1")
+    journal = Journal(writer, terms(FileSink(tmp_path, writer)), OutletMetrics("t", "t"), wall=lambda: now[0])
+    journal.begin([])
+    for jump in (0, 4000, -9000, 60, 9100):
+        now[0] += jump
+        journal.record("prediction", prediction())
+    await journal.close(5)
+    assert check(tmp_path).is_whole, check(tmp_path).findings
+    expected = ["Start", "Seconds", "Seconds", "Close"]
+    assert expected == [r["data"]["cause"] for r in records(tmp_path) if r["type"].endswith("checkpoint")]
+
+
+async def test_other_numbers_hold_once_they_are_signed(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path, records=5)
+    journal.begin([])
+    for bound in (50, 2):
+        journal.retune(terms(journal._terms.sink, records=bound))
+        for number in range(20):
+            journal.record("prediction", prediction(number))
+    await journal.close(5)
+    assert check(tmp_path).is_whole, check(tmp_path).findings
 
 
 async def test_many_calls_at_once_are_all_there_and_in_order(tmp_path: Path) -> None:

@@ -6,17 +6,21 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from modelward_runtime.access.config import Access, Authorization
+from modelward_runtime.audit import journal as journals
 from modelward_runtime.audit.reading import head_of
 from modelward_runtime.log import timestamp
+from modelward_runtime.serving import new_writer
 from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
 from modelward_runtime.sinks.config import Retention
 from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.keeping import Keeper
-from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, pod_name
+from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, model_id, new_boot, pod_name
 from modelward_runtime.sinks.stdout import StdoutSink
-from tests.audit_logs import check, files, journal_in, kinds, prediction, records, write_log
+from tests.audit_logs import BOOT, check, files, journal_in, kinds, prediction, records, write_log
 
 WRITER = Writer("pod", "b1")
 NOW = 1_800_000_000.0
@@ -77,6 +81,19 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_torn_end_is_left_alone_and_its_last_whole_line_is_the_head(tmp_path: Path) -> None:
     (tmp_path / "pod.b0.000001.jsonl").write_bytes(line(7) + b'{"specver')
     assert [line(7)[:-1]] == FileSink(tmp_path, WRITER).heads()
+
+
+async def test_of_many_chains_the_latest_are_named_whatever_their_pods_are_called(tmp_path: Path) -> None:
+    for number in range(journals.MOST_FOUND + 1):
+        await write_log(tmp_path, "20251001T000000Z-a", pod=f"z{number:03}", count=0, is_closed=False)
+    await write_log(tmp_path, "20261125T220000Z-a", pod="aaa", count=0)
+    sources = [head.source for line in FileSink(tmp_path, WRITER).heads() if (head := head_of(line))]
+    assert "/pods/aaa/boots/20261125T220000Z-a" == sources[-1]
+    journal = journal_in(tmp_path, "20261126T000000Z-a", pod="bbb")
+    journal.begin([head for line in FileSink(tmp_path, WRITER).heads() if (head := head_of(line))])
+    await journal.close(5)
+    found = records(tmp_path / "bbb.20261126T000000Z-a.000001.jsonl")[0]["data"]["found"]
+    assert (journals.MOST_FOUND, sources[-1]) == (len(found), found[-1]["source"])
 
 
 def test_standard_output_goes_on_where_it_broke_off(tmp_path: Path) -> None:
@@ -249,6 +266,40 @@ async def test_a_payload_logs_retention_is_its_own(tmp_path: Path) -> None:
     payload = put(tmp_path, 1, days=30, pod="pod_payloads")
     assert 1 == await keeper(tmp_path, NOW).look()
     assert (False, True) == (audit.exists(), payload.exists())
+
+
+async def test_a_models_retention_is_its_own(tmp_path: Path) -> None:
+    """Two models share a directory: one keeps for a year what the other would delete after a day."""
+    boots = {name: new_boot(NOW - 30 * DAY, model_id("risk", name)) for name in ("fraud", "churn")}
+    other, own = (put(tmp_path, 1, days=30, boot=boots[name]) for name in ("fraud", "churn"))
+    clocks = Clocks()
+    clocks.pass_by(2 * HOUR)
+    sink = FileSink(tmp_path, Writer("pod", new_boot(NOW, model_id("risk", "churn"))))
+    assert 1 == await Keeper(sink, Retention(min_days=0, max_days=1), always, clocks.made).look()
+    assert (True, False) == (other.exists(), own.exists())
+
+
+@pytest.mark.parametrize(
+    ("reason", "access", "namespace", "model"),
+    [
+        (
+            "by the ModelDeployment",
+            Access(authorization=Authorization(namespace="risk", name="fraud")),
+            "elsewhere",
+            ("risk", "fraud"),
+        ),
+        ("without one by the model", Access(), "risk", ("risk", "tiny")),
+        ("on a laptop", None, "", ("", "tiny")),
+    ],
+)
+def test_a_start_tells_its_model(
+    monkeypatch: pytest.MonkeyPatch, reason: str, access: Access | None, namespace: str, model: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", namespace)
+    made = new_writer(msgspec.structs.replace(BOOT, access=access))
+    assert made.is_own(new_boot(0, model_id(*model))), reason
+    assert not made.is_own(new_boot(0, model_id("other", model[1]))), reason
+    assert not made.is_own(new_boot(0)), reason
 
 
 async def test_what_is_not_noted_is_not_deleted(tmp_path: Path) -> None:

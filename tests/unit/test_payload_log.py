@@ -52,7 +52,7 @@ def put(
 ) -> None:
     given = {"n": np.array(numbers, np.float32), "t": np.array(texts, object)}
     got = {"out_n": given["n"]} | ({"out_t": np.array(answers, object)} if answers else {})
-    log.log(FACE, Cleared(given, tuple(got)), Released(got), 0.25)
+    log.log(FACE, Cleared(given, tuple(got)), Released(got), 0.25, log.policy_generation)
 
 
 async def test_redacted_holds_the_tensors_and_metadata_only_their_shapes(tmp_path: Path) -> None:

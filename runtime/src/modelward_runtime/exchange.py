@@ -135,6 +135,10 @@ class Exchange:
             entry.identify(caller)
             entry.request_bytes = call.size
         rules, batcher = self._serving(call.name, call.version)
+        if entry is not None:
+            entry.govern()
+        payloads = self.payloads
+        generation = payloads.policy_generation if payloads else ""
         started = self._enter()
         try:
             with Withholding(rules):
@@ -149,8 +153,8 @@ class Exchange:
                 slow = (large and rules.governed) or rules.takes_long(raw.arrays)
                 released = await _beside_loop(slow, release, cleared, raw, rules, paid)
                 released_at = self._clock()
-                if self.payloads is not None:
-                    self.payloads.log(rules.face, cleared, released, released_at - started)
+                if payloads is not None:
+                    payloads.log(rules.face, cleared, released, released_at - started, generation)
                 answer = await _beside_loop(large, call.encode, rules.face, released)
             self._observe(started, decoded_at, released_at)
             return answer

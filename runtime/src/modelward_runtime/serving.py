@@ -3,9 +3,12 @@
 Apart from the report, because what an inference is must not depend on what the report knows of transports.
 """
 
+import os
+import time
 from typing import Protocol
 
 from modelward_runtime.config import Boot
+from modelward_runtime.sinks.sink import Writer, model_id, new_boot
 
 
 class Serving(Protocol):
@@ -22,3 +25,15 @@ class Serving(Protocol):
     @property
     def policy_generation(self) -> str:
         """Of the policy in force."""
+
+
+def new_writer(boot: Boot) -> Writer:
+    """A writer of this process's logs.
+
+    Its model is the ModelDeployment, by namespace and name; where callers do not say who they are, boot.json does not name it, and the
+    model's own name has to do.
+    """
+    deployment = boot.access.authorization if boot.access else None
+    namespace = deployment.namespace if deployment else os.environ.get("POD_NAMESPACE", "")
+    name = deployment.name if deployment else boot.model.name
+    return Writer(boot=new_boot(time.time(), model_id(namespace, name)))

@@ -9,8 +9,9 @@
 """
 
 import asyncio
+import logging
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from modelward_runtime.audit.config import Audit
 from modelward_runtime.audit.entry import Entry
@@ -24,6 +25,14 @@ TOGETHER: Final = (
     32  # records of a Buffered log that are made one after the other: each by itself costs three times as much,
 )
 TOGETHER_SECONDS: Final = 0.05  # for nothing of the code is in the processor's caches then
+log = logging.getLogger(__name__)
+
+
+class Pending(NamedTuple):
+    """A call whose answer waits for its record; without a receipt there is none."""
+
+    entry: Entry
+    receipt: Receipt | None
 
 
 class Auditor:
@@ -31,7 +40,7 @@ class Auditor:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        self._required = self._synchronous = False
+        self.required = self.synchronous = False
         self._failure = ""
         self._ended: list[tuple[Entry, Prediction]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -41,8 +50,13 @@ class Auditor:
 
     def adopt(self, policy: Audit, input_key: bytes) -> None:
         """From now on this holds."""
-        self._required, self._synchronous = policy.required, policy.synchronous
+        self.required, self.synchronous = policy.required, policy.synchronous
         self.input_key = input_key
+
+    @property
+    def policy_generation(self) -> str:
+        """Of the policy in force."""
+        return self._serving.policy_generation
 
     def opened(self, journal: Journal) -> None:
         """There is a chain."""
@@ -58,30 +72,30 @@ class Auditor:
     @property
     def obstacle(self) -> str:
         """Why calls cannot be answered, empty while they can: what readiness asks."""
-        if not self._required:
+        if not self.required:
             return ""
         journal = self.journal
         if journal is None:
             return (
                 f"the audit log cannot be opened: {self._failure}" if self._failure else "the audit log is being opened"
             )
-        if self._synchronous and journal.failure:
+        if self.synchronous and journal.failure:
             return f"the audit log cannot be written: {journal.failure}"
         return "" if journal.has_room else f"the audit log is full: {journal.failure or 'its sink is too slow'}"
 
     def begin(self, transport: str) -> Entry:
         """A call begins. Raises `Unavailable` where its record could not be kept and must be."""
         journal = self.journal
-        if journal is not None and journal.has_room and not (self._required and self._synchronous and journal.failure):
+        if journal is not None and journal.has_room and not (self.required and self.synchronous and journal.failure):
             journal.reserved += 1
             return Entry(self, transport, journal)
-        if self._required:
+        if self.required:
             if journal is not None:
                 journal.lose(answered=False)
             raise Unavailable("the audit log takes no records")
         return Entry(self, transport, None)
 
-    def end(self, entry: Entry, decision: Decision, code: int, reason: str, sent: int) -> Receipt | None:
+    def end(self, entry: Entry, decision: Decision, code: int, reason: str, sent: int) -> Pending | None:
         """The call has ended: its record, on its way; None where nobody waits for it."""
         serving, model = self._serving, self._serving.boot.model
         made = Prediction(
@@ -89,7 +103,7 @@ class Auditor:
             model.name,
             model.version,
             serving.digest,
-            serving.policy_generation,
+            entry.policy_generation,
             decision,
             code,
             reason,
@@ -99,9 +113,9 @@ class Auditor:
             round(time.perf_counter() - entry.began, 6),
             entry.input_hmac,
         )
-        if self._synchronous:
+        if entry.synchronous:
             self.catch_up()
-            return self._record(entry, made)
+            return Pending(entry, self._record(entry, made))
         self._ended.append((entry, made))
         if len(self._ended) == 1:
             self._timer = asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self.catch_up)
@@ -127,16 +141,27 @@ class Auditor:
         elif not journal.has_room:
             journal.lose(answered=True)
             return None
-        return None if journal.closed else journal.record("prediction", made)
+        if journal.closed:
+            journal.lose(answered=not entry.withholds)
+            return None
+        try:
+            return journal.record("prediction", made)
+        except Exception:  # one call's record must not take others along
+            log.exception("a call's record cannot be made: this is a bug")
+            journal.lose(answered=not entry.withholds)
+            return None
 
-    async def settle(self, receipt: Receipt | None) -> None:
+    async def settle(self, pending: Pending | None) -> None:
         """The answer may leave. Raises `Unavailable` where its record is not safe and must be."""
-        if receipt is None or not self._synchronous:
+        if pending is None:
             return
-        if await receipt.outlet.wait(receipt.position, SAFE_SECONDS) or not self._required:
+        entry, receipt = pending
+        if receipt is not None and await receipt.outlet.wait(receipt.position, SAFE_SECONDS):
             return
-        if self.journal is not None:
-            self.journal.withhold(receipt.number)
+        if not entry.required:
+            return
+        if receipt is not None and entry.journal is not None:
+            entry.journal.withhold(receipt.number)
         raise Unavailable("the audit log takes no records")
 
     def to_json(self) -> dict[str, Any]:

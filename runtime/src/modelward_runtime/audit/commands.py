@@ -66,6 +66,7 @@ def _json(verdict: Verdict) -> str:
         "valid": verdict.is_whole,
         "files": verdict.files,
         "records": verdict.records,
+        "unsigned": verdict.unsigned,
         "chains": [_camel(chain) for chain in verdict.chains],
         "findings": [{"place": finding.place, "message": finding.message} for finding in verdict.findings],
     }
@@ -82,7 +83,7 @@ def _text(verdict: Verdict) -> str:
     lines = [f"{finding.place}: {finding.message}" for finding in verdict.findings]
     for chain in verdict.chains:
         lines += _describe(chain)
-    what = f"{verdict.records} records in {len(verdict.chains)} chains, {verdict.files} files"
+    what = f"{verdict.records} records in {len(verdict.chains)} chains, {verdict.files} files; {verdict.unsigned} at the ends not signed"
     lines.append(f"whole: {what}" if verdict.is_whole else f"NOT WHOLE: {len(verdict.findings)} findings; {what}")
     return "\n".join(lines) + "\n"
 

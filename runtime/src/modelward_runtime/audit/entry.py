@@ -31,20 +31,42 @@ _OFF_LOOP_BYTES: Final = 1 << 18
 class Entry:
     """What is known of one call."""
 
-    __slots__ = ("_auditor", "began", "input_hmac", "journal", "request_bytes", "subject", "transport")
+    __slots__ = (
+        "_auditor",
+        "began",
+        "input_hmac",
+        "journal",
+        "policy_generation",
+        "request_bytes",
+        "required",
+        "subject",
+        "synchronous",
+        "transport",
+    )
 
     def __init__(self, auditor: "Auditor", transport: str, journal: "Journal | None") -> None:
         self._auditor = auditor
         self.transport = transport
+        self.required, self.synchronous = auditor.required, auditor.synchronous  # what it began under holds to its end
+        self.policy_generation = auditor.policy_generation
         self.journal = journal  # where room for the record was set aside
         self.began = time.perf_counter()
         self.subject = ""
         self.request_bytes = 0
         self.input_hmac = ""
 
+    @property
+    def withholds(self) -> bool:
+        """Its answer does not leave without its record."""
+        return self.required and self.synchronous
+
     def identify(self, caller: Caller) -> None:
         """The door knows who calls."""
         self.subject = caller.subject
+
+    def govern(self) -> None:
+        """The rules that this call is held to are chosen now."""
+        self.policy_generation = self._auditor.policy_generation
 
     async def hear(self, face: Face, decoded: Decoded) -> None:
         """Remember the input's HMAC, where the policy asks for it."""

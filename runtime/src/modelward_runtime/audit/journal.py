@@ -2,7 +2,7 @@
 
 One per chain, made by `running.py`, used by `auditor.py`; all on the event loop's thread. Between the chain and the sink is an `Outlet`.
 
-    genesis checkpoint record … record checkpoint │ continues record … checkpoint │ … checkpoint(closing)
+    genesis checkpoint record … record checkpoint │ continues checkpoint record … checkpoint │ … checkpoint(closing)
                                         a full file ends here      another sink
 
 What cannot be recorded for want of room is counted, and told in the chain by a record `lost` as soon as there is room again.
@@ -53,7 +53,7 @@ class Terms:
     linger: float
     longest: int
     checkpoint_records: int
-    checkpoint_seconds: float
+    checkpoint_seconds: int
 
 
 class Journal:
@@ -75,7 +75,7 @@ class Journal:
         self._chain = Chain(writer, wall)
         self._outlet = Outlet(terms.sink, terms.linger, self)
         self._filled, self._piece_began = 0, clock()
-        self._unsigned = 0
+        self._unsigned, self._unsigned_since = 0, 0.0
         self._signed_at = clock()
         self._timer: asyncio.TimerHandle | None = None
         self._answered = self._refused = 0
@@ -152,9 +152,14 @@ class Journal:
         carrying.add_done_callback(self._carrying.discard)
 
     def retune(self, terms: Terms) -> None:
-        """The same sink and key, other numbers."""
-        self._terms = terms
+        """The same sink and key, other numbers: signed before they hold."""
+        before, self._terms = self._terms, terms
         self._outlet.linger = terms.linger
+        if (before.checkpoint_records, before.checkpoint_seconds) != (
+            terms.checkpoint_records,
+            terms.checkpoint_seconds,
+        ):
+            self._checkpoint("Policy")
 
     def beat(self) -> None:
         """Once an hour: a sign of life where there was none, and no piece longer than a day."""
@@ -209,6 +214,12 @@ class Journal:
         terms = self._terms
         if terms.longest and self._filled >= terms.longest:
             self._turn()
+        now = self._wall()
+        if self._unsigned and now - self._unsigned_since > terms.checkpoint_seconds:
+            # the timer is late, or the wall clock has jumped: verification goes by records' times
+            self._checkpoint("Seconds")
+        if not self._unsigned:
+            self._unsigned_since = now
         self._put(kind, data)
         self._unsigned += 1
         receipt = Receipt(self._outlet, self._position, self._chain.records - 1)
@@ -230,8 +241,9 @@ class Journal:
             self._timer = None
         if self.closed:
             return
-        key = self._terms.key
-        line = self._chain.sign(key, Checkpoint(key.fingerprint, cause, closing))
+        terms = self._terms
+        made = Checkpoint(terms.key.fingerprint, cause, closing, terms.checkpoint_records, terms.checkpoint_seconds)
+        line = self._chain.sign(terms.key, made)
         self._filled += len(line)
         self._position = self._outlet.put(line)
         self._unsigned, self._signed_at = 0, self._clock()
@@ -243,6 +255,7 @@ class Journal:
         self._checkpoint("Rotation")
         self._outlet.turn()
         self._continue("Rotation")
+        self._checkpoint("Rotation")
 
     def _continue(self, cause: Literal["Rotation", "Policy"]) -> None:
         self._filled, self._piece_began = 0, self._clock()

@@ -59,11 +59,17 @@ class Continues(_Data):
 
 
 class Checkpoint(_Data):
-    """A signed record. `closing`: nothing follows in this chain."""
+    """A signed record. `closing`: nothing follows in this chain.
+
+    `checkpoint_records` and `checkpoint_seconds` bound what may follow before the next: said by the checkpoint itself, so that
+    they are signed wherever a chain is cut, and whatever of it retention has deleted.
+    """
 
     key: str
     cause: Literal["Start", "Records", "Seconds", "Rotation", "Policy", "Hour", "Expired", "Close"]
     closing: bool
+    checkpoint_records: Annotated[int, msgspec.Meta(ge=1)]
+    checkpoint_seconds: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Lost(_Data):

@@ -5,6 +5,7 @@ Made by `recording.py`, on the event loop's thread. It knows when; `journal.py` 
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from modelward_runtime.audit.keys import load_input_key, load_signing_key
 from modelward_runtime.audit.reading import head_of
 from modelward_runtime.audit.records import Head
 from modelward_runtime.errors import unsatisfiable
-from modelward_runtime.serving import Serving
+from modelward_runtime.serving import Serving, new_writer
 from modelward_runtime.sinks.config import Stdout
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
@@ -61,6 +62,7 @@ class AuditLog:
         self._plan: _Plan | None = None
         self._opening: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
+        self._patience = math.inf  # until when calls in flight may still hand in their records
         self._closing: set[asyncio.Task[None]] = set()
         self.auditor: Auditor | None = None
 
@@ -71,7 +73,7 @@ class AuditLog:
         key = load_signing_key(Path(wanted.signing_key_file))
         input_key = load_input_key(Path(wanted.input_hash_key_file)) if wanted.input_hash_key_file else b""
         before = self._plan
-        writer = before.writer if before else Writer()
+        writer = before.writer if before else new_writer(self._report.boot)
         if before and before.wanted.sink == wanted.sink and before.terms.key.fingerprint == key.fingerprint:
             sink = before.terms.sink
         else:
@@ -97,9 +99,7 @@ class AuditLog:
 
     async def close(self) -> None:
         """The last records: of calls that were given up, too. Nothing is answered any more."""
-        journal, ending = self._journal, time.monotonic() + _STRAGGLERS_SECONDS
-        while journal and journal.reserved and time.monotonic() < ending:  # noqa: ASYNC110  an event would cost every call
-            await asyncio.sleep(0.01)
+        self._patience = time.monotonic() + _STRAGGLERS_SECONDS
         self._end()
         await asyncio.gather(*self._closing)
 
@@ -168,11 +168,17 @@ class AuditLog:
 
     def _end(self) -> None:
         self._stop()
-        if self.auditor:
-            self.auditor.catch_up()
-        journal, self.auditor, self._plan = self._journal, None, None
+        auditor, self.auditor, self._plan = self.auditor, None, None
         self._hand_out(None)
-        if journal:
-            closing = asyncio.ensure_future(journal.close(FLUSH_SECONDS))
+        if auditor and auditor.journal:
+            closing = asyncio.ensure_future(self._finish(auditor, auditor.journal))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+
+    async def _finish(self, auditor: Auditor, journal: Journal) -> None:
+        """Calls that began under this log are recorded in it, however its policy has changed meanwhile; then it ends."""
+        auditor.catch_up()
+        while journal.reserved and time.monotonic() < self._patience:  # noqa: ASYNC110  an event would cost every call
+            await asyncio.sleep(0.01)
+        auditor.catch_up()
+        await journal.close(FLUSH_SECONDS)

@@ -4,7 +4,8 @@ Called by `commands.py`; AUDIT.md says what is found and what is not. Two passes
 in order and to learn which ends of other chains a genesis names; the second reads everything, once, line by line.
 
     per line    own hash ▶ id follows ▶ previous is the hash before ▶ a checkpoint: signed by a trusted key that the chain has named
-    per chain   genesis first, or a signed note of retention about what came before ▶ nothing after a closing checkpoint
+    per run     no more records without a checkpoint, nor over a longer time, than the last checkpoint allows
+    per chain   genesis first, and signed at once, or a signed note of retention about what came before ▶ nothing after a closing checkpoint
     together    every end that a genesis names is there, or was noted as expired
 """
 
@@ -46,6 +47,11 @@ class Verdict:
         """Nothing is wrong."""
         return not self.findings
 
+    @property
+    def unsigned(self) -> int:
+        """Records at the ends of all chains that nobody has signed: who lacks the key may have written them."""
+        return sum(chain.unsigned for chain in self.chains)
+
     def find(self, place: str, message: str) -> None:
         """Note a finding; of a flood, the first."""
         if len(self.findings) < _MOST_FINDINGS:
@@ -65,6 +71,7 @@ def verify(
     states = [_follow(source, pieces, trust, verdict, marks, partial=partial) for source, pieces in chains.items()]
     verdict.chains = [state.state() for state in states]
     verdict.records = sum(state.records for state in states)
+    _demand_signatures(states, verdict)
     if not partial:
         _demand(states, verdict, marks)
     for missing in sorted(marks.wanted_hashes):
@@ -74,10 +81,18 @@ def verify(
 
 @dataclass(frozen=True)
 class _Opening:
-    """A file, and the id of its first record, whole or not."""
+    """A file, and the id of its first record, whole or not.
+
+    Of two with the same first record, which a moved log may have, the longer one goes on.
+    """
 
     path: Path
     number: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.path.stat().st_size
 
 
 def _in_order(files: Sequence[Path], verdict: Verdict, marks: Marks) -> dict[str, list[_Opening]]:
@@ -101,7 +116,7 @@ def _in_order(files: Sequence[Path], verdict: Verdict, marks: Marks) -> dict[str
         if link.kind == "genesis":
             _want_found(link, marks)
     for pieces in chains.values():
-        pieces.sort(key=lambda opening: opening.number)
+        pieces.sort(key=lambda opening: (opening.number, opening.size))
     return dict(sorted(chains.items()))
 
 
@@ -129,13 +144,16 @@ def _follow(
         is_last = number == len(pieces) - 1
         place = str(opening.path)
         try:
+            follower.begin_file()
             for count, line in enumerate(_lines(opening.path), 1):
                 place = f"{opening.path}:{count}"
                 if line.endswith(b"\n"):
                     follower.take(line[:-1])
                 else:
                     follower.take_torn(line, is_last=is_last)
+            follower.end_file()
         except Broken as broken:
+            follower.is_broken = True
             verdict.find(place, str(broken))
             return follower
     return follower
@@ -145,6 +163,15 @@ def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb", buffering=1 << 18) as source:
         while line := source.readline(LONGEST_LINE):
             yield line
+
+
+def _demand_signatures(followers: Sequence[Follower], verdict: Verdict) -> None:
+    """No chain is believed that nothing is signed of, and no log."""
+    for follower in followers:
+        if follower.is_unsigned and not follower.is_broken:
+            verdict.find(follower.source, "nothing of this chain is signed: anybody may have written it")
+    if not verdict.findings and not any(chain.checkpoints for chain in verdict.chains):
+        verdict.find("the log", "nothing in it is signed: anybody may have written it")
 
 
 def _demand(followers: Sequence[Follower], verdict: Verdict, marks: Marks) -> None:

@@ -45,7 +45,9 @@ def check_ahead(observed: int, instant: Instant) -> None:
     """ClocksDisagree when the time of a shard has not come by any clock: the periods that it has ended have not."""
     ahead = observed - instant.latest
     if ahead > TOLERANCE:
-        raise ClocksDisagree(f"the ledger's time is {ahead} s ahead of every clock: nothing is reserved before it has come")
+        raise ClocksDisagree(
+            f"the ledger's time is {ahead} s ahead of every clock: nothing is reserved before it has come"
+        )
 
 
 def elapsed() -> float:

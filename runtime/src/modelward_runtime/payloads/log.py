@@ -108,15 +108,19 @@ class PayloadLog:
         self._outlet.start()
         return before
 
-    def log(self, face: Face, cleared: Cleared, released: Released, seconds: float) -> None:
-        """Log an answered call, if it is its turn."""
+    @property
+    def policy_generation(self) -> str:
+        """Of the policy in force: who is about to clear a call asks, and gives it back to `log`."""
+        return self._report.policy_generation
+
+    def log(self, face: Face, cleared: Cleared, released: Released, seconds: float, generation: str) -> None:
+        """Log an answered call, if it is its turn. `generation` is that of the policy under which it was cleared."""
         if self._chance() >= self._share or self._outlet is None:
             return
         if self.waiting >= MOST_WAITING or len(self._searches) >= MOST_SEARCHES:
             self._metrics.lost += 1
             return
         self._number += 1
-        generation = self._report.policy_generation
         call = Answered(self._number, self._stamps.now(), generation, self._redacted, face, cleared, released, seconds)
         texts = texts_of(cleared.inputs, released.outputs, MOST_ELEMENTS) if call.redacted else NO_TEXTS
         if texts.characters < OFF_LOOP_TEXT:

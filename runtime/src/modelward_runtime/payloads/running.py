@@ -13,7 +13,7 @@ from modelward_runtime.errors import unsatisfiable
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.payloads.log import PayloadLog
 from modelward_runtime.privacy.pii import fold
-from modelward_runtime.serving import Serving
+from modelward_runtime.serving import Serving, new_writer
 from modelward_runtime.sinks.keeping import Keeper, tend
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.opening import linger, longest_piece, open_sink
@@ -38,7 +38,7 @@ class Payloads:
         self._log: PayloadLog | None = None
         self._wanted: Logging | None = None
         self._sink: Sink | None = None
-        self._writer = _writer()
+        self._writer = _writer(report)
         self._tending: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Future[int] | asyncio.Task[None]] = set()
 
@@ -84,16 +84,16 @@ class Payloads:
         self._hand_out(None)
         if ended:
             self._await(asyncio.ensure_future(ended.close(FLUSH_SECONDS)))
-            self._writer = _writer()
+            self._writer = _writer(self._report)
 
     def _await(self, closing: "asyncio.Future[int] | asyncio.Task[None]") -> None:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
 
-def _writer() -> Writer:
+def _writer(report: Serving) -> Writer:
     """Named apart, so that both logs may share a directory."""
-    named = Writer()
+    named = new_writer(report.boot)
     return Writer(named.pod + PAYLOADS, named.boot)
 
 

@@ -55,18 +55,20 @@ class FileSink:
             self._descriptor = -1
 
     def heads(self) -> list[bytes]:
-        """The last whole line of every other series."""
+        """The last whole line of every other series, those that began last at the end."""
         with _explained(self._directory):
             others = (file for file in self._files() if file[0] != self._writer.series)
             last = {series: path for series, _, path in others if path.stat().st_size}  # of each the last one stays
-            return [line for path in last.values() if (line := _last_line(path))]
+            by_start = sorted(last, key=lambda series: series.partition(".")[2])  # a boot's id begins with its time
+            return [line for series in by_start if (line := _last_line(last[series]))]
 
     def pieces(self, before: float) -> list[Piece]:
-        """The oldest files of every series, as long as they ended before; never the one that is written to."""
+        """The oldest files of every series of this model, as long as they ended before; never the one that is written to."""
         with _explained(self._directory):
             series: dict[str, list[Path]] = {}
             for name, _, path in self._files():
-                series.setdefault(name, []).append(path)
+                if self._writer.is_own(name.partition(".")[2]):
+                    series.setdefault(name, []).append(path)
             return [
                 piece
                 for name, paths in series.items()

@@ -1,9 +1,10 @@
 """Retention: deletes what is older than `maxDays`, at the start and every hour, and never what is younger than `minDays`.
 
 A piece is old when its first record is older than `maxDays`, and its last one older than `minDays`: a piece is ended by the first look
-after a day, so it spans a day and an hour at most, and a record may stay up to a day and two hours longer than `maxDays`. Pieces of a
-series go in their order, so that what stays has no holes. Nothing else ever deletes: not a full disk, not a restart. `tend` is
-run as a task by each log; what is to be noted before a deletion, `audit/journal.py` notes.
+after a day, so it spans a day and an hour at most, and a record may stay up to a day and two hours longer than `maxDays`. Only pieces of
+the writer's own model are looked at: another has another policy. Pieces of a series go in their order, so that what stays has no holes.
+Nothing else ever deletes: not a full disk, not a restart. `tend` is run as a task by each log; what is to be noted before a
+deletion, `audit/journal.py` notes.
 """
 
 import asyncio

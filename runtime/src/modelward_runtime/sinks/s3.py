@@ -1,7 +1,9 @@
 """Objects below a prefix: `POD/BOOT/HOUR/NUMBER.jsonl`, one for each batch, written whole or not at all.
 
-A batch that failed is put again under the same name, so that an answer that got lost makes no second object. HOUR counts the hours of this
-writer's life: it keeps every listing short. How old an object is, the store's clock says, not ours. Errors carry no credential.
+A batch that failed is put again under the name of its first try, so that an answer that got lost makes no second object. Nothing is
+overwritten: NUMBER and HOUR, the hours of the writer's life, which keep every listing short, go on over all sinks of a writer, and a PUT
+demands that the name is free, where the store can do that (If-None-Match). How old an object is, the store's clock says, not ours.
+Errors carry no credential.
 """
 
 import os
@@ -10,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import S3Store
 
 from modelward_runtime.sinks.config import S3
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import S3Config, S3Credential
 
-_HOUR: Final = 3600.0
 _MOST_TAIL: Final = 1 << 20
 _MOST_HEADS: Final = 64
 
@@ -40,8 +41,9 @@ class S3Sink:
         self._root = f"{self._location.key}/".lstrip("/")
         self._writer = writer
         self._clock = clock
-        self._began = clock()
-        self._number = 0
+        writer.numbering.begin(clock())
+        self._pending = (b"", "")  # a batch that failed, and the name that it had
+        self._mode: Literal["create", "overwrite"] = "create"
         self._seen: tuple[float, float] | None = None  # the store's time of our last object, and ours when we asked
         self._last_key = ""
         with self._explained("opening the store"):
@@ -49,11 +51,15 @@ class S3Sink:
 
     def write(self, lines: Sequence[bytes], *, fresh: bool) -> None:
         """One object."""
-        hour = int((self._clock() - self._began) / _HOUR)
-        key = f"{self._folder()}{hour:06}/{self._number + 1:09}{SUFFIX}"
+        content = b"".join(lines)
+        if self._pending[0] != content:
+            numbering = self._writer.numbering
+            key = f"{self._folder()}{numbering.hour(self._clock()):06}/{numbering.next():09}{SUFFIX}"
+            self._pending = content, key
+        key = self._pending[1]
         with self._explained(f"writing {key}"):
-            obstore.put(self._store, key, b"".join(lines), use_multipart=False)
-        self._number += 1
+            self._put(key, content)
+        self._pending = b"", ""
         self._last_key = key
 
     def close(self) -> None:
@@ -69,9 +75,10 @@ class S3Sink:
             return [line for line in lines if line]
 
     def pieces(self, before: float) -> list[Piece]:
-        """The oldest objects of every series, as long as they were put before; never this writer's last one."""
+        """The oldest objects of every series of this model, as long as they were put before; never this writer's last one."""
         with self._explained("listing"):
-            return [piece for folder in self._series() for piece in self._ended(folder, before)]
+            own = [folder for folder in self._series() if self._writer.is_own(folder.rstrip("/").rpartition("/")[2])]
+            return [piece for folder in own for piece in self._ended(folder, before)]
 
     def tail(self, piece: Piece) -> bytes:
         """Its last line."""
@@ -91,6 +98,20 @@ class S3Sink:
             if self._seen is None or taken > self._seen[0]:
                 self._seen = (taken, self._clock())
         return None if self._seen is None else self._seen[0] + self._clock() - self._seen[1]
+
+    def _put(self, key: str, content: bytes) -> None:
+        """One object under a name that is free; if a try before took it and the answer got lost, it is done."""
+        try:
+            obstore.put(self._store, key, content, mode=self._mode, use_multipart=False)
+        except AlreadyExistsError:
+            if bytes(obstore.get(self._store, key).bytes()) != content:
+                self._pending = b"", ""  # the next try takes the next name
+                raise SinkFailed(f"{key} is there already, and another: nothing of a log is overwritten") from None
+        except BaseError as error:
+            if self._mode == "overwrite" or not _lacks_conditions(error):
+                raise
+            self._mode = "overwrite"
+            self._put(key, content)
 
     def _folder(self) -> str:
         return f"{self._root}{self._writer.pod}/{self._writer.boot}/"
@@ -136,6 +157,11 @@ class S3Sink:
                 0
             ]  # its advice is about models
             raise SinkFailed(" ".join(told.split())) from error
+
+
+def _lacks_conditions(error: BaseError) -> bool:
+    """The store does not know If-None-Match: S3's error NotImplemented, or a client that does not even ask."""
+    return isinstance(error, NotSupportedError) or "NotImplemented" in str(error) or "501 Not Implemented" in str(error)
 
 
 def _open(bucket: str, settings: S3, credentials: str) -> S3Store:
