@@ -384,7 +384,8 @@ def test_the_operator_tells_the_status_without_the_right(place: Place) -> None:
 
 
 FILE = {"policy.json": "{}"}
-FILE_WORDS = "a policy.json is written by the operator alone"
+BOOT = {"boot.json": "{}"}
+FILE_WORDS = "a policy.json or boot.json is written by the operator alone"
 OURS = {"app.kubernetes.io/managed-by": "modelward"}
 SERVICE_ACCOUNT = {"Impersonate-User": "system:serviceaccount:modelward-system:modelward-operator"}
 OWNER = {
@@ -407,11 +408,13 @@ FILES: list[tuple[str, Json, Json, Json, bool]] = [
     (
         "another file of ours is repaired, not guarded",
         EDITOR,
-        {"boot.json": "{}"},
-        {"data": {"boot.json": "{ }"}},
+        {"ca.crt": "{}"},
+        {"data": {"ca.crt": "{ }"}},
         True,
     ),
-    ("an editor makes one of another file", EDITOR, {"boot.json": "{}"}, {"data": FILE}, False),
+    ("an editor makes one of another file", EDITOR, {"ca.crt": "{}"}, {"data": FILE}, False),
+    ("an editor changes what pods start with", EDITOR, BOOT, {"data": {"boot.json": "{ }"}}, False),
+    ("an editor deletes it, to put another there", EDITOR, BOOT, {}, False),
     ("who may relax", OFFICER, FILE, {"data": {"policy.json": "{ }"}}, True),
     ("who may relax gives it an owner", OFFICER, FILE, {"metadata": {"ownerReferences": [NOT_THERE]}}, True),
     ("the operator", SERVICE_ACCOUNT, FILE, {"data": {"policy.json": "{ }"}}, True),
@@ -473,6 +476,9 @@ MADE: list[tuple[str, Json, str, Json, bool]] = [
     ("an editor, where pods look", EDITOR, "fraud-policy", {"data": FILE}, False),
     ("an editor, in the other field", EDITOR, "fraud-policy", {"binaryData": {"policy.json": "e30="}}, False),
     ("an editor, under another name", EDITOR, "fraud", {"data": FILE}, True),
+    ("an editor, what pods start with", EDITOR, "fraud-boot-0123456789", {"data": BOOT}, False),
+    ("an editor, something else that boots", EDITOR, "fraud-boot-loader", {"data": BOOT}, True),
+    ("the operator, what pods start with", SERVICE_ACCOUNT, "fraud-boot-0123456789", {"data": BOOT}, True),
     ("an editor, another file", EDITOR, "fraud-policy", {"data": {"rules": ""}}, True),
     ("who may relax", OFFICER, "fraud-policy", {"data": FILE}, True),
     ("the operator", SERVICE_ACCOUNT, "fraud-policy", {"data": FILE}, True),
@@ -486,6 +492,13 @@ def test_a_file_that_pods_would_read_is_made_by(
     said = put_file(place, name, body, who)
     assert allowed == (said == ""), f"{reason}: {said}"
     assert allowed or FILE_WORDS in said
+
+
+def test_the_garbage_collector_takes_away_what_pods_started_with(place: Place) -> None:
+    name = "fraud-boot-0123456789"
+    put_file(place, name, {"data": BOOT}, SERVICE_ACCOUNT, labels=OURS, ownerReferences=[OWNER])
+    path = f"/api/v1/namespaces/{place.name}/configmaps/{name}"
+    assert refusal(lambda: request(place.server, "DELETE", path, headers=COLLECTOR)) == ""
 
 
 def test_nor_does_a_file_become_one_that_pods_would_read(place: Place) -> None:
