@@ -40,8 +40,11 @@ class House:
         return self.permitted
 
     async def admit(self, token: str = "t") -> Caller | type[ApiError]:
+        return await self.admit_raw(f"Bearer {token}".encode())
+
+    async def admit_raw(self, authorization: bytes) -> Caller | type[ApiError]:
         try:
-            return await self.gate.admit(f"Bearer {token}".encode())
+            return await self.gate.admit(authorization)
         except ApiError as error:
             return type(error)
         finally:
@@ -108,6 +111,31 @@ async def test_a_clock_that_is_set_changes_nothing_for_who_is_known(house: House
     house.error = Unreachable("away")
     for house.wall in (0.0, 4e9):
         assert ADA == await house.admit()
+
+
+SPELLINGS = [b"Bearer t", b"bearer t", b"BEARER  t", b"bEaReR" + b" " * 500 + b"t", b"Bearer t  "]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(None, ADA), (Refusal("no"), Unauthenticated)], ids=["let in", "refused"]
+)
+async def test_one_token_is_one_review_however_its_header_is_spelled(
+    house: House, error: Exception | None, expected: object
+) -> None:
+    house.error = error
+    house.open.clear()
+    burst = [asyncio.ensure_future(house.admit_raw(spelling)) for spelling in SPELLINGS]
+    await asyncio.sleep(0)
+    house.open.set()
+    assert [expected] * 5 == await asyncio.gather(*burst)
+    assert [expected] * 5 == [await house.admit_raw(spelling) for spelling in SPELLINGS]
+    assert 1 == house.reviews
+
+
+async def test_what_holds_no_token_is_reviewed_by_nobody(house: House) -> None:
+    for nothing in (b"", b"Bearer", b"Bearer ", b"Basic t", b"Bearer\tt", b"Bearer a b", b"Bearer " + b"t" * 16384):
+        assert Unauthenticated is await house.admit_raw(nothing)
+    assert 0 == house.reviews
 
 
 async def test_who_is_refused_is_asked_about_again_after_three_seconds(house: House) -> None:
@@ -187,6 +215,6 @@ async def test_tables_are_bounded_and_the_refused_push_nobody_out(
 
 async def test_no_token_is_kept(house: House) -> None:
     await house.admit("secret")
-    digest = hashlib.sha256(b"Bearer secret").digest()
+    digest = hashlib.sha256(b"secret").digest()
     assert [digest] == list(house.gate._verdicts._admissions)
     assert "secret" not in repr(vars(house.gate._verdicts))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from modelward_runtime.access.bearer import MOST_BYTES, NoToken, find_token
+from modelward_runtime.access.bearer import NoToken, find_token
 from modelward_runtime.access.identity import Authenticator, Authorizer, Refusal
 from modelward_runtime.access.limits import Subjects, Turn
 from modelward_runtime.access.verdicts import Findings, Verdicts
@@ -49,18 +49,20 @@ class GuardedGate:
 
     async def admit(self, authorization: bytes) -> Caller:
         """The caller with the right to predict."""
-        if not authorization or len(authorization) > MOST_BYTES:
-            _log_unauthenticated("too long" if authorization else "no token")
-            raise Unauthenticated
-        digest = hashlib.sha256(authorization).digest()
-        known = self._verdicts.known(digest, authorization)
-        return known if known is not None else await self._verdicts.find_out(digest, authorization, self._patience)
+        try:
+            token = find_token(authorization)
+        except NoToken as cause:
+            _log_unauthenticated(str(cause))
+            raise Unauthenticated from None
+        digest = hashlib.sha256(token).digest()  # of the token alone: a header may be spelled in many ways
+        known = self._verdicts.known(digest, token)
+        return known if known is not None else await self._verdicts.find_out(digest, token, self._patience)
 
-    async def _review(self, authorization: bytes) -> Findings:
+    async def _review(self, token: bytes) -> Findings:
         """Authenticate, then authorise. Raises `Unreachable`."""
         try:
-            identity = await self._authenticator.authenticate(find_token(authorization))
-        except (NoToken, Refusal) as refusal:
+            identity = await self._authenticator.authenticate(token)
+        except Refusal as refusal:
             _log_unauthenticated(str(refusal))
             return Findings(refuse=Unauthenticated)
         if not await self._authorizer.permits(identity):
