@@ -116,7 +116,10 @@ async def test_a_call_over_rest_leaves_a_record(
 class Strict:
     """A gate that knows one token and refuses the rest."""
 
-    async def admit(self, authorization: bytes) -> Caller:
+    def recall(self, authorization: bytes) -> Caller | None:
+        return None
+
+    async def admit(self, authorization: bytes, peer: str = "") -> Caller:
         if authorization == b"Bearer good":
             return Caller("alice")
         raise PredictForbidden("mallory") if authorization else Unauthenticated

@@ -125,7 +125,7 @@ class App:
         if entry is not None:
             entry.request_bytes = headers.length or 0
         path = scope["path"]
-        caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization or b"")
+        caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization or b"", _address(scope))
         if entry is not None:
             entry.identify(caller)
         route = self._routes.get(path) or parse_path(path)
@@ -230,6 +230,12 @@ def parse_path(path: str) -> Route:
     if parts[:4] == ["", "v2", "repository", "models"] and len(parts) == 6 and parts[5] in {"load", "unload"}:
         return Route(parts[5], parts[4])
     raise NotFound(f"no such path: {path[:128]}")
+
+
+def _address(scope: Scope) -> str:
+    """Where the connection comes from, spelled as gRPC does; empty where the server does not know."""
+    host: str = (scope.get("client") or ("",))[0]
+    return host.removeprefix("::ffff:")
 
 
 def _check_method(route: Route, method: str) -> None:
