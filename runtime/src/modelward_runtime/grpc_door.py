@@ -19,7 +19,6 @@ import grpc
 
 from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
-from modelward_runtime.audit.entry import refused
 from modelward_runtime.errors import ApiError, BadRequest, Busy, EpsilonRefused
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.states import ANONYMOUS, Caller
@@ -69,7 +68,7 @@ class DoorKeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         try:
             caller = self._door.recall(authorization)
         except Exception as error:  # noqa: BLE001  the last border, see `explain`
-            failure = await self._record(method, explain(error))
+            failure = self._turn_away(method, explain(error))
             self._account(method, failure.grpc_code, started)
             return grpc.stream_unary_rpc_method_handler(_refusal(failure))
         handler = await continuation(handler_call_details)
@@ -113,21 +112,18 @@ class DoorKeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
             self._account(method, "CANCELLED", started)
             raise
         except Exception as error:  # noqa: BLE001  the last border, see `explain`
-            failure = await self._record(method, explain(error))
+            failure = self._turn_away(method, explain(error))
         else:
             _VISITOR.set(Visitor(caller, authorization))
             return
         self._account(method, failure.grpc_code, started)
         await abort(context, failure)
 
-    async def _record(self, method: str, failure: ApiError) -> ApiError:
-        """What the caller is told, once the refusal of an inference is in the audit log."""
-        if method not in INFERENCES:
-            return failure
-        try:
-            await refused(self._exchange.auditor, "grpc", failure)
-        except ApiError as unrecorded:
-            return unrecorded
+    def _turn_away(self, method: str, failure: ApiError) -> ApiError:
+        """What the caller is told; the audit log hears of it where it was to be an inference."""
+        auditor = self._exchange.auditor
+        if auditor is not None and method in INFERENCES:
+            auditor.turn_away("grpc", failure)
         return failure
 
     def _account(self, method: str, code: str, started: float) -> None:

@@ -170,6 +170,7 @@ class AuditLog:
         self._stop()
         if self.auditor:
             self.auditor.catch_up()
+            self.auditor.tell_refusals(at_once=True)
         journal, self.auditor, self._plan = self._journal, None, None
         self._hand_out(None)
         if journal:
