@@ -111,6 +111,15 @@ async def test_nobody_is_known_longer_than_the_token_lasts(house: House) -> None
     assert Unauthenticated is await house.admit()
 
 
+async def test_a_token_in_its_leeway_is_known_for_a_second(house: House) -> None:
+    house.expires = house.wall - 20
+    assert [ADA] * 5 == [await house.admit() for _ in range(5)]
+    assert 1 == house.reviews
+    house.now += 1.1
+    house.error = Refusal("expired")
+    assert Unauthenticated is await house.admit()
+
+
 async def test_a_clock_that_is_set_changes_nothing_for_who_is_known(house: House) -> None:
     house.expires = house.wall + 3600
     await house.admit()

@@ -5,7 +5,7 @@ invented tokens pushes nobody out. Such a flood also waits in a lane of its own,
 places; whoever was let in within the last hour is none, and goes through the lane of renewals. What fits into no lane is turned away at
 once, and that is remembered of nobody: the next call may find a place.
 
-    let in        10 s, never beyond the token's expiry; reviewed anew from 7.5 s on, while it holds
+    let in        10 s, at most a second beyond the token's expiry or its leeway; reviewed anew from 7.5 s on, while it holds
     refused       3 s
     nobody could  1 s, and then it is tried again; whoever is let in still stays so for what is left of the 10 s
     be asked
@@ -25,6 +25,7 @@ from modelward_runtime.errors import ApiError, CallerUnknown
 from modelward_runtime.states import Caller
 
 LET_IN: Final = 10.0
+LEAST: Final = 1.0  # also of a token that is over, within the leeway of whoever accepted it: else each call is a review
 REFUSED: Final = 3.0
 UNKNOWN: Final = 1.0
 _RENEWED: Final = 0.75
@@ -155,7 +156,7 @@ class Verdicts:
             _remember(self._refusals, digest, (findings.refuse, self._clock() + REFUSED), _MOST)
             return findings
         self._refusals.pop(digest, None)
-        lasts, now = min(LET_IN, findings.expires - self._wall()), self._clock()
+        lasts, now = min(LET_IN, max(findings.expires - self._wall(), LEAST)), self._clock()
         _remember(self._admissions, digest, Admission(findings.caller, now + lasts, now + lasts * _RENEWED), _MOST)
         _remember(self._acquainted, digest, now + ACQUAINTED, _MOST_ACQUAINTED)
         return findings
