@@ -14,8 +14,10 @@ from modelward_runtime.access.identity import Identity
 from modelward_runtime.access.limits import Subjects
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.exchange import Limits as Bounds
+from modelward_runtime.grpc_door import address_of
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
+from modelward_runtime.states import Caller
 from modelward_runtime.web import App
 from tests.callers import request
 from tests.unit.test_runtime_web import LIMIT, REQUEST, Client, Message, Slow
@@ -30,7 +32,7 @@ async def hang_up() -> Message:
 class Names:
     """Believes every token: its text is the name."""
 
-    broken = False
+    broken, permitted = False, True
 
     async def authenticate(self, token: bytes) -> Identity:
         return Identity(token.decode())
@@ -38,7 +40,7 @@ class Names:
     async def permits(self, identity: Identity) -> bool:
         if self.broken:
             raise ZeroDivisionError("secret")
-        return True
+        return self.permitted
 
 
 class House:
@@ -54,6 +56,7 @@ class House:
         self.rest.app = App(self.exchange, self.door, max_body_bytes=LIMIT)
         self.channel: Any = None
         self.stub: Any = None
+        self.channel: Any = None
 
     async def infer(self, who: str, body: bytes = REQUEST) -> tuple[int, dict[str, str], bytes]:
         return await self.rest.send("POST", "/v2/models/tiny/infer", body, {"authorization": f"Bearer {who}"})
@@ -112,6 +115,72 @@ async def test_a_turn_is_given_back_whatever_happens(house: House) -> None:
     house.slow.go_on.set()
     assert 200 == (await house.infer("bob"))[0]
     assert 0 == house.active
+
+
+async def test_over_both_transports_a_stranger_is_known_by_the_address(house: House) -> None:
+    asked: list[str] = []
+    admit = house.door._gate.admit
+
+    async def note(authorization: bytes, peer: str = "") -> Caller:
+        asked.append(peer)
+        return await admit(authorization, peer)
+
+    house.door._gate.admit = note  # type: ignore[method-assign]
+    house.slow.go_on.set()
+    assert "tiny" == (await house.call("ada")).model_name
+    assert "tiny" == (await house.call("ada")).model_name
+    assert ["127.0.0.1"] == asked, "of whom nothing is known"
+    scope = {"type": "http", "method": "GET", "path": "/v2", "client": ("::ffff:127.0.0.1", 5), "headers": []}
+    await house.rest.app({**scope, "headers": [(b"authorization", b"Bearer bob")]}, hang_up, _drop)
+    assert ["127.0.0.1"] * 2 == asked
+
+
+async def _drop(_: Message) -> None:
+    """An answer that nobody looks at."""
+
+
+async def test_a_strangers_stream_is_answered_or_refused(house: House) -> None:
+    house.slow.go_on.set()
+    metadata = (("authorization", "Bearer eve"),)
+    answers = [answer async for answer in house.stub.ModelStreamInfer(iter([request("tiny")] * 2), metadata=metadata)]
+    assert ["tiny"] * 2 == [answer.infer_response.model_name for answer in answers]
+    house.names.permitted = False
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [
+            answer
+            async for answer in house.stub.ModelStreamInfer(
+                iter([request("tiny")]), metadata=(("authorization", "Bearer x"),)
+            )
+        ]
+    assert grpc.StatusCode.PERMISSION_DENIED == caught.value.code()
+
+
+async def test_a_strangers_call_may_be_too_large_or_to_no_method(house: House) -> None:
+    house.slow.go_on.set()
+    large = request("tiny")
+    large.id = "x" * (1 << 21)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await house.stub.ModelInfer(large, metadata=(("authorization", "Bearer new"),))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == caught.value.code()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await house.channel.unary_unary("/inference.GRPCInferenceService/No")(
+            b"", metadata=(("authorization", "Bearer newer"),)
+        )
+    assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()
+
+
+PEERS = [
+    ("ipv4:10.0.0.1:5555", "10.0.0.1"),
+    ("ipv6:%5Bfd00::1%5D:5555", "fd00::1"),
+    ("ipv6:[fd00::1]:5555", "fd00::1"),
+    ("unix:/run/x", "unix:/run/x"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("peer", "expected"), PEERS)
+def test_a_peer_of_grpc_has_an_address(peer: str, expected: str) -> None:
+    assert expected == address_of(peer)
 
 
 async def test_a_flaw_at_the_door_is_told_to_nobody_and_lets_nobody_in(

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
@@ -39,13 +40,21 @@ class House:
     async def permits(self, identity: Identity) -> bool:
         return self.permitted
 
-    async def admit(self, token: str = "t") -> Caller | type[ApiError]:
+    async def admit(self, token: str = "t", peer: str = "") -> Caller | type[ApiError]:
+        return await self.admit_raw(f"Bearer {token}".encode(), peer)
+
+    async def admit_raw(self, authorization: bytes, peer: str = "") -> Caller | type[ApiError]:
         try:
-            return await self.gate.admit(f"Bearer {token}".encode())
+            return await self.gate.admit(authorization, peer)
         except ApiError as error:
             return type(error)
         finally:
             await asyncio.sleep(0)
+
+    def flood(self, count: int, peer: Callable[[int], str]) -> "list[asyncio.Task[Caller | type[ApiError]]]":
+        """So many callers at once, each with a token of its own, while no review ends."""
+        self.open.clear()
+        return [asyncio.ensure_future(self.admit(f"x{number}", peer(number))) for number in range(count)]
 
     async def settle(self) -> None:
         while running := list(self.gate._verdicts._reviews.values()):
@@ -102,12 +111,46 @@ async def test_nobody_is_known_longer_than_the_token_lasts(house: House) -> None
     assert Unauthenticated is await house.admit()
 
 
+async def test_a_token_in_its_leeway_is_known_for_a_second(house: House) -> None:
+    house.expires = house.wall - 20
+    assert [ADA] * 5 == [await house.admit() for _ in range(5)]
+    assert 1 == house.reviews
+    house.now += 1.1
+    house.error = Refusal("expired")
+    assert Unauthenticated is await house.admit()
+
+
 async def test_a_clock_that_is_set_changes_nothing_for_who_is_known(house: House) -> None:
     house.expires = house.wall + 3600
     await house.admit()
     house.error = Unreachable("away")
     for house.wall in (0.0, 4e9):
         assert ADA == await house.admit()
+
+
+SPELLINGS = [b"Bearer t", b"bearer t", b"BEARER  t", b"bEaReR" + b" " * 500 + b"t", b"Bearer t  "]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(None, ADA), (Refusal("no"), Unauthenticated)], ids=["let in", "refused"]
+)
+async def test_one_token_is_one_review_however_its_header_is_spelled(
+    house: House, error: Exception | None, expected: object
+) -> None:
+    house.error = error
+    house.open.clear()
+    burst = [asyncio.ensure_future(house.admit_raw(spelling)) for spelling in SPELLINGS]
+    await asyncio.sleep(0)
+    house.open.set()
+    assert [expected] * 5 == await asyncio.gather(*burst)
+    assert [expected] * 5 == [await house.admit_raw(spelling) for spelling in SPELLINGS]
+    assert 1 == house.reviews
+
+
+async def test_what_holds_no_token_is_reviewed_by_nobody(house: House) -> None:
+    for nothing in (b"", b"Bearer", b"Bearer ", b"Basic t", b"Bearer\tt", b"Bearer a b", b"Bearer " + b"t" * 16384):
+        assert Unauthenticated is await house.admit_raw(nothing)
+    assert 0 == house.reviews
 
 
 async def test_who_is_refused_is_asked_about_again_after_three_seconds(house: House) -> None:
@@ -158,8 +201,7 @@ async def test_a_review_that_takes_too_long_is_no_admission(house: House) -> Non
 
 async def test_a_flood_of_invented_tokens_waits_in_a_lane_of_its_own(house: House) -> None:
     await house.admit("known")
-    house.open.clear()
-    flood = [asyncio.ensure_future(house.admit(f"x{number}")) for number in range(verdicts._LENGTH + 50)]
+    flood = house.flood(verdicts._LENGTH + 50, lambda number: f"10.0.0.{number % 8}")
     for _ in range(10):
         await asyncio.sleep(0)
     assert verdicts._WIDTH + 1 == house.reviews, "so many at once"
@@ -170,6 +212,57 @@ async def test_a_flood_of_invented_tokens_waits_in_a_lane_of_its_own(house: Hous
     house.error = Refusal("no")
     house.open.set()
     await asyncio.gather(*flood)
+
+
+async def test_one_address_cannot_take_the_lane_of_strangers(house: House) -> None:
+    flood = house.flood(3000, lambda _: "10.0.0.66")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert 3000 - verdicts._SHARE == sum(call.done() and call.result() is CallerUnknown for call in flood)
+    newcomer = asyncio.ensure_future(house.admit("new", "10.0.0.7"))
+    await asyncio.sleep(0)
+    house.open.set()
+    assert ADA == await newcomer
+    await asyncio.gather(*flood)
+    assert not house.gate._verdicts._strangers._booked, "places are given back"
+
+
+async def test_whoever_was_let_in_within_the_hour_is_no_stranger(house: House) -> None:
+    await house.admit("known")
+    house.now += 3599
+    flood = house.flood(1000, lambda number: f"10.0.0.{number}")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    known = asyncio.ensure_future(house.admit("known", "10.0.0.0"))
+    await asyncio.sleep(0)
+    house.open.set()
+    assert ADA == await known
+    await asyncio.gather(*flood)
+
+
+@pytest.mark.parametrize(("reason", "later", "error"), [("an hour ago", 3601, None), ("refused", 8, Refusal("gone"))])
+async def test_and_a_stranger_after_that(house: House, reason: str, later: float, error: Exception | None) -> None:
+    await house.admit("known")
+    house.now, house.error = house.now + later, error
+    await house.admit("known")
+    await house.settle()
+    assert (error is None) == (hashlib.sha256(b"known").digest() in house.gate._verdicts._acquainted), reason
+    house.now += 3601
+    flood = house.flood(1000, lambda number: f"10.0.0.{number}")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert CallerUnknown is await house.admit("known"), reason
+    house.open.set()
+    await asyncio.gather(*flood)
+
+
+async def test_who_found_no_place_is_let_in_as_soon_as_there_is_one(house: House) -> None:
+    flood = house.flood(verdicts._SHARE, lambda _: "10.0.0.66")
+    await asyncio.sleep(0)
+    assert CallerUnknown is await house.admit("honest", "10.0.0.66")
+    house.open.set()
+    await asyncio.gather(*flood)
+    assert ADA == await house.admit("honest", "10.0.0.66")
 
 
 async def test_tables_are_bounded_and_the_refused_push_nobody_out(
@@ -187,6 +280,6 @@ async def test_tables_are_bounded_and_the_refused_push_nobody_out(
 
 async def test_no_token_is_kept(house: House) -> None:
     await house.admit("secret")
-    digest = hashlib.sha256(b"Bearer secret").digest()
+    digest = hashlib.sha256(b"secret").digest()
     assert [digest] == list(house.gate._verdicts._admissions)
     assert "secret" not in repr(vars(house.gate._verdicts))

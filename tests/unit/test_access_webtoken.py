@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from modelward_runtime.access import jwks
 from modelward_runtime.access.bearer import NoToken, find_token
-from modelward_runtime.access.client import Client
+from modelward_runtime.access.client import Answer, Client
 from modelward_runtime.access.config import JWT
 from modelward_runtime.access.identity import Identity, Refusal, Unreachable
-from modelward_runtime.access.jwks import KeySet
+from modelward_runtime.access.jwks import KeySet, read_keys
 from modelward_runtime.access.webtoken import WebTokens
 from tests.attacks import ATTACKS, Attack
 from tests.issuer import Issuer, issuer
@@ -233,6 +233,8 @@ async def test_stale_keys_hold_for_an_hour_and_not_longer(published: Issuer, tim
         ("for encryption", msgspec.json.encode({"keys": [jwk(KEY, "k1", use="enc")]})),
         ("a weak key", msgspec.json.encode({"keys": [jwk(rsa.generate_private_key(65537, 1024), "k1")]})),
         ("a private key", msgspec.json.encode({"keys": [jwk(KEY, "k1", d="AQAB")]})),
+        ("nested deeply", b'{"keys": ' + b"[" * 100_000),
+        ("nested deeply, and whole", b'{"keys": [' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"]}"),
         ("too much", b'{"keys": [' + b" " * (5 << 20)),
     ],
 )
@@ -247,6 +249,28 @@ async def test_what_an_issuer_should_not_publish_replaces_no_good_key(
         await timed._fetching
     assert timed._failure, reason
     assert await timed.find("k1", "RS256"), reason
+
+
+ODD_KEYS: list[Any] = [
+    {"kty": "RSA", "key_ops": 5},
+    {"kty": "RSA", "key_ops": "verify", "n": "AQAB", "e": "AQAB"},
+    {"kty": ["EC"]},
+    {"kty": {"EC": 1}, "crv": "P-256"},
+    {"kty": "EC", "crv": ["P-256"], "x": "AA", "y": "AA"},
+    {"kty": "EC", "crv": "P-256", "x": 5, "y": None},
+    {"kty": "RSA", "n": ["AQAB"], "e": {}},
+    {"kty": "RSA", "alg": ["RS256"], "n": "AQAB", "e": "AQAB"},
+    {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": {"a": 1}},
+    {"kty": "RSA", "use": ["sig"]},
+    [], None, 1, "RSA",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD_KEYS, ids=repr)
+def test_an_odd_key_takes_no_other_along(odd: Any) -> None:
+    body = msgspec.json.encode({"keys": [odd, jwk(KEY, "k1"), odd]})
+    allowed = frozenset({"RS256", "ES256", "EdDSA"})
+    assert [("k1", "RS256")] == list(read_keys(Answer(200, body=body), allowed))
 
 
 async def test_an_issuer_whose_certificate_is_not_trusted_is_away(published: Issuer, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every inference call over both transports leaves one record, answered or refused; nothing that it sent is in it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import TensorSpec, face_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
+from modelward_runtime.sinks.sink import SinkFailed
 from modelward_runtime.states import Caller, Decoded
 from modelward_runtime.web import App
 from tests.audit_logs import auditor_on, check, journal_in, kinds, records
@@ -78,7 +80,6 @@ def calls(folder: Path) -> list[dict[str, Any]]:
 
 REST = [
     ("answered", INFER, REQUEST, {}, (200, "Allowed", "")),
-    ("another model", "/v2/models/other/infer", REQUEST, {}, (404, "Denied", "NotFound")),
     ("another version", "/v2/models/tiny/versions/9/infer", REQUEST, {}, (404, "Denied", "NotFound")),
     ("no JSON", INFER, b"{", {}, (400, "Denied", "BadRequest")),
     ("no tensor of the model", INFER, REQUEST.replace(b'"x"', b'"q"'), {}, (400, "Denied", "BadRequest")),
@@ -116,7 +117,10 @@ async def test_a_call_over_rest_leaves_a_record(
 class Strict:
     """A gate that knows one token and refuses the rest."""
 
-    async def admit(self, authorization: bytes) -> Caller:
+    def recall(self, authorization: bytes) -> Caller | None:
+        return None
+
+    async def admit(self, authorization: bytes, peer: str = "") -> Caller:
         if authorization == b"Bearer good":
             return Caller("alice")
         raise PredictForbidden("mallory") if authorization else Unauthenticated
@@ -129,6 +133,7 @@ async def test_who_is_refused_at_the_door_is_recorded_over_rest(
     client.app = App(exchange, door(Strict(), Limits(requests_per_second="1", burst=1)), max_body_bytes=2000)
     for authorization in ("Bearer good", "Bearer good", "Bearer bad", ""):
         await client.send("POST", INFER, REQUEST, {"authorization": authorization})
+    tell(exchange)
     await journal.close(5)
     expected = [
         (200, "", "alice"),
@@ -157,12 +162,13 @@ async def test_who_is_refused_at_the_door_is_recorded_over_grpc(
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.ServerMetadata(pb.ServerMetadataRequest())
     await server.stop(0)
+    tell(exchange)
     await journal.close(5)
     expected = [(200, "", "alice"), (200, "", "alice"), (403, "forbidden", "mallory"), (401, "unauthenticated", "")]
     assert expected == [(call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)]
 
 
-async def test_a_refusal_that_cannot_be_recorded_is_another(exchange: Exchange) -> None:
+async def test_a_refusal_does_not_wait_for_a_log_that_takes_no_records(exchange: Exchange) -> None:
     exchange.auditor = auditor_on(None)
     server = grpc_server.create(exchange, door(Strict()), max_body_bytes=1 << 20)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -170,13 +176,61 @@ async def test_a_refusal_that_cannot_be_recorded_is_another(exchange: Exchange) 
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message())
-    assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
     await server.stop(0)
+    assert grpc.StatusCode.UNAUTHENTICATED == caught.value.code()
+
+
+def tell(exchange: Exchange) -> None:
+    """As a second later."""
+    assert exchange.auditor
+    exchange.auditor.tell_refusals()
+
+
+async def test_a_flood_without_a_token_is_one_record_a_second_and_holds_no_room(
+    exchange: Exchange, journal: Journal, tmp_path: Path
+) -> None:
+    client = Client(exchange)
+    client.app = App(exchange, door(Strict()), max_body_bytes=2000)
+    for path in [INFER] * 500 + ["/x/infer"] * 50:
+        assert 401 == (await client.send("POST", path, b""))[0]
+    assert 0 == journal.reserved
+    tell(exchange)
+    assert 200 == (await client.send("POST", INFER, REQUEST, {"authorization": "Bearer good"}))[0]
+    await journal.close(5)
+    assert [(401, 500), (200, 1)] == [(call["code"], call.get("calls", 1)) for call in calls(tmp_path)]
+    assert check(tmp_path).is_whole
+
+
+async def test_while_the_sink_takes_nothing_refusals_stay_counted(exchange: Exchange, journal: Journal) -> None:
+    auditor = exchange.auditor
+    assert auditor
+    before = journal.waiting
+    journal._outlet._sink.write = _full  # type: ignore[method-assign]
+    for round_ in range(50):
+        for number in range(100):
+            auditor.turn_away("rest", PredictForbidden(f"mallory-{round_}-{number}"))
+        auditor.tell_refusals()
+        await asyncio.sleep(0)
+    assert journal.waiting - before <= 65, "64 with a name, one without"
+    assert 4900 == sum(auditor._refusals._calls.values())
+    auditor.tell_refusals(at_once=True)
+    await journal._outlet.close(0.1)
+
+
+def _full(*_: object, **__: object) -> None:
+    raise SinkFailed("full")
 
 
 async def test_what_is_no_inference_leaves_none(exchange: Exchange, journal: Journal, tmp_path: Path) -> None:
     client = Client(exchange)
-    for method, path in (("GET", "/v2"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/tiny"), ("GET", "/nothing")):
+    for method, path in (
+        ("GET", "/v2"),
+        ("GET", "/v2/health/ready"),
+        ("GET", "/v2/models/tiny"),
+        ("GET", "/nothing"),
+        ("POST", "/x/infer"),
+        ("POST", "/v2/models/other/infer"),
+    ):
         await client.send(method, path)
     await journal.close(5)
     assert [] == calls(tmp_path)

@@ -20,7 +20,7 @@ from modelward_runtime.access.door import Door
 from modelward_runtime.audit.entry import Entry, audited
 from modelward_runtime.errors import Forbidden, PredictForbidden, Unauthenticated
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
-from modelward_runtime.grpc_door import SERVICE, DoorKeeper, Visitor, abort, explain, visitor_of
+from modelward_runtime.grpc_door import SERVICE, DoorKeeper, Visitor, abort, address_of, explain, visitor_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from modelward_runtime.protobuf import GrpcCall
@@ -127,7 +127,9 @@ class Service:
             size = request.ByteSize()
             if entry is not None:
                 entry.request_bytes = size
-            caller = await self._door.admit(visitor.authorization) if again else visitor.caller
+            caller = visitor.caller
+            if again:
+                caller = await self._door.admit(visitor.authorization, address_of(context.peer()))
             if entry is not None:
                 entry.identify(caller)
             return await self._run(request, size, context, caller, entry)

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -109,10 +110,11 @@ class App:
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         try:
-            if scope["path"].endswith("/infer"):
-                work = partial(self._respond, scope, headers, receive)
+            caller = await self._admit(scope, headers)
+            work = partial(self._respond, scope, headers, receive, caller)
+            if self._is_inference(scope["path"]):
                 return await audited(self._exchange.auditor, "rest", work, _size)
-            return await self._respond(scope, headers, receive, None)
+            return await work(None)
         except ApiError as error:
             return error_response(error)
         except ClientGone:
@@ -121,14 +123,34 @@ class App:
             _log.exception("request failed unexpectedly")
             return error_response(ApiError("internal error"))
 
-    async def _respond(self, scope: Scope, headers: Headers, receive: Receive, entry: Entry | None) -> Response:
-        """What is asked for, once it is known who asks. Raises `ApiError`."""
+    async def _admit(self, scope: Scope, headers: Headers) -> Caller:
+        """Who asks. Raises `ApiError`; the audit log hears of it where it was to be an inference, and sets no room aside for it."""
+        path, auditor = scope["path"], self._exchange.auditor
+        if path in _OPEN:
+            return ANONYMOUS
+        try:
+            return await self._door.admit(headers.authorization or b"", _address(scope))
+        except ApiError as error:
+            if auditor is not None and self._is_inference(path):
+                auditor.turn_away("rest", error)
+            raise
+
+    def _is_inference(self, path: str) -> bool:
+        """An inference of this model, whatever version: the audit log is about nothing else."""
+        route = self._routes.get(path)
+        if route is None and path.endswith("/infer"):
+            with suppress(NotFound):
+                route = parse_path(path)
+        return route is not None and route.action == "infer" and route.name == self._exchange.name
+
+    async def _respond(
+        self, scope: Scope, headers: Headers, receive: Receive, caller: Caller, entry: Entry | None
+    ) -> Response:
+        """What is asked for. Raises `ApiError`."""
         if entry is not None:
             entry.request_bytes = headers.length or 0
-        path = scope["path"]
-        caller = ANONYMOUS if path in _OPEN else await self._door.admit(headers.authorization or b"")
-        if entry is not None:
             entry.identify(caller)
+        path = scope["path"]
         route = self._routes.get(path) or parse_path(path)
         _check_method(route, scope["method"])
         if route.action == "infer":
@@ -247,6 +269,12 @@ def parse_path(path: str) -> Route:
     if parts[:4] == ["", "v2", "repository", "models"] and len(parts) == 6 and parts[5] in {"load", "unload"}:
         return Route(parts[5], parts[4])
     raise NotFound("no such path")
+
+
+def _address(scope: Scope) -> str:
+    """Where the connection comes from, spelled as gRPC does; empty where the server does not know."""
+    host: str = (scope.get("client") or ("",))[0]
+    return host.removeprefix("::ffff:")
 
 
 def _check_method(route: Route, method: str) -> None:

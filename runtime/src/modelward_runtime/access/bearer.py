@@ -1,7 +1,7 @@
 """Finds the token in an `authorization` header or metadata entry, or says that there is none.
 
-Called by `door.py` for each call that nobody has decided yet. It must look at no more than `MOST_BYTES`, and must not know what a
-token means.
+Called by `door.py` for each call, before anything is looked up: what is remembered is remembered of the token. It must look at no more
+than `MOST_BYTES`, and must not know what a token means.
 """
 
 import re
@@ -16,7 +16,7 @@ class NoToken(Exception):
 
 
 def find_token(authorization: bytes) -> bytes:
-    """The token of `Bearer TOKEN` (RFC 6750, 2.1). Raises `NoToken`."""
+    """The token of `Bearer TOKEN` (RFC 6750, 2.1), the scheme in any case, one space or more (RFC 9110, 11.4). Raises `NoToken`."""
     if not authorization:
         raise NoToken("no authorization")
     if len(authorization) > MOST_BYTES:

@@ -7,15 +7,16 @@ its code; it must not know HTTP or gRPC.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
 
-from modelward_runtime.access.bearer import MOST_BYTES, NoToken, find_token
+from modelward_runtime.access.bearer import NoToken, find_token
 from modelward_runtime.access.identity import Authenticator, Authorizer, Refusal
 from modelward_runtime.access.limits import Subjects, Turn
 from modelward_runtime.access.verdicts import Findings, Verdicts
-from modelward_runtime.errors import ApiError, PredictForbidden, SubjectBusy, Unauthenticated
+from modelward_runtime.errors import ApiError, PredictForbidden, Unauthenticated
 from modelward_runtime.states import ANONYMOUS, Caller
 
 PATIENCE: Final = 10.0  # seconds that a caller waits for a review at most
@@ -24,16 +25,23 @@ log = logging.getLogger(__name__)
 
 
 class Gate(Protocol):
-    """Lets callers in. `admit` takes what stands in the authorization header or metadata entry, empty where nothing does."""
+    """Lets callers in. `authorization` is what stands in the header or metadata entry of that name, empty where nothing does."""
 
-    async def admit(self, authorization: bytes) -> Caller:
-        """Who calls. Raises `ApiError`."""
+    def recall(self, authorization: bytes) -> Caller | None:
+        """Who calls, None where somebody has to be asked for that. Raises `ApiError`."""
+
+    async def admit(self, authorization: bytes, peer: str = "") -> Caller:
+        """Who calls, from this address. Raises `ApiError`."""
 
 
 class OpenGate:
     """Nobody is asked who they are."""
 
-    async def admit(self, authorization: bytes) -> Caller:
+    def recall(self, authorization: bytes) -> Caller | None:
+        """Somebody."""
+        return ANONYMOUS
+
+    async def admit(self, authorization: bytes, peer: str = "") -> Caller:
         """Somebody."""
         return ANONYMOUS
 
@@ -47,26 +55,42 @@ class GuardedGate:
         self._patience = patience
         self._verdicts = Verdicts(self._review)
 
-    async def admit(self, authorization: bytes) -> Caller:
-        """The caller with the right to predict."""
-        if not authorization or len(authorization) > MOST_BYTES:
-            _log_unauthenticated("too long" if authorization else "no token")
-            raise Unauthenticated
-        digest = hashlib.sha256(authorization).digest()
-        known = self._verdicts.known(digest, authorization)
-        return known if known is not None else await self._verdicts.find_out(digest, authorization, self._patience)
+    def recall(self, authorization: bytes) -> Caller | None:
+        """The caller with the right to predict, as far as that is known."""
+        token = _find_token(authorization)
+        return self._verdicts.known(_digest(token), token)
 
-    async def _review(self, authorization: bytes) -> Findings:
+    async def admit(self, authorization: bytes, peer: str = "") -> Caller:
+        """The caller with the right to predict."""
+        token = _find_token(authorization)
+        digest = _digest(token)
+        known = self._verdicts.known(digest, token)
+        return known if known is not None else await self._verdicts.find_out(digest, token, peer, self._patience)
+
+    async def _review(self, token: bytes) -> Findings:
         """Authenticate, then authorise. Raises `Unreachable`."""
         try:
-            identity = await self._authenticator.authenticate(find_token(authorization))
-        except (NoToken, Refusal) as refusal:
+            identity = await self._authenticator.authenticate(token)
+        except Refusal as refusal:
             _log_unauthenticated(str(refusal))
             return Findings(refuse=Unauthenticated)
         if not await self._authorizer.permits(identity):
             log.info("caller not authorised", extra={"subject": identity.username[:256]})
             return Findings(refuse=partial(PredictForbidden, identity.username))
         return Findings(Caller(identity.username), expires=identity.expires)
+
+
+def _find_token(authorization: bytes) -> bytes:
+    try:
+        return find_token(authorization)
+    except NoToken as cause:
+        _log_unauthenticated(str(cause))
+        raise Unauthenticated from None
+
+
+def _digest(token: bytes) -> bytes:
+    """Of the token alone: a header may be spelled in many ways."""
+    return hashlib.sha256(token).digest()
 
 
 def _log_unauthenticated(cause: str) -> None:
@@ -86,18 +110,25 @@ class Door:
         """Callers are asked who they are."""
         return not isinstance(self._gate, OpenGate)
 
-    async def admit(self, authorization: bytes) -> Caller:
-        """Who calls. Raises `ApiError`: 401, 403, or 503 while nobody can be asked."""
-        try:
-            return await self._gate.admit(authorization)
-        except ApiError as error:
-            self._refused(error.code)
-            raise
+    def recall(self, authorization: bytes) -> Caller | None:
+        """Who calls, None where that is not known; ask `admit` then. Raises `ApiError`."""
+        with self._counting():
+            return self._gate.recall(authorization)
+
+    async def admit(self, authorization: bytes, peer: str = "") -> Caller:
+        """Who calls, from this address: of one, only so many are asked about at once. Raises `ApiError`: 401, 403, or 503."""
+        with self._counting():
+            return await self._gate.admit(authorization, peer)
 
     def enter(self, caller: Caller) -> Turn:
         """A turn for one inference of theirs, to be left by `with`. Raises `SubjectBusy`: 429."""
-        try:
+        with self._counting():
             return self._subjects.enter(caller.subject)
-        except SubjectBusy as error:
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        try:
+            yield
+        except ApiError as error:
             self._refused(error.code)
             raise

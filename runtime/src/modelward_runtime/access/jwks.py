@@ -105,14 +105,14 @@ def read_keys(answer: Answer, algorithms: frozenset[str]) -> Keys:
         raise Unreachable(f"the address of the keys answers {answer.status}")
     try:
         listed = msgspec.json.decode(answer.body)["keys"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
         raise Unreachable("what is published is no JSON Web Key Set") from None
     found: dict[tuple[str, str], AllowedPublicKeys] = {}
     for jwk in listed[:_MOST_KEYS] if isinstance(listed, list) else ():
         fits = [name for name in _algorithms_of(jwk) if name in algorithms]
         key = _public_key(jwk) if fits else None
         if key is not None:
-            found |= {(str(jwk.get("kid", "")), name): key for name in fits}
+            found |= {(_id_of(jwk), name): key for name in fits}
     if not found:
         raise Unreachable("there is no key for the algorithms that are allowed")
     return found
@@ -122,11 +122,20 @@ def _algorithms_of(jwk: Any) -> Sequence[str]:  # noqa: ANN401  JSON
     """What the kind of the key is good for, and the key says that it is for."""
     if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or "d" in jwk:
         return ()
-    if "verify" not in (jwk.get("key_ops") or ("verify",)):
+    operations = jwk.get("key_ops") or ["verify"]
+    if not isinstance(operations, list) or "verify" not in operations:
         return ()
-    kind = jwk.get("kty")
-    able = _RSA if kind == "RSA" else _CURVES.get(str(jwk.get("crv")), ()) if kind in {"EC", "OKP"} else ()
+    kind, curve = jwk.get("kty"), jwk.get("crv")
+    if kind == "RSA":
+        able: Sequence[str] = _RSA
+    else:
+        able = _CURVES.get(curve, ()) if kind in ("EC", "OKP") and isinstance(curve, str) else ()
     return [name for name in able if jwk.get("alg", name) == name]
+
+
+def _id_of(jwk: dict[str, Any]) -> str:
+    kid = jwk.get("kid")
+    return kid if isinstance(kid, str) else ""
 
 
 def _public_key(jwk: dict[str, Any]) -> AllowedPublicKeys | None:
@@ -134,8 +143,8 @@ def _public_key(jwk: dict[str, Any]) -> AllowedPublicKeys | None:
     reader: Any = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}[jwk["kty"]]
     try:
         key = reader.from_jwk(jwk)
-    except (InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
-        log.warning("a key of the token issuer is broken", extra={"kid": str(jwk.get("kid", ""))[:64]})
+    except (InvalidKeyError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        log.warning("a key of the token issuer is broken", extra={"kid": _id_of(jwk)[:64]})
         return None
     if isinstance(key, RSAPublicKey) and key.key_size not in _RSA_BITS:
         return None

@@ -6,6 +6,8 @@
     begin ─▶ room for a record is set aside ─▶ the call ─▶ end: the record ─▶ settle: Synchronous waits until it is safe
                                                                 └─ Buffered: made with others, when their answers have left
       └─ required and no room, or a sink that fails: 503, before the model has seen anything
+
+    turn_away: the door refuses a call, before `begin`. It is told later, with others: see `refusals.py`
 """
 
 import asyncio
@@ -14,10 +16,11 @@ import time
 from typing import Any, Final, NamedTuple
 
 from modelward_runtime.audit.config import Audit
-from modelward_runtime.audit.entry import Entry
+from modelward_runtime.audit.entry import Entry, outcome
 from modelward_runtime.audit.journal import Journal, Receipt
 from modelward_runtime.audit.records import Decision, Prediction
-from modelward_runtime.errors import Unavailable
+from modelward_runtime.audit.refusals import SECONDS, Refusals, Refused
+from modelward_runtime.errors import ApiError, Unavailable
 from modelward_runtime.serving import Serving
 
 SAFE_SECONDS: Final = 10.0  # that a call waits for its record
@@ -44,6 +47,8 @@ class Auditor:
         self._failure = ""
         self._ended: list[tuple[Entry, Prediction]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._refusals = Refusals()
+        self._refusals_timer: asyncio.TimerHandle | None = None
         self._unopened = 0  # calls answered before there was a chain
         self.journal: Journal | None = None
         self.input_key = b""
@@ -97,12 +102,8 @@ class Auditor:
 
     def end(self, entry: Entry, decision: Decision, code: int, reason: str, sent: int) -> Pending | None:
         """The call has ended: its record, on its way; None where nobody waits for it."""
-        serving, model = self._serving, self._serving.boot.model
-        made = Prediction(
+        made = self._predict(
             entry.subject,
-            model.name,
-            model.version,
-            serving.digest,
             entry.policy_generation,
             decision,
             code,
@@ -122,6 +123,35 @@ class Auditor:
         elif len(self._ended) == TOGETHER:
             asyncio.get_running_loop().call_soon(self.catch_up)
         return None
+
+    def turn_away(self, transport: str, error: ApiError) -> None:
+        """The door lets a call not in: it takes no room, is told with others like it, and its answer does not wait for that."""
+        self._refusals.add(Refused(transport, *outcome(error), getattr(error, "subject", "")))
+        if self._refusals_timer is None:
+            self._refusals_timer = asyncio.get_running_loop().call_later(SECONDS, self.tell_refusals)
+
+    def tell_refusals(self, *, at_once: bool = False) -> None:
+        """Record who was turned away, as far as there is room; again a second later for the rest."""
+        if self._refusals_timer:
+            self._refusals_timer.cancel()
+            self._refusals_timer = None
+        journal = self.journal
+        if journal is not None and not journal.closed:
+            self._refusals.tell(journal, self._predict_refused, at_once=at_once)
+        if self._refusals and not at_once:
+            self._refusals_timer = asyncio.get_running_loop().call_later(SECONDS, self.tell_refusals)
+
+    def _predict_refused(self, refused: Refused, calls: int) -> Prediction:
+        generation = self._serving.policy_generation
+        made = self._predict(
+            refused.subject, generation, refused.decision, refused.code, refused.reason, refused.transport, 0, 0, 0.0
+        )
+        made.calls = calls
+        return made
+
+    def _predict(self, subject: str, *rest: Any) -> Prediction:  # noqa: ANN401  the fields of Prediction, from the generation on
+        serving, model = self._serving, self._serving.boot.model
+        return Prediction(subject, model.name, model.version, serving.digest, *rest)
 
     def catch_up(self) -> None:
         """Record the calls that have ended: of a Buffered log some together, when their answers have left."""

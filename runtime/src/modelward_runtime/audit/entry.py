@@ -5,7 +5,6 @@ around an inference.
 """
 
 import asyncio
-import contextlib
 import hmac
 import struct
 import time
@@ -103,16 +102,6 @@ async def audited(
         raise
     await auditor.settle(auditor.end(entry, "Allowed", 200, "", size(answer)))
     return answer
-
-
-async def refused(auditor: "Auditor | None", transport: str, error: ApiError) -> None:
-    """Record a call that is refused before there is anything of it to work on. Raises `Unavailable` as `audited` does."""
-
-    async def refuse(_: Entry | None) -> None:
-        raise error
-
-    with contextlib.suppress(type(error)):
-        await audited(auditor, transport, refuse, lambda _: 0)
 
 
 def outcome(error: Exception) -> tuple[Decision, int, str]:

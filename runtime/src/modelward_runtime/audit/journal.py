@@ -116,6 +116,10 @@ class Journal:
             self._confess()
         return self._record(kind, data)
 
+    def is_safe(self, receipt: Receipt) -> bool:
+        """Whether that record needs no room any more; what another sink was to take is counted no longer."""
+        return receipt.outlet is not self._outlet or receipt.outlet.safe >= receipt.position
+
     def lose(self, *, answered: bool) -> None:
         """A call leaves no record: it was answered without one, or refused for the want of it."""
         if answered:

@@ -13,7 +13,10 @@ class _Data(msgspec.Struct, rename="camel", gc=False):
 
 
 class Prediction(_Data, omit_defaults=True):
-    """One inference call. `code` is the HTTP status, also over gRPC; `reason` is stable, and empty where the call was allowed."""
+    """One inference call, or so many `calls` that the door turned away alike.
+
+    `code` is the HTTP status, also over gRPC; `reason` is stable, and empty where the call was allowed.
+    """
 
     subject: str
     model: str
@@ -28,6 +31,7 @@ class Prediction(_Data, omit_defaults=True):
     response_bytes: int
     seconds: float
     input_hmac: str = ""
+    calls: int = 1
 
 
 class Head(_Data):

@@ -168,6 +168,8 @@ class AuditLog:
 
     def _end(self) -> None:
         self._stop()
+        if self.auditor:
+            self.auditor.tell_refusals(at_once=True)
         auditor, self.auditor, self._plan = self.auditor, None, None
         self._hand_out(None)
         if auditor and auditor.journal:
