@@ -56,7 +56,6 @@ class House:
         self.rest.app = App(self.exchange, self.door, max_body_bytes=LIMIT)
         self.channel: Any = None
         self.stub: Any = None
-        self.channel: Any = None
 
     async def infer(self, who: str, body: bytes = REQUEST) -> tuple[int, dict[str, str], bytes]:
         return await self.rest.send("POST", "/v2/models/tiny/infer", body, {"authorization": f"Bearer {who}"})
