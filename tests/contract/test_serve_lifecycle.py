@@ -4,6 +4,7 @@ Everything here is the contract between the runtime and what surrounds it: a per
 """
 
 import contextlib
+import hashlib
 import http.client
 import json
 import re
@@ -168,6 +169,7 @@ def test_run_reports_what_it_serves(model: Path, tmp_path: Path) -> None:
             "model": {**described, "digest": digest_of(model), "sizeBytes": size},
             "executionProvider": "CPUExecutionProvider",
             "policyGeneration": POLICY["generation"],
+            "policyDigest": hashlib.sha256((process.folder / "policy.json").read_bytes()).hexdigest(),
             "policyFailure": None,
             "access": {"authentication": "None", "tls": None},
             "failure": None,
