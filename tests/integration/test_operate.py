@@ -336,7 +336,7 @@ async def _with_the_charts_rights(
         await client.create(
             Resource(binding["kind"], RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test"
         )
-    await _stand_in_for_the_charts_account(client, meta)
+    await _stand_in_for_the_charts_account(client, meta, "Cluster" if clusterwide else "")
     token = await _token(server, namespace)
     config = yaml.safe_load(server.kubeconfig.read_text())
     config["users"][0]["user"]["token"] = token
@@ -345,15 +345,17 @@ async def _with_the_charts_rights(
     return path
 
 
-async def _stand_in_for_the_charts_account(client: Client, account: Json) -> None:
+async def _stand_in_for_the_charts_account(client: Client, account: Json, scope: str) -> None:
     """Where another test has put the admission policies in force, they know the chart's account by its name, and others by `relax`."""
-    where = {"name": "stand-in", "namespace": account["namespace"]}
+    where = {"name": f"stand-in-{account['namespace']}", **({} if scope else {"namespace": account["namespace"]})}
     rules = [{"apiGroups": ["modelward.dev"], "resources": ["modeldeployments"], "verbs": ["relax"]}]
     head = {"apiVersion": f"{RBAC}/v1", "metadata": where}
-    await client.create(Resource("Role", RBAC, "v1", "roles"), {**head, "kind": "Role", "rules": rules}, manager="test")
-    ref = {"apiGroup": RBAC, "kind": "Role", "name": "stand-in"}
-    binding = {**head, "kind": "RoleBinding", "roleRef": ref, "subjects": [{"kind": "ServiceAccount", **account}]}
-    await client.create(Resource("RoleBinding", RBAC, "v1", "rolebindings"), binding, manager="test")
+    role = {**head, "kind": f"{scope}Role", "rules": rules}
+    await client.create(Resource(role["kind"], RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
+    ref = {"apiGroup": RBAC, "kind": role["kind"], "name": where["name"]}
+    subjects = [{"kind": "ServiceAccount", **account}]
+    binding = {**head, "kind": f"{scope}RoleBinding", "roleRef": ref, "subjects": subjects}
+    await client.create(Resource(binding["kind"], RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test")
 
 
 async def _token(server: ApiServer, namespace: str) -> str:
