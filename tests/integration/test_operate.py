@@ -350,12 +350,13 @@ async def _stand_in_for_the_charts_account(client: Client, account: Json, scope:
     where = {"name": f"stand-in-{account['namespace']}", **({} if scope else {"namespace": account["namespace"]})}
     rules = [{"apiGroups": ["modelward.dev"], "resources": ["modeldeployments"], "verbs": ["relax"]}]
     head = {"apiVersion": f"{RBAC}/v1", "metadata": where}
-    role = {**head, "kind": f"{scope}Role", "rules": rules}
-    await client.create(Resource(role["kind"], RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
-    ref = {"apiGroup": RBAC, "kind": role["kind"], "name": where["name"]}
+    kind = f"{scope}Role"
+    role = {**head, "kind": kind, "rules": rules}
+    await client.create(Resource(kind, RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
+    ref = {"apiGroup": RBAC, "kind": kind, "name": where["name"]}
     subjects = [{"kind": "ServiceAccount", **account}]
-    binding = {**head, "kind": f"{scope}RoleBinding", "roleRef": ref, "subjects": subjects}
-    await client.create(Resource(binding["kind"], RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test")
+    binding = {**head, "kind": f"{kind}Binding", "roleRef": ref, "subjects": subjects}
+    await client.create(Resource(f"{kind}Binding", RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test")
 
 
 async def _token(server: ApiServer, namespace: str) -> str:
