@@ -60,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         made.asked += 1
         made.may_answer.wait(30)
         body = json.dumps({"keys": made.keys}).encode() if made.content is None else made.content
-        self.send_response(made.status)
+        takes = "application/jwk-set+json" in self.headers.get("accept", "")  # as strict as Kubernetes' API server
+        self.send_response(made.status if takes else 406)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

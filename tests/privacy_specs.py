@@ -12,6 +12,8 @@ from tests.specs import Bad, Good
 KEY = "signingKeyRef: {name: audit, key: key.pem}"
 STDOUT = "sink: {type: Stdout}"
 FILE = "sink: {type: File}"
+CLAIM = "sink: {type: File, file: {claimName: audit}}"
+KEPT = "retention.minDays of a File sink needs file.claimName: without a claim the records go with their pod"
 S3 = "sink: {type: S3, s3: {uri: s3://audit/risk/, secretRef: {name: audit-s3}}}"
 SINK = "a sink holds what its type needs and nothing else: s3 for S3, perhaps file for File, nothing for Stdout"
 DECIMAL = 'must be a decimal number in quotes, without an exponent or leading zeros, for example "0.5"'
@@ -114,7 +116,19 @@ ACCEPTED_PRIVACY = (
             "checkpointSeconds: 1, inputHashKeyRef: {name: audit, key: hash}"
         ),
     ),
-    Good("an audit that is required and buffered", audit(f"required: true, {FILE}")),
+    Good(
+        "an audit that is required and buffered",
+        audit(f"required: true, {CLAIM}, retention: {{minDays: 183, maxDays: 365}}"),
+    ),
+    Good(
+        "an audit that is required for as long as its pod lives",
+        audit("required: true, sink: {type: File, file: {sizeLimit: 4Gi}}, retention: {maxDays: 7}"),
+    ),
+    Good("files of an audit that is not required", audit(f"{FILE}, retention: {{minDays: 0, maxDays: 7}}")),
+    Good(
+        "a log on a claim that is kept",
+        f"{{logging: {{mode: Metadata, {CLAIM}, retention: {{minDays: 1, maxDays: 7}}}}}}",
+    ),
     Good(
         "a store of one's own",
         audit(
@@ -344,7 +358,35 @@ REFUSED_PRIVACY = (
     ),
     Bad("an audit on stdout that is kept", audit(f"{STDOUT}, retention: {{maxDays: 3}}"), "spec.audit", KEEPABLE),
     Bad(
-        "crossing limits", audit(f"{FILE}, retention: {{minDays: 183, maxDays: 30}}"), "spec.audit.retention", RETENTION
+        "crossing limits",
+        audit(f"{CLAIM}, retention: {{minDays: 183, maxDays: 30}}"),
+        "spec.audit.retention",
+        RETENTION,
+    ),
+    Bad(
+        "required of a folder that a caller can have deleted",
+        audit(f"required: true, {FILE}"),
+        "spec.audit",
+        "required with a File sink needs file.claimName, a volume that outlives the pod; or file.sizeLimit",
+    ),
+    Bad(
+        "the same, with files of another size",
+        audit("required: true, durability: Synchronous, sink: {type: File, file: {maxFileBytes: 65536}}"),
+        "spec.audit",
+        "the pod takes no more calls when nine tenths of it are full",
+    ),
+    Bad("kept in a folder that goes", audit(f"{FILE}, retention: {{minDays: 1, maxDays: 7}}"), "spec.audit", KEPT),
+    Bad(
+        "kept in a folder that goes, of whatever size",
+        audit("sink: {type: File, file: {sizeLimit: 64Gi}}, retention: {minDays: 183, maxDays: 365}"),
+        "spec.audit",
+        KEPT,
+    ),
+    Bad(
+        "a log that is kept in a folder that goes",
+        f"{{logging: {{mode: Metadata, {FILE}, retention: {{minDays: 1, maxDays: 7}}}}}}",
+        "spec.logging",
+        KEPT,
     ),
     Bad(
         "kept for no day",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 from tests.ports import free_ports
 
 COMMAND = Path(sys.executable).with_name("modelward")
+NOBODY = 65534
+"""Group of a command that runs `apart`: what the kernel takes from a process's own user and group it gives to root's."""
 POLICY = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "000000000001"}
 
 
@@ -44,6 +46,35 @@ class Process:
     def report(self) -> Any:
         """GET /report."""
         return json.loads(self.get("/report")[1])
+
+    def until_report(self, true: Callable[[Any], Any], seconds: float = 60) -> Any:
+        """Wait for a report of which something is true, and return that one: the next may say something else already."""
+        seen: list[Any] = []
+
+        def is_so() -> bool:
+            seen.append(self.report())
+            return bool(true(seen[-1]))
+
+        self.until(is_so, seconds)
+        return seen[-1]
+
+    def until_failing(self, reason: str = "", words: str = "") -> Any:
+        """Wait until it reports a failure with this reason and these words, and return that. A load clears it at each of its steps."""
+
+        def fails(report: Any) -> bool:
+            failure = report["failure"] or {}
+            return bool(failure) and reason in ("", failure["reason"]) and words in failure["message"]
+
+        return self.until_report(fails)["failure"]
+
+    def is_closed(self) -> bool:
+        """May nobody but root look into its memory? Its /proc/PID/mem is then not its own user's and group's. For who runs `apart`."""
+        return owner_of(self.child.pid) == (0, 0)
+
+    def set_policy(self, content: str) -> None:
+        """Put another policy.json in place, whole, as the kubelet does."""
+        (self.folder / "policy.new").write_text(content)
+        (self.folder / "policy.new").rename(self.folder / "policy.json")
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Send a signal."""
@@ -79,11 +110,19 @@ class Process:
         raise AssertionError(f"not within {seconds} s: {self.log()}")
 
 
-def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, Mapping[str, str], str]:
+def owner_of(pid: int) -> tuple[int, int]:
+    """Whose a process's memory is: user and group."""
+    memory = Path(f"/proc/{pid}/mem").stat()
+    return memory.st_uid, memory.st_gid
+
+
+def call(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, Mapping[str, str], str]:
     """One HTTP request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, dict(headers or {}))
         answer = connection.getresponse()
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
     finally:
@@ -138,9 +177,9 @@ def forward(target: int) -> Iterator[Forwarder]:
 
 @contextmanager
 def command(
-    folder: Path, arguments: list[str], ports: tuple[int, ...], environment: Mapping[str, str]
+    folder: Path, arguments: list[str], ports: tuple[int, ...], environment: Mapping[str, str], *, apart: bool = False
 ) -> Iterator[Process]:
-    """The command, ended when the test ends."""
+    """The command, ended when the test ends. `apart`: in a group of its own, see `is_closed`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "stderr").open("w") as stderr:
         child = subprocess.Popen(
@@ -149,6 +188,7 @@ def command(
             stderr=stderr,
             text=True,
             env={**os.environ, "MODELWARD_CACHE_DIR": str(folder / "cache"), **environment},
+            group=NOBODY if apart and os.geteuid() == 0 else None,
         )
     try:
         yield Process(child, (ports[0], ports[1], ports[2]), folder)
@@ -158,11 +198,11 @@ def command(
 
 
 @contextmanager
-def serve(path: Path, folder: Path, *options: str) -> Iterator[Process]:
+def serve(path: Path, folder: Path, *options: str, apart: bool = False) -> Iterator[Process]:
     """`modelward serve PATH`."""
     http_port, grpc_port, admin_port = ports = free_ports(3)
     arguments = ["serve", str(path), "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
-    with command(folder, [*arguments, "--admin-port", str(admin_port), *options], ports, {}) as process:
+    with command(folder, [*arguments, "--admin-port", str(admin_port), *options], ports, {}, apart=apart) as process:
         yield process
 
 
@@ -173,6 +213,7 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     policy: str | None = None,
+    apart: bool = False,
     **parts: Mapping[str, Any],
 ) -> Iterator[Process]:
     """`modelward run` with a boot.json of this model and these other parts, and a policy.json."""
@@ -191,5 +232,24 @@ def run(
     (folder / "termination-log").touch()
     arguments = ["run", "--boot", str(folder / "boot.json"), "--policy", str(folder / "policy.json")]
     arguments += ["--termination-log", str(folder / "termination-log")]
-    with command(folder, arguments, ports, environment or {}) as process:
+    with command(folder, arguments, ports, environment or {}, apart=apart) as process:
         yield process
+
+
+def rounds(process: Process, seconds: float, name: str = "slow") -> float:
+    """How many rounds of `onnx_models.slow` take about so long in this very process: machines differ by tens, and so does their load.
+
+    The fastest of three counts: what kept one of them up would make the work seem longer than it is.
+    """
+    tried, took = 1.0, 0.0
+    while took < seconds / 10:
+        tried *= 4
+        took = min(_took(process, name, tried) for _ in range(3))
+    return float(round(tried * seconds / took))
+
+
+def _took(process: Process, name: str, work: float) -> float:
+    """Seconds until the answer."""
+    began = time.monotonic()
+    assert process.infer(name, [[work, 0.0, 0.0, 0.0]])[0] == 200
+    return time.monotonic() - began

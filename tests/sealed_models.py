@@ -1,6 +1,6 @@
 """Sealed folders that hold a real model, and what it takes to load one: for the tests of the load path and of `modelward serve`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from modelward_runtime.config import Encryption as EncryptionSection
 from modelward_runtime.config import Verification as VerificationSection
 from tests import onnx_models
 from tests.onnx_models import value
+from tests.processes import Process
 from tests.sealed_folders import IDENTITY, Sealed, make_sealed, write_signing_key
 
 MARKER = bytes(np.random.default_rng(64).integers(0, 256, 64, np.uint8))
@@ -83,3 +84,21 @@ def sealed_boot(home: Path, sealed: Sealed, **source: Any) -> Boot:
 def make_model(home: Path, *, split: bool = False, **how: Any) -> Sealed:
     """The model, sealed into HOME/sealed."""
     return make_sealed(home, model_files(split=split), **how)
+
+
+def places(process: Process, *folders: Path) -> Iterator[tuple[str, bytes]]:
+    """Everything that the process wrote or holds open: folders, and the targets of its descriptors."""
+    for folder in folders:
+        for file in folder.rglob("*"):
+            if file.is_file():
+                yield str(file), file.read_bytes()
+    for link in Path(f"/proc/{process.child.pid}/fd").iterdir():
+        try:
+            if link.is_file():
+                yield f"{link} -> {link.readlink()}", link.read_bytes()
+        except OSError:
+            continue  # closed meanwhile, or no file
+
+
+def with_marker(process: Process, *folders: Path) -> list[str]:
+    return [name for name, content in places(process, *folders) if MARKER in content]

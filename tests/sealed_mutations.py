@@ -107,9 +107,9 @@ class Copies:
         return info.st_size, info.st_mtime_ns
 
 
-def mutations(victim: Sealed, others: Others, *, every: int = 1) -> Iterator[Mutation]:
-    """All of them. With `every` = n, of the flips of single bytes one in n."""
-    yield from _flips(victim, every)
+def mutations(victim: Sealed, others: Others, *, every: int = 1, masks: int = 1) -> Iterator[Mutation]:
+    """All of them. With `every` = n, of the flips of single bytes one in n. `masks`: in how many ways a byte is flipped, at most three."""
+    yield from _flips(victim, every, masks)
     yield from _cuts(victim)
     yield from _segments()
     yield from _swaps()
@@ -122,12 +122,12 @@ def mutations(victim: Sealed, others: Others, *, every: int = 1) -> Iterator[Mut
     yield from _insiders(victim)
 
 
-def _flips(victim: Sealed, every: int) -> Iterator[Mutation]:
+def _flips(victim: Sealed, every: int, masks: int) -> Iterator[Mutation]:
     for name in NAMES:
         size = (victim.folder / name).stat().st_size
-        places = range(0, size, every) if size < 20_000 else _telling_places(size)
-        for place in places:
-            for mask in (0x01, 0x80, 0xFF) if every == 1 and size < 20_000 else (1 << place % 8,):
+        is_small = size < 20_000
+        for place in range(0, size, every) if is_small else _telling_places(size):
+            for mask in (1 << place % 8, 0xFF, 1 << (place + 4) % 8)[: masks if is_small else 1]:
                 yield Mutation(f"a byte of {name} flipped", f"byte {place} ^ {mask:#x}", _flip(name, place, mask))
 
 

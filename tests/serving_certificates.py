@@ -100,6 +100,6 @@ def _draft(subject: x509.Name, issuer: x509.Name, key: PrivateKey, lasts: timede
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + lasts)
     )

@@ -10,10 +10,14 @@ import yaml
 URI = "model: {uri: s3://models/fraud/7/}"
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 URI_FORM = (
-    "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx, oci://REGISTRY/REPOSITORY:TAG, oci://REGISTRY/REPOSITORY@sha256:… "
-    "or pvc://CLAIM/PATH, with the bucket, the repository or the claim in lower case"
+    "uri must be s3://BUCKET/PREFIX/, s3://BUCKET/KEY.onnx, gs://BUCKET/…, https://HOST/PATH, oci://REGISTRY/REPOSITORY:TAG, "
+    "oci://REGISTRY/REPOSITORY@sha256:… or pvc://CLAIM/PATH, with the bucket, the host, the repository or the claim in lower case"
 )
 URI_DOTS = "uri must not contain the path segments . or ..: write the path in full"
+URI_SPELLINGS = (
+    "uri must not spell . or / of an https:// path as %2e or %2f, nor hold \\, %5c or a segment of dots and ;: "
+    "write the path in full"
+)
 URI_SIGNS = "uri must not contain spaces, control characters, ? or #"
 DIGEST = "digest must be sha256: and 64 lower-case hexadecimal digits, as `modelward digest PATH` prints it"
 WORD = "must be letters, digits, ., _ and -, with a letter or digit at both ends: clients write it in a URL"
@@ -73,6 +77,21 @@ CIDR = "cidr must be a network in CIDR form without host bits, for example 192.0
 VAULT = "address: 'https://vault.vault.svc:8200', key: models, role: fraud"
 
 
+CPU = "resources: {requests: {cpu: '1', memory: 1Gi}}"
+REPLICAS = "replicas is for autoscaler None and External"
+BOUNDS = "minReplicas and maxReplicas are for autoscaler Concurrency, HPA and KEDA"
+HIGHEST = "autoscaler Concurrency, HPA and KEDA need maxReplicas"
+CROSSED = "minReplicas (1 when absent) must not exceed maxReplicas"
+TUNED = (
+    "targetConcurrency, targetUtilizationPercent, scaleDownSeconds and fallbackReplicas are for autoscaler Concurrency"
+)
+
+
+def scaled(scaling: str) -> str:
+    """Return the YAML of a spec that scales so."""
+    return f"{{{URI}, scaling: {{{scaling}}}}}"
+
+
 def secured(security: str) -> str:
     """Return the YAML of a spec with this security."""
     return f"{{{URI}, security: {{{security}}}}}"
@@ -121,6 +140,26 @@ ACCEPTED = (
     Good("a whole bucket", "model: {uri: s3://my.bucket-1}"),
     Good("a folder of a volume", "model: {uri: pvc://models/fraud/7/}"),
     Good("a whole volume, with the shortest name", "model: {uri: pvc://m}"),
+    Good("a file of a web server", "model: {uri: 'https://models.example/fraud/7/model.onnx'}"),
+    Good("a folder of a web server with a port", "model: {uri: 'https://10.0.0.7:8443/fraud/7/'}"),
+    Good("a whole web server", "model: {uri: 'https://models.example'}"),
+    Good(
+        "a web server with credentials, a private CA and a shared cache",
+        f"model: {{uri: 'https://models.example/f%20g/~a+b.onnx', digest: 'sha256:{HEX}', storage: {{secretRef: {{name: web}}, "
+        "caBundleRef: {name: corp-ca}}, cache: {claimName: model-cache, sizeLimit: 50Gi}}",
+    ),
+    Good("a Google bucket, with an underscore", "model: {uri: 'gs://my_models.example/fraud/7/'}"),
+    Good(
+        "a Google bucket with a key, and what speaks like it",
+        "model: {uri: gs://models/a.onnx, storage: {secretRef: {name: gs-read}, endpoint: 'https://storage.example'}}",
+    ),
+    Good(
+        "a web server's Secret beside that of AWS KMS",
+        "{model: {uri: 'https://m.example/a/', storage: {secretRef: {name: web}}}, security: {encryption: {mode: Required, "
+        "keyRef: {provider: AWSKMS, awsKms: {key: alias/a, region: eu-central-1, secretRef: {name: kms}}}}, "
+        + VERIFIED
+        + "}}",
+    ),
     Good("an artifact by its tag", "model: {uri: 'oci://registry.example/risk/fraud-scorer:v7_1.2'}"),
     Good("an artifact of a registry with a port", "model: {uri: 'oci://127.0.0.1:5000/fraud:7'}"),
     Good("an artifact by its digest", f"model: {{uri: 'oci://registry.example/a__b/c.d@sha256:{HEX}'}}"),
@@ -156,10 +195,24 @@ ACCEPTED = (
     Good("a private CA on the way to AWS", "model: {uri: s3://models/a/, storage: {caBundleRef: {name: proxy-ca}}}"),
     Good("the operator's own image, written out", f"{{{URI}, runtime: {{image: ''}}}}"),
     Good("an image by digest", f"{{{URI}, runtime: {{image: 'registry.example:5000/a/b:1.0@sha256:{HEX}'}}}}"),
+    Good(
+        "requests that are followed, at the bounds", f"{{{URI}, observability: {{slowRequestMilliseconds: 3600000}}}}"
+    ),
+    Good("traces with their defaults", f"{{{URI}, observability: {{tracing: {{endpoint: 'http://collector:4318'}}}}}}"),
+    Good(
+        "traces of none but those who ask",
+        f"{{{URI}, observability: {{tracing: {{endpoint: 'https://[2001:db8::1]:4318/', sampling: '0'}}}}}}",
+    ),
     Good("batching with its defaults", f"{{{URI}, runtime: {{batching: {{}}}}}}"),
     Good(
         "batching at its bounds",
         f"{{{URI}, runtime: {{batching: {{maxBatchSize: 4096, maxDelayMicroseconds: 1000000}}}}}}",
+    ),
+    Good("padded batches", f"{{{URI}, runtime: {{batching: {{padding: PowersOfTwo}}}}}}"),
+    Good(
+        "a GPU used otherwise than by default",
+        f"{{{URI}, accelerator: {{}}, runtime: {{cuda: {{tf32: false, graphs: true, tensorRt: true, convolutionSearch: Exhaustive, "
+        "memoryLimit: 16Mi}}}",
     ),
     Good(
         "environment from a value, an empty value and a Secret",
@@ -210,7 +263,40 @@ ACCEPTED = (
         "replicas that somebody else sets on this object", f"{{{URI}, scaling: {{autoscaler: External, replicas: 3}}}}"
     ),
     Good("replicas that somebody else sets on the Deployment", f"{{{URI}, scaling: {{autoscaler: External}}}}"),
+    Good("one number by name", scaled("autoscaler: None, replicas: 2")),
+    Good("bounds that differ", scaled("minReplicas: 1, maxReplicas: 4")),
+    Good(
+        "bounds that are equal, for an autoscaler that is named",
+        scaled("autoscaler: Concurrency, minReplicas: 2, maxReplicas: 2"),
+    ),
+    Good("a highest number alone", scaled("autoscaler: Concurrency, maxReplicas: 4")),
+    Good(
+        "everything about concurrency, to zero",
+        scaled(
+            "autoscaler: Concurrency, minReplicas: 0, maxReplicas: 4, targetConcurrency: '0.5', targetUtilizationPercent: 80, "
+            "idleSeconds: 30, scaleDownSeconds: 0, fallbackReplicas: 2, activation: {holdSeconds: 120, maxHeld: 1000}"
+        ),
+    ),
+    Good("a target with decimals", scaled("minReplicas: 1, maxReplicas: 4, targetConcurrency: '12.125'")),
+    Good(
+        "an HPA by CPU and memory",
+        f"{{{URI}, {CPU}, scaling: {{autoscaler: HPA, maxReplicas: 4, hpa: {{cpuUtilizationPercent: 80, "
+        "memoryUtilizationPercent: 90, scaleDownSeconds: 60}}}",
+    ),
+    Good(
+        "KEDA to zero",
+        scaled(
+            "autoscaler: KEDA, minReplicas: 0, maxReplicas: 4, activation: {}, keda: {pollingSeconds: 5, cooldownSeconds: 30, triggers: "
+            "[{type: aws-sqs-queue, metadata: {queueLength: '5', x.y_z-1: a}, authenticationRef: {name: queue}}, "
+            "{type: cron, metadata: {start: 0 8 * * *}}]}"
+        ),
+    ),
+    Good(
+        "to zero behind a managed certificate",
+        f"{{{URI}, scaling: {{minReplicas: 0, maxReplicas: 2}}, security: {{tls: {{mode: Managed}}}}}}",
+    ),
     Good("each strategy", f"{{{URI}, rollout: {{strategy: Recreate}}}}"),
+    Good("no former revision is kept", f"{{{URI}, rollout: {{revisionHistoryLimit: 0}}}}"),
     Good(
         "two other namespaces",
         f"{{{URI}, security: {{networkPolicy: {{allowFrom: [{{namespace: shop}}, {{namespace: a-1}}]}}}}}}",
@@ -285,7 +371,40 @@ REFUSED = (
     Bad("no model", "{suspend: true}", "spec.model", "Required value", bound=True),
     Bad("no uri", "model: {version: '1'}", "spec.model.uri", "Required value", bound=True),
     Bad("an empty uri", "model: {uri: ''}", "spec.model.uri", "should be at least 1 chars long", bound=True),
-    Bad("a scheme that this version cannot read", "model: {uri: 'gs://models/a/'}", "spec.model.uri", URI_FORM),
+    Bad("a scheme that this version cannot read", "model: {uri: 'hf://models/a/'}", "spec.model.uri", URI_FORM),
+    Bad("a web server without TLS", "model: {uri: 'http://models.example/a.onnx'}", "spec.model.uri", URI_FORM),
+    Bad(
+        "a user and a password in the URI", "model: {uri: 'https://me:secret@host/a.onnx'}", "spec.model.uri", URI_FORM
+    ),
+    Bad("a web server in upper case", "model: {uri: 'https://Models.example/a.onnx'}", "spec.model.uri", URI_FORM),
+    Bad("a web server without a name", "model: {uri: 'https:///a.onnx'}", "spec.model.uri", URI_FORM),
+    Bad("a signed URL", "model: {uri: 'https://models.example/a.onnx?X-Sig=1'}", "spec.model.uri", URI_SIGNS),
+    Bad("a Google bucket in upper case", "model: {uri: 'gs://Models/a/'}", "spec.model.uri", URI_FORM),
+    Bad("no Google bucket", "model: {uri: 'gs:///a/'}", "spec.model.uri", URI_FORM),
+    Bad(
+        "a region of a web server",
+        "model: {uri: 'https://models.example/a.onnx', storage: {region: eu-central-1}}",
+        "spec.model",
+        "storage.region is for s3:// only: leave it out",
+    ),
+    Bad(
+        "a region of Google's",
+        "model: {uri: 'gs://models/a/', storage: {region: eu-central-1}}",
+        "spec.model",
+        "storage.region is for s3:// only: leave it out",
+    ),
+    Bad(
+        "an endpoint beside a web server's own",
+        "model: {uri: 'https://models.example/a.onnx', storage: {endpoint: 'https://mirror.example'}}",
+        "spec.model",
+        "an https:// model is where its URI says, so leave endpoint out",
+    ),
+    Bad(
+        "a cache of a web server's model without a digest",
+        "model: {uri: 'https://models.example/a.onnx', cache: {claimName: c, sizeLimit: 50Gi}}",
+        "spec.model",
+        "cache needs digest, by which pods find a model in it and check it",
+    ),
     Bad("a path without a scheme", "model: {uri: models/a/}", "spec.model.uri", URI_FORM),
     Bad("a scheme in upper case", "model: {uri: 'S3://models/a/'}", "spec.model.uri", URI_FORM),
     Bad("no bucket", "model: {uri: 's3:///a/'}", "spec.model.uri", URI_FORM),
@@ -331,6 +450,10 @@ REFUSED = (
     Bad("a path that climbs", "model: {uri: s3://models/a/../b/}", "spec.model.uri", URI_DOTS),
     Bad("a path that ends by climbing", "model: {uri: pvc://models/..}", "spec.model.uri", URI_DOTS),
     Bad("a segment that says nothing", "model: {uri: s3://models/./a}", "spec.model.uri", URI_DOTS),
+    Bad("a path that climbs when decoded", "model: {uri: 'https://h/a/%2e%2E/b/'}", "spec.model.uri", URI_SPELLINGS),
+    Bad("a slash in disguise", "model: {uri: 'https://h/a/..%2Fb/m.onnx'}", "spec.model.uri", URI_SPELLINGS),
+    Bad("a backslash", "model: {uri: 'https://h/a/..\\\\b/m.onnx'}", "spec.model.uri", URI_SPELLINGS),
+    Bad("dots that some servers cut free", "model: {uri: 'https://h/a/..;/b/m.onnx'}", "spec.model.uri", URI_SPELLINGS),
     Bad("a space", "model: {uri: 's3://models/a b/'}", "spec.model.uri", URI_SIGNS),
     Bad("a line break at the end", 'model: {uri: "s3://models/a/\\n"}', "spec.model.uri", URI_SIGNS),
     Bad("a query", "model: {uri: 's3://models/a?versionId=1'}", "spec.model.uri", URI_SIGNS),
@@ -345,7 +468,7 @@ REFUSED = (
         "a volume with an object store's settings",
         "model: {uri: pvc://models/a/, storage: {region: eu-central-1}}",
         "spec.model",
-        "storage is for s3:// and oci:// only: a pvc:// model is read from the mounted volume, so leave storage out",
+        "storage is for stores that are fetched from: a pvc:// model is read from the mounted volume, so leave storage out",
     ),
     Bad(
         "a version that is no segment of a URL",
@@ -427,11 +550,55 @@ REFUSED = (
     ),
     Bad("an image with a space", f"{{{URI}, runtime: {{image: 'a b'}}}}", "spec.runtime.image", IMAGE),
     Bad(
+        "slow is what takes no time",
+        f"{{{URI}, observability: {{slowRequestMilliseconds: 0}}}}",
+        "spec.observability.slowRequestMilliseconds",
+        "should be greater than or equal to 1",
+        bound=True,
+    ),
+    Bad(
+        "a collector with a path",
+        f"{{{URI}, observability: {{tracing: {{endpoint: 'http://collector:4318/v1/traces'}}}}}}",
+        "spec.observability.tracing.endpoint",
+        ENDPOINT,
+    ),
+    Bad(
+        "a collector with a password",
+        f"{{{URI}, observability: {{tracing: {{endpoint: 'http://a:b@collector:4318'}}}}}}",
+        "spec.observability.tracing.endpoint",
+        ENDPOINT,
+    ),
+    Bad(
+        "more than all requests",
+        f"{{{URI}, observability: {{tracing: {{endpoint: 'http://c', sampling: '1.1'}}}}}}",
+        "spec.observability.tracing.sampling",
+        'sampling must be a decimal number from "0" to "1" in quotes',
+    ),
+    Bad(
         "a batch of nothing",
         f"{{{URI}, runtime: {{batching: {{maxBatchSize: 0}}}}}}",
         "spec.runtime.batching.maxBatchSize",
         "should be greater than or equal to 1",
         bound=True,
+    ),
+    Bad(
+        "a padding that nobody knows",
+        f"{{{URI}, runtime: {{batching: {{padding: Tens}}}}}}",
+        "spec.runtime.batching.padding",
+        "Unsupported value",
+        bound=True,
+    ),
+    Bad(
+        "a GPU's memory in which no model runs",
+        f"{{{URI}, accelerator: {{}}, runtime: {{cuda: {{memoryLimit: 1Mi}}}}}}",
+        "spec.runtime.cuda",
+        "memoryLimit is below 16Mi, in which no model runs",
+    ),
+    Bad(
+        "a GPU used that is not there",
+        f"{{{URI}, runtime: {{cuda: {{tf32: false}}}}}}",
+        "spec",
+        "runtime.cuda says how a GPU is used: it needs spec.accelerator",
     ),
     Bad(
         "a delay of more than a second",
@@ -594,10 +761,116 @@ REFUSED = (
     ),
     Bad(
         "an autoscaler of a later version",
-        f"{{{URI}, scaling: {{autoscaler: HPA}}}}",
+        scaled("autoscaler: Predictive"),
         "spec.scaling.autoscaler",
-        '"External"',
+        '"Concurrency"',
         bound=True,
+    ),
+    Bad("two who own the number", scaled("minReplicas: 1, maxReplicas: 4, replicas: 2"), "spec.scaling", REPLICAS),
+    Bad("bounds of a fixed number", scaled("autoscaler: None, minReplicas: 1, maxReplicas: 4"), "spec.scaling", BOUNDS),
+    Bad("bounds that leave one number", scaled("minReplicas: 2, maxReplicas: 2"), "spec.scaling", BOUNDS),
+    Bad("a lowest number alone", scaled("minReplicas: 2"), "spec.scaling", BOUNDS),
+    Bad("an autoscaler without a bound", scaled("autoscaler: Concurrency, minReplicas: 2"), "spec.scaling", HIGHEST),
+    Bad("bounds the wrong way round", scaled("minReplicas: 4, maxReplicas: 2"), "spec.scaling", CROSSED),
+    Bad(
+        "a lowest number above the default",
+        scaled("autoscaler: Concurrency, minReplicas: 3, maxReplicas: 2"),
+        "spec.scaling",
+        CROSSED,
+    ),
+    Bad(
+        "an HPA to zero",
+        f"{{{URI}, {CPU}, scaling: {{autoscaler: HPA, minReplicas: 0, maxReplicas: 2, hpa: {{cpuUtilizationPercent: 80}}}}}}",
+        "spec.scaling",
+        "autoscaler HPA keeps at least one replica",
+    ),
+    Bad("a target of nobody", scaled("replicas: 1, targetConcurrency: '8'"), "spec.scaling", TUNED),
+    Bad("a utilization of nobody", scaled("targetUtilizationPercent: 70"), "spec.scaling", TUNED),
+    Bad("a pause of nobody", scaled("autoscaler: External, scaleDownSeconds: 0"), "spec.scaling", TUNED),
+    Bad(
+        "idle with one replica",
+        scaled("minReplicas: 1, maxReplicas: 4, idleSeconds: 60"),
+        "spec.scaling",
+        "idleSeconds is for",
+    ),
+    Bad(
+        "nothing to activate",
+        scaled("maxReplicas: 4, minReplicas: 1, activation: {}"),
+        "spec.scaling",
+        "activation is for",
+    ),
+    Bad("an HPA without an aim", scaled("autoscaler: HPA, maxReplicas: 4"), "spec.scaling", "autoscaler HPA needs hpa"),
+    Bad(
+        "an aim of nobody",
+        f"{{{URI}, {CPU}, scaling: {{minReplicas: 1, maxReplicas: 4, hpa: {{cpuUtilizationPercent: 80}}}}}}",
+        "spec.scaling",
+        "autoscaler HPA needs hpa",
+    ),
+    Bad(
+        "an empty aim",
+        scaled("autoscaler: HPA, maxReplicas: 4, hpa: {}"),
+        "spec.scaling.hpa",
+        "hpa needs something to aim at",
+    ),
+    Bad(
+        "a share of a request that there is not",
+        scaled("autoscaler: HPA, maxReplicas: 4, hpa: {cpuUtilizationPercent: 80}"),
+        "spec",
+        "set resources.requests.cpu",
+    ),
+    Bad(
+        "a share of memory that is not requested",
+        f"{{{URI}, {CPU.replace('memory', 'ephemeral-storage')}, scaling: {{autoscaler: HPA, maxReplicas: 4, "
+        "hpa: {memoryUtilizationPercent: 80}}}",
+        "spec",
+        "set resources.requests.memory",
+    ),
+    Bad(
+        "KEDA without a trigger",
+        scaled("autoscaler: KEDA, maxReplicas: 4"),
+        "spec.scaling",
+        "autoscaler KEDA needs keda",
+    ),
+    Bad(
+        "a trigger that is a sentence",
+        scaled("autoscaler: KEDA, maxReplicas: 4, keda: {triggers: [{type: My Queue, metadata: {a: b}}]}"),
+        "spec.scaling.keda.triggers[0].type",
+        "type must be the name of a KEDA scaler",
+    ),
+    Bad(
+        "a parameter that is none",
+        scaled("autoscaler: KEDA, maxReplicas: 4, keda: {triggers: [{type: cron, metadata: {'a b': b}}]}"),
+        "spec.scaling.keda.triggers[0].metadata",
+        "metadata takes the parameters of the KEDA scaler, by name",
+    ),
+    *(
+        Bad(
+            f"a target of {target or 'nothing'}",
+            scaled(f"minReplicas: 1, maxReplicas: 4, targetConcurrency: '{target}'"),
+            "spec.scaling.targetConcurrency",
+            "targetConcurrency must be a decimal number above 0",
+        )
+        for target in ("0", "0.0", "0.000", "-1", "1e3", "01", "8.", "1.2345", "1234567")
+    ),
+    Bad(
+        "a share above all of it",
+        scaled("minReplicas: 1, maxReplicas: 4, targetUtilizationPercent: 101"),
+        "spec.scaling.targetUtilizationPercent",
+        "should be less than or equal to 100",
+        bound=True,
+    ),
+    Bad(
+        "a certificate that nobody may show",
+        f"{{{URI}, scaling: {{minReplicas: 0, maxReplicas: 2}}, security: {{tls: {{mode: Secret, secretRef: {{name: a}}}}}}}}",
+        "spec",
+        "scaling.minReplicas: 0 needs security.tls.mode Managed or Off",
+    ),
+    Bad(
+        "an issuer's CA that nobody may read",
+        f"{{{URI}, scaling: {{minReplicas: 0, maxReplicas: 2}}, security: {{authentication: {{mode: JWT, "
+        f"jwt: {{{JWT}, caBundleRef: {{name: a}}}}}}}}}}",
+        "spec",
+        "scaling.minReplicas: 0 takes no authentication.jwt.caBundleRef",
     ),
     Bad(
         "fewer replicas than none",
@@ -618,6 +891,13 @@ REFUSED = (
         f"{{{URI}, rollout: {{strategy: Canary}}}}",
         "spec.rollout.strategy",
         '"Recreate"',
+        bound=True,
+    ),
+    Bad(
+        "a history without an end",
+        f"{{{URI}, rollout: {{revisionHistoryLimit: 101}}}}",
+        "spec.rollout.revisionHistoryLimit",
+        "should be less than or equal to 100",
         bound=True,
     ),
     Bad(
@@ -845,6 +1125,15 @@ REFUSED = (
         "spec.security.authentication.jwt.jwksUri",
         "jwksUri must be https://, a host and a path, without credentials",
     ),
+    *(
+        Bad(
+            f"keys at {place}, which is no host and port",
+            jwt(f"issuer: a, audiences: [a], jwksUri: 'https://{place}/certs'"),
+            "spec.security.authentication.jwt.jwksUri",
+            "jwksUri must be https://, a host and a path, without credentials",
+        )
+        for place in ("login.example.com:99999", "login.example.com:", "[::1", "a\N{ACCOUNT OF}b")
+    ),
     Bad(
         "a JWT for everybody's service",
         jwt("issuer: a, audiences: [], jwksUri: 'https://login.example.com/certs'"),
@@ -981,7 +1270,8 @@ REFUSED_POLICIES = (
         "nothing required",
         f"{{{SELECTED}}}",
         "spec",
-        "a policy must require something: set one of the fields that begin with require, or allowedUriPrefixes, or allowedImages",
+        "a policy must require something: set one of the fields that begin with require, or allowedUriPrefixes, allowedImages or "
+        "maximumPricePerHour",
     ),
     Bad(
         "signers that nobody must have",

@@ -3,6 +3,7 @@
     1. rounds       apply a model of 1 MB, ask until it answers, delete; split by stage (timeline.py)
     2. unchanged    touch an object whose spec does not change: the operator must write nothing
     3. memory       runtime with 1 MB and with 90 MB of model; operator with 100 ModelDeployments
+    4. sources      a model of 1 GB: our fetch beside curl, a restart with it on disk, probes meanwhile (sources.py, without the cluster)
 
 The image is on the node already: this is the warm path. The 100 models have 0 replicas, as many pods would measure the
 machine and not the operator; all their other children exist.
@@ -18,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from e2e.bench import results
+from e2e.bench import results, sources
 from e2e.bench.pods import admin, audited, counter, operator_writes, pods_of, resident_bytes, started_at
 from e2e.bench.timeline import MARKS, OURS, observe, split
 from e2e.cluster.progress import Screen
@@ -39,7 +40,7 @@ WATCHED = ("modeldeployments", "deployments", "pods", "services", "events")
 
 
 def run(rounds: int) -> bool:
-    """Runs all three parts, prints and writes the results; whether every bar was held."""
+    """Runs all parts, prints and writes the results; whether every bar was held."""
     print(results.busy())
     put_models(Screen())
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
@@ -59,6 +60,8 @@ def run(rounds: int) -> bool:
         bars["memory"] = _tell_memory(memory)
     finally:
         kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    print()
+    bars["sources"] = sources.run(min(rounds, 5))
     path = results.write("apply", {"rounds": times, "writesOfATouch": writes, "memoryBytes": memory, "bars": bars})
     print(
         f"\n{path.relative_to(path.parents[3])}; bars: "

@@ -1,6 +1,6 @@
 """What opening a sealed model costs at the least: the yardsticks of suite sealed.
 
-    AES-GCM   of `cryptography` alone, for the model's bytes, on as many threads
+    AES-GCM   of `cryptography` alone, for the model's bytes, on as many threads: time only
     the rest  what no sealed model can do without, whatever its size, in a process of its own that has already imported what a plain
               model needs: import `cryptography`, check two P-256 signatures, unwrap one key, derive two
 
@@ -22,9 +22,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _STEP = 1 << 20  # bytes of a segment
 _REST = """
-import gc, time
+import gc, re, time
 import modelward_runtime.main, modelward_runtime.serve
+
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
 gc.disable()
+held = peak()
 began, worked = time.perf_counter(), time.process_time()
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -44,15 +49,16 @@ for _ in range(2):
 unwrapped = AESGCM(bytes(32)).decrypt(bytes(12), AESGCM(bytes(32)).encrypt(bytes(12), bytes(32), b""), b"")
 for _ in range(2):
     HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"").derive(unwrapped)
-print(time.perf_counter() - began, time.process_time() - worked)
+print(time.perf_counter() - began, time.process_time() - worked, peak() - held)
 """
 
 
 class Cost(NamedTuple):
-    """Seconds of the clock, and of processors."""
+    """Seconds of the clock, and of processors; bytes of memory that the process had not needed before."""
 
     seconds: float
     cpu: float
+    memory: float = 0.0
 
 
 def aes_gcm(size: int, threads: int) -> Cost:

@@ -54,6 +54,14 @@ def _machine() -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpus": os.cpu_count(),
         "loadAverage": os.getloadavg()[0],
+        "processor": _processor(),
         "architecture": platform.machine(),
         "kernel": platform.release(),
     }
+
+
+def _processor() -> str:
+    """The model's name as Linux has it; empty elsewhere."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -113,6 +113,25 @@ class Case:
         )
         return self.pods(name)
 
+    def claim_folder(self, name: str, volume: str, folder: str) -> None:
+        """Make a folder of the node a volume, and claim it; who does so deletes the PersistentVolume in the end."""
+        self.kube.apply(manifests.host_volume(volume, folder))
+        self.apply(manifests.claim(name, volume))
+
+    def replace_pod(self, name: str = NAME) -> None:
+        """End the one pod at once, and wait until another one serves."""
+        (pod,) = self.pods(name)
+        self.kube.delete("Pod", pod["metadata"]["name"], self.namespace, grace=0)
+
+        def another() -> bool:
+            found = self.pods(name)
+            return bool(found) and all(
+                pod_ready(one) and one["metadata"]["uid"] != pod["metadata"]["uid"] for one in found
+            )
+
+        wait("another pod serves", another, within=PATIENCE, last=lambda: self.told(name))
+        self.wait_ready(name)
+
     def service_address(self, name: str = NAME, port: int = HTTP) -> str:
         """Return the Service's address once it accepts connections: kube-proxy hears of a ready pod when Ready does, and not before."""
         address = str(self.kube.find("Service", name, self.namespace)["spec"]["clusterIP"])

@@ -1,15 +1,18 @@
-"""Predictions over the three ways of the Open Inference Protocol v2, by clients that nobody here wrote.
+"""Predictions over the three ways of the Open Inference Protocol v2, by clients that nobody here wrote, and by their asyncio variants.
 
 Each takes the endpoint's host, the model's name and the inputs, and returns the outputs by name. Called by the cases.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx
 import numpy as np
 import tritonclient.grpc
+import tritonclient.grpc.aio
 import tritonclient.http
+import tritonclient.http.aio
 from numpy.typing import NDArray
 
 from e2e.models.rows import DATATYPES, as_tensors, from_tensors
@@ -44,10 +47,32 @@ def grpc(host: str, model: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         client.close()
 
 
+def asyncio_rest(host: str, model: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    """tritonclient.http.aio as it comes."""
+
+    async def ask() -> Arrays:
+        async with tritonclient.http.aio.InferenceServerClient(f"{host}:{HTTP}", conn_timeout=30) as client:
+            return _answered(await client.infer(model, _asked(tritonclient.http, inputs)))
+
+    return asyncio.run(ask())
+
+
+def asyncio_grpc(host: str, model: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    """tritonclient.grpc.aio as it comes."""
+
+    async def ask() -> Arrays:
+        async with tritonclient.grpc.aio.InferenceServerClient(f"{host}:{GRPC}") as client:
+            return _answered(await client.infer(model, _asked(tritonclient.grpc, inputs), client_timeout=30))
+
+    return asyncio.run(ask())
+
+
 WAYS: Final[dict[str, Callable[[str, str, Mapping[str, NDArray[Any]]], Arrays]]] = {
     "REST with JSON": rest_json,
     "REST with binary tensors": rest_binary,
     "gRPC": grpc,
+    "asyncio, REST": asyncio_rest,
+    "asyncio, gRPC": asyncio_grpc,
 }
 
 

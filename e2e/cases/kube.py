@@ -17,8 +17,16 @@ Object = dict[str, Any]
 T = TypeVar("T")
 _PATHS = {
     "ModelDeployment": "apis/modelward.dev/v1alpha1/{}modeldeployments",
+    "CostBudget": "apis/modelward.dev/v1alpha1/{}costbudgets",
+    "CostLedger": "apis/modelward.dev/v1alpha1/{}costledgers",
+    "ModelPolicy": "apis/modelward.dev/v1alpha1/{}modelpolicies",
+    "PriceBook": "apis/modelward.dev/v1alpha1/{}pricebooks",
     "PrivacyPolicy": "apis/modelward.dev/v1alpha1/{}privacypolicies",
     "Deployment": "apis/apps/v1/{}deployments",
+    "HorizontalPodAutoscaler": "apis/autoscaling/v2/{}horizontalpodautoscalers",
+    "ScaledObject": "apis/keda.sh/v1alpha1/{}scaledobjects",
+    "GitRepository": "apis/source.toolkit.fluxcd.io/v1/{}gitrepositories",
+    "Kustomization": "apis/kustomize.toolkit.fluxcd.io/v1/{}kustomizations",
     "NetworkPolicy": "apis/networking.k8s.io/v1/{}networkpolicies",
     "PodDisruptionBudget": "apis/policy/v1/{}poddisruptionbudgets",
     "EndpointSlice": "apis/discovery.k8s.io/v1/{}endpointslices",

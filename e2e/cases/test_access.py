@@ -16,9 +16,12 @@ from e2e.cases.manifests import NAME
 from e2e.cases.place import Store
 
 pytestmark = pytest.mark.core
+ADMIN = 8082
 IDLE = "import time; time.sleep(3600)"
 FORGETS = 45
 """Seconds: an answer of the API server is believed for a while, and what a test waits for is that it is forgotten."""
+LIVE = 150
+"""Seconds in which the kubelet brings a changed ConfigMap to a running pod: it looks about once a minute."""
 CALL = """
 import json, sys, urllib.error, urllib.request
 body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}).encode()
@@ -133,6 +136,22 @@ def test_probes_and_the_operator_s_eyes_go_on_behind_the_door(guarded: Guarded) 
     assert guarded.case.model()["status"]["model"]["digest"].startswith("sha256:"), "the operator reads the report"
 
 
+def test_metrics_count_the_refused_and_are_the_operator_s_alone(guarded: Guarded) -> None:
+    """A pod of the model's own namespace may call the model, and not the port that tells of it; the node asks there as the kubelet does."""
+    (pod,) = guarded.case.pods()
+    address = pod["status"]["podIP"]
+    assert over_rest(guarded.host, "") == "401"
+    with httpx.Client(base_url=f"http://{address}:{ADMIN}", timeout=10, trust_env=False) as admin:
+        assert admin.get("/readyz").status_code == 200
+        told = admin.get("/metrics").text
+        assert admin.post(f"/v2/models/{NAME}/infer", json={"inputs": []}).status_code == 404, "it answers no inference"
+    refused = [line for line in told.splitlines() if line.startswith("modelward_refused_total{")]
+    assert any('reason="unauthenticated"' in line and float(line.split()[-1]) >= 1 for line in refused), refused
+    insider = guarded.case.start_client("insider", IDLE)
+    wait("the own namespace reaches the model", lambda: insider.connects(address, HTTP), within=15)
+    assert not insider.connects(address, ADMIN)
+
+
 def test_an_account_that_is_deleted_is_nobody_soon(guarded: Guarded) -> None:
     bearer = guarded.bearer("gone")
     assert over_rest(guarded.host, bearer) == "200"
@@ -178,11 +197,29 @@ def test_a_caller_in_a_hurry_is_told_when_to_come_back_and_others_are_not_held_u
     )
     host = case.service_address()
     eager, calm = ("Bearer " + token(case.kube, case.namespace, name) for name in ("eager", "calm"))
-    answers = [over_rest(host, eager) for _ in range(8)]
-    assert (answers[0], answers[-1]) == ("200", "429")
-    assert over_rest(host, calm) == "200"
     url = f"http://{host}:{HTTP}/v2/models/{NAME}/infer"
-    refused = httpx.post(url, json={"inputs": []}, headers={"authorization": eager}, timeout=10, trust_env=False)
-    assert refused.status_code == 429
+
+    def call() -> httpx.Response:
+        return httpx.post(url, json={"inputs": []}, headers={"authorization": eager}, timeout=10, trust_env=False)
+
+    assert over_rest(host, eager) == "200"
+    refused = next((answer for _ in range(50) if (answer := call()).status_code == 429), None)
+    assert refused is not None, "fifty calls in a row went through at one a second"
+    assert over_rest(host, calm) == "200"
     time.sleep(float(refused.headers["retry-after"]))
     assert over_rest(host, eager) == "200"
+
+
+def test_who_waits_for_ready_after_a_new_limit_finds_it_in_force(case: Case) -> None:
+    """The kubelet brings it to running pods, which takes its time; without a word of theirs it would be said to hold at once."""
+    case.apply(account("eager"))
+    eager = [{"kind": "ServiceAccount", "name": "eager", "namespace": case.namespace}]
+    case.serve(security={"authentication": {"mode": "TokenReview", "allowedSubjects": eager}})
+    host, bearer = case.service_address(), "Bearer " + token(case.kube, case.namespace, "eager")
+    assert [over_rest(host, bearer) for _ in range(6)] == ["200"] * 6
+    (pod,) = case.pods()
+    case.change({"security": {"rateLimit": {"requestsPerSecond": "1", "burst": 3}}})
+    case.wait_ready(within=LIVE)
+    assert "429" in [over_rest(host, bearer) for _ in range(20)], case.told()
+    assert "the rate limit is enforced" in case.condition("EndpointSecured")["message"]
+    assert [pod["metadata"]["uid"]] == [one["metadata"]["uid"] for one in case.pods()]

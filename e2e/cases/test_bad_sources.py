@@ -41,7 +41,7 @@ TABLE = (
     Bad("missing file", lambda case: case.model_service("adder/99.onnx"), "ModelNotFound", "adder/99.onnx"),
     Bad("truncated file", lambda case: case.model_service("truncated/"), "InvalidModel", "model.onnx"),
     Bad("no model file", lambda case: case.model_service("no-model/"), "NoModelFile", "model.onnx"),
-    Bad("too new an opset", lambda case: case.model_service("new-opset/"), "UnsupportedOpset", "99"),
+    Bad("too new an opset", lambda case: case.model_service("new-opset/"), "UnsupportedOpset", "opset 99"),
     Bad(
         "path leaves the folder",
         lambda case: case.model_service("leaving/"),

@@ -58,14 +58,7 @@ def test_at_the_end_of_the_budget_nobody_is_answered_and_neither_pods_nor_polici
     assert (refused.status_code, "epsilon-spent" in refused.text) == (403, True), refused.text
     assert int(refused.headers["retry-after"]) > 0
 
-    (pod,) = case.pods()
-    case.kube.delete("Pod", pod["metadata"]["name"], case.namespace, grace=0)
-    wait(
-        "another pod",
-        lambda: [one for one in case.pods() if one["metadata"]["uid"] != pod["metadata"]["uid"]],
-        within=30,
-    )
-    case.wait_ready()
+    case.replace_pod()
     refused_again(case, bearer)
 
     case.kube.delete("ModelDeployment", NAME, case.namespace)

@@ -9,7 +9,6 @@ import pytest
 from e2e.cases.case import Case, Client
 from e2e.cases.conftest import open_case
 from e2e.cases.kube import Kube, wait
-from e2e.cases.manifests import NAME
 from e2e.cases.place import Store
 
 pytestmark = pytest.mark.core
@@ -52,7 +51,7 @@ def test_another_namespace_connects_once_allow_from_names_it(case: Case, shop: C
 
     case.change({"security": {"networkPolicy": None}})
     wait("the door is closed again", lambda: not stranger.connects(address, HTTP), within=15)
-    assert case.condition("Ready", NAME)["status"] == "True"
+    case.wait_ready(within=15)
 
 
 def test_a_serving_pod_reaches_its_store_and_no_other_pod(case: Case) -> None:

@@ -1,8 +1,10 @@
 """What a PrivacyPolicy promises holds on the cluster: what is received, returned, written down, and what happens without it."""
 
+import itertools
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +67,7 @@ def test_what_a_caller_may_not_send_or_see_never_passes_and_the_policy_changes_w
 
     (pod,) = case.pods()
     case.apply(policy(input=masking("Reject"), output={"tensors": [{"name": "rows", "drop": True}]}))
-    case.wait_condition(NAME, "PrivacyEnforced", "True", text="2", within=LIVE)
+    case.wait_condition(NAME, "PrivacyEnforced", "True", text="(generation 2)", within=LIVE)
     refused = ask(case, f"write to {MAIL}")
     assert (refused.status_code, MAIL not in refused.text) == (400, True), refused.text
     assert [pod["metadata"]["uid"]] == [one["metadata"]["uid"] for one in case.pods()]
@@ -78,7 +80,7 @@ def test_what_a_caller_may_not_send_or_see_never_passes_and_the_policy_changes_w
 def test_a_policy_that_the_model_cannot_keep_is_found_when_it_is_loaded(case: Case) -> None:
     case.apply(policy(input={"tensors": [{"name": "age", "action": "Zero"}]}))
     case.apply(case.model_service("echo/", privacy=under()))
-    case.wait_condition(NAME, "PrivacyEnforced", "False", "PolicyUnsatisfiable", "age")
+    case.wait_condition(NAME, "PrivacyEnforced", "False", "PolicyUnsatisfiable", "no input 'age'")
     assert case.condition("Ready")["status"] == "False"
     case.apply(policy(input=masking()))
     case.wait_ready(within=LIVE)
@@ -86,7 +88,7 @@ def test_a_policy_that_the_model_cannot_keep_is_found_when_it_is_loaded(case: Ca
 
 def test_without_its_policy_a_model_does_not_serve(case: Case) -> None:
     case.apply(case.model_service("echo/", privacy=under("later")))
-    case.wait_condition(NAME, "PrivacyEnforced", "False", "PrivacyPolicyNotFound", "later")
+    case.wait_condition(NAME, "PrivacyEnforced", "False", "PrivacyPolicyNotFound", "PrivacyPolicy later")
     assert case.pods() == []
     case.apply(policy("later", input=masking()))
     case.wait_ready()
@@ -132,6 +134,44 @@ def test_every_call_leaves_a_record_that_verifies_and_says_nothing_of_what_was_s
     assert _verify(log, key.with_suffix(".pub.pem")) != 0
     log.write_text("".join(line for line in written.splitlines(True) if json.loads(line) != calls[1]))
     assert _verify(log, key.with_suffix(".pub.pem")) != 0
+
+
+def test_a_required_log_stops_the_answers_before_the_kubelet_deletes_it(case: Case, tmp_path: Path) -> None:
+    """Beyond its sizeLimit the kubelet evicts the pod, and the log goes with it: who calls often enough could have it deleted."""
+    key = Workshop(tmp_path).audit_key()
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "audit-key"}}
+    case.apply(secret | {"stringData": {"key.pem": key.read_text()}})
+    sink = {"type": "File", "file": {"sizeLimit": "16Mi", "maxFileBytes": 65536}}
+    signed = {"signingKeyRef": {"name": "audit-key", "key": "key.pem"}}
+    case.apply(policy(audit={"required": True, "durability": "Synchronous", "sink": sink, **signed}))
+    case.serve("echo/", privacy=under())
+    assert ask(case, "before").status_code == 200
+    (pod,) = case.pods()
+
+    def run(script: str) -> None:
+        command = (
+            "exec",
+            "-n",
+            case.namespace,
+            pod["metadata"]["name"],
+            "--",
+            "python3",
+            "-c",
+            script,
+            f"{AUDIT}/filler",
+        )
+        case.kube.kubectl(*command)
+
+    run("import sys; open(sys.argv[1], 'wb').write(b'x' * 15_000_000)")  # in place of a million calls
+    codes = list(itertools.takewhile(lambda code: code == 200, (ask(case, "one more").status_code for _ in range(500))))
+    assert 0 < len(codes) < 500
+    assert ask(case, "too many").status_code == 503
+    case.wait_condition(NAME, "WorkloadAvailable", "False", "PodsNotReady", "its audit log takes no records", within=60)
+    time.sleep(75)  # the kubelet measures volumes about once a minute
+    assert [pod["metadata"]["uid"]] == [one["metadata"]["uid"] for one in case.pods()], case.told()
+    run("import os, sys; os.remove(sys.argv[1])")
+    case.wait_ready(within=60)
+    assert ask(case, "again").status_code == 200
 
 
 def _audit_log(case: Case) -> str:

@@ -13,7 +13,13 @@ from e2e.cases.load import SCRIPT, GrpcLoad
 from e2e.cases.manifests import NAME
 
 pytestmark = pytest.mark.core
-DEVICE = "modelward.test/gpu"
+DEVICE = "nvidia.com/gpu"
+LABELS = {
+    "nvidia.com/gpu.product": "Tesla-T4",
+    "nvidia.com/gpu.memory": "15360",
+    "nvidia.com/gpu.replicas": "1",
+    "eks.amazonaws.com/nodegroup": "gpus",
+}
 
 
 def _version(case: Case, version: int) -> dict[str, Any]:
@@ -98,10 +104,11 @@ def _scale(case: Case, replicas: int) -> None:
 
 
 @pytest.fixture
-def one_device(kube: Kube) -> Iterator[str]:
-    """The node advertises one device that nothing stands behind, as the documentation of extended resources does."""
+def one_gpu(kube: Kube) -> Iterator[str]:
+    """The node advertises one GPU that nothing stands behind, and says of it what GPU feature discovery would."""
     (node,) = [one["metadata"]["name"] for one in kube.list("Node")]
     _advertise(kube, node, "1")
+    kube.patch("Node", node, {"metadata": {"labels": LABELS}}, "")
 
     def advertised() -> bool:
         return bool(kube.find("Node", node)["status"]["allocatable"].get(DEVICE) == "1")
@@ -109,18 +116,30 @@ def one_device(kube: Kube) -> Iterator[str]:
     wait("the node offers the device", advertised, within=PATIENCE)
     yield DEVICE
     _advertise(kube, node, None)
+    kube.patch("Node", node, {"metadata": {"labels": dict.fromkeys(LABELS)}}, "")
 
 
 def _advertise(kube: Kube, node: str, number: str | None) -> None:
     kube.patch("Node", node, {"status": {"capacity": {DEVICE: number}, "allocatable": {DEVICE: number}}}, "", "status")
 
 
-def test_auto_replaces_in_place_when_there_is_no_second_device(case: Case, one_device: str) -> None:
-    case.serve(accelerator={"resourceName": one_device, "count": 1}, rollout={"strategy": "Auto"})
+def test_auto_replaces_in_place_when_there_is_no_second_gpu(case: Case, one_gpu: str) -> None:
+    case.serve(accelerator={"sharing": {"mode": "Exclusive"}}, rollout={"strategy": "Auto"})
     assert case.model()["status"]["effective"]["strategy"] == "Surge"
+    case.wait_condition(NAME, "AcceleratorFits", "True", "DeviceLargeEnough", "15.0 GiB (one of nvidia.com/gpu)")
     case.change(_version(case, 2))
-    case.wait_condition(NAME, "RolloutComplete", "False", "InsufficientGPU", f"Insufficient {one_device}")
+    lacking = case.wait_condition(NAME, "RolloutComplete", "False", "InsufficientGPU", f"Insufficient {one_gpu}")
+    exist = "each replica asks for 1 nvidia.com/gpu; nodes have, free or not: nodegroup gpus: 1 nvidia.com/gpu (Tesla-T4) on 1 node"
+    assert exist in lacking["message"]
     assert add(case.service_address()) == 1, "the old version serves while it waits"
     case.wait_ready(within=30 + PATIENCE)
     assert add(case.service_address()) == 2
     wait("Auto surges again", lambda: case.model()["status"]["effective"]["strategy"] == "Surge", within=15)
+
+
+def test_a_gpu_that_is_too_small_is_told_and_what_serves_serves_on(case: Case, one_gpu: str) -> None:
+    case.serve(accelerator={"memory": "15Gi"})
+    case.change({"accelerator": {"memory": "20Gi"}})
+    case.wait_condition(NAME, "AcceleratorFits", "False", "DeviceTooSmall", f"{one_gpu} with 20.0 GiB of memory")
+    case.wait_condition(NAME, "RolloutComplete", "False", "Unschedulable", "1 nvidia.com/gpu with 20.0 GiB")
+    assert add(case.service_address()) == 1

@@ -44,7 +44,7 @@ def test_predictions_equal_onnxruntime_run_by_hand(served: Case, model: str, way
 
 def test_kubectl_get_mdep_shows_the_truth_in_one_line(served: Case) -> None:
     header, row = served.kube.kubectl("get", "mdep", "breast-cancer", "-n", served.namespace).splitlines()
-    assert header.split() == ["NAME", "READY", "REASON", "MODEL", "REPLICAS", "AGE"]
+    assert header.split() == ["NAME", "READY", "REASON", "MODEL", "REPLICAS", "COST/H", "AGE"]
     digest = served.model("breast-cancer")["status"]["model"]["digest"].removeprefix("sha256:")
     assert ["breast-cancer", "True", "Serving", digest[:12], "1"] == row.split()[:5]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the repository: modules are e2e.cluster.X in every setting
 
-from e2e.cluster import chart, lifecycle, packages, processes, snapshot  # noqa: E402
+from e2e.cluster import chart, emulation, lifecycle, packages, processes, snapshot  # noqa: E402
 from e2e.cluster.binaries import PROGRAMS, binary, build  # noqa: E402
 from e2e.cluster.failures import ClusterError, StepFailed  # noqa: E402
 from e2e.cluster.progress import Screen  # noqa: E402
@@ -51,9 +51,21 @@ def _status(_: argparse.Namespace, screen: Screen) -> None:
         raise SystemExit(1)
 
 
-def _images(_: argparse.Namespace, screen: Screen) -> None:
+def _images(arguments: argparse.Namespace, screen: Screen) -> None:
+    if arguments.platform:
+        for name, found in lifecycle.build_images_for(arguments.platform, screen).items():
+            screen.say(f"{name}: {', '.join(f'linux/{image.architecture}' for image in found)}")
+        return
     for image in lifecycle.build_images(screen):
         screen.say(image.reference)
+
+
+def _platforms(text: str) -> list[str]:
+    """Read linux/amd64,linux/arm64; the architectures, each once."""
+    known = {f"linux/{name}": name for name in emulation.INTERPRETERS}
+    if unknown := [name for name in text.split(",") if name not in known]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: must be of {', '.join(known)}")
+    return list(dict.fromkeys(known[name] for name in text.split(",")))
 
 
 def _snapshot(_: argparse.Namespace, screen: Screen) -> None:
@@ -73,9 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "what runs; exit 1 when something does not"),
         ("packages", _packages, "install the Debian packages that are missing, load kernel modules"),
         ("snapshot", _snapshot, "what the machine looks like from outside: to compare before and after"),
-        ("images", _images, "build the images and print their references"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
+    one = commands.add_parser("images", help="build the images and print their references")
+    one.add_argument(
+        "--platform", type=_platforms, metavar="linux/amd64,linux/arm64", help="for these, as one manifest list each"
+    )
+    one.set_defaults(run=_images)
     one = commands.add_parser("down", help="leave nothing of the cluster")
     one.add_argument("--cache", action="store_true", help="remove the built programs and images as well")
     one.set_defaults(run=_down)

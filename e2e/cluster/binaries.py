@@ -3,10 +3,11 @@
 A program's folder is named by a hash of its go.mod, go.sum and linker flags, and a file appears in it by rename: an
 interrupted build leaves nothing that looks finished, and a new version never meets an old file.
 
-The integration ring calls `binary("etcd")` and `binary("kube-apiserver")`; `up` calls `build`.
+The integration ring calls `binary("etcd")`, `binary("kube-apiserver")` and more; `up` calls `build`.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -84,6 +85,10 @@ PROGRAMS = {program: module for module in MODULES for program in module.programs
 EXTRAS = (
     # For the integration ring: the registry that most others are made of.
     Module("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}),
+    # For the integration ring: the interpreter that Argo CD runs health.lua by.
+    Module("glua", {"glua": "github.com/yuin/gopher-lua/cmd/glua"}),
+    # For the integration ring: whether the workflows of .github are workflows.
+    Module("actionlint", {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
     # For SUITE=keys. Without `minimal` it would carry the SDK of every cloud; Kubernetes auth comes as a plugin then. The newest
     # release that builds from published modules: later ones use parts of their sdk/ that no published version has.
     Module(
@@ -94,6 +99,26 @@ EXTRAS = (
         },
         tags="minimal",
     ),
+    # For SUITE=scaling: what the autoscalers of others need.
+    Module("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}),
+    Module(
+        "keda",
+        {
+            "keda-operator": "github.com/kedacore/keda/v2/cmd/operator",
+            "keda-adapter": "github.com/kedacore/keda/v2/cmd/adapter",
+        },
+    ),
+    # For SUITE=gitops. Two modules, because each wants versions of its own.
+    Module("flux-source", {"source-controller": "github.com/fluxcd/source-controller"}),
+    Module("flux-kustomize", {"kustomize-controller": "github.com/fluxcd/kustomize-controller"}),
+    # For SUITE=exposure: a gateway. The newest release whose module is to be had.
+    Module("traefik", {"traefik": "github.com/traefik/traefik/v3/cmd/traefik"}),
+    # For SUITE=serving: load over gRPC, and load at a constant rate.
+    Module("ghz", {"ghz": "github.com/bojand/ghz/cmd/ghz"}),
+    Module("vegeta", {"vegeta": "github.com/tsenart/vegeta/v12"}),
+    # For SUITE=operator: nodes and pods that are records only, and the controller of others that is measured beside ours.
+    Module("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+    Module("kserve", {"kserve-manager": "github.com/kserve/kserve/cmd/manager"}),
 )
 _ALL = PROGRAMS | {program: module for module in EXTRAS for program in module.programs}
 
@@ -111,6 +136,17 @@ def binary(program: str) -> Path:
     if not path.exists():
         raise ClusterError(f"{program} is not built; run: python3 e2e/cluster build {program}")
     return path
+
+
+def module_source(name: str, path: str) -> Path:
+    """The source of one module that `name` is built from, where Go keeps it: it may come with manifests."""
+    command = ["go", "mod", "download", "-json", path]
+    environment = {**os.environ, "GOWORK": "off"}
+    folder = HERE / "build" / name
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"{path} could not be fetched: {done.stdout}{done.stderr}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def missing(programs: Iterable[str]) -> list[str]:

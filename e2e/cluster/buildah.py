@@ -10,7 +10,7 @@ from pathlib import Path
 
 from e2e.cluster import images
 from e2e.cluster.alone import alone
-from e2e.cluster.failures import StepFailed
+from e2e.cluster.failures import ClusterError, StepFailed
 from e2e.cluster.images import Image
 from e2e.cluster.paths import REGISTRY, cache
 from e2e.cluster.processes import entering
@@ -26,13 +26,42 @@ def build(screen: Screen, *, for_cluster: bool) -> list[Image]:
     with alone("image-build", screen):
         shutil.rmtree(_contexts(), ignore_errors=True)  # of a build that was killed
         _contexts().mkdir(parents=True)
-        if not images.base_tar().exists():
-            _build_base_tar(screen)
+        _make_base_tar(screen)
         found = [images.base(), *([images.pause(), images.coredns()] if for_cluster else []), *images.packages()]
         built = _built()
         found = [image if image.local in built else _build(image, screen) for image in found]
         _prune(found)
     return found
+
+
+def build_for(architectures: list[str], screen: Screen) -> dict[str, list[Image]]:
+    """Build operator and runtime for several kinds of machines, and put each into one list; what is in them, by the list's name."""
+    with alone("image-build", screen):
+        shutil.rmtree(_contexts(), ignore_errors=True)
+        _contexts().mkdir(parents=True)
+        lists: dict[str, list[Image]] = {}
+        for architecture in architectures:
+            _make_base_tar(screen, architecture)
+            built = _built()
+            for image in (images.base(architecture), *images.packages(architecture)):
+                made = image if image.local in built else _build(image, screen)
+                if image.name != "base":
+                    lists.setdefault(
+                        f"localhost/modelward/{image.name}:{images.package(image.name).tag}-all", []
+                    ).append(made)
+        for name, found in lists.items():
+            with screen.step(f"list {name}"):
+                _list(name, found)
+    return lists
+
+
+def _list(name: str, found: list[Image]) -> None:
+    """Make the manifest list anew: an image may have been built again since."""
+    subprocess.run([*_buildah(), "manifest", "rm", name], capture_output=True, check=False)
+    for command in (["create", name], *(["add", name, image.local] for image in found)):
+        done = subprocess.run([*_buildah(), "manifest", *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(f"the list {name} could not be made: {done.stderr.strip()}")
 
 
 def clear() -> None:
@@ -44,24 +73,30 @@ def clear() -> None:
             BLOBS.parents[1].rmdir()
 
 
-def _build_base_tar(screen: Screen) -> None:
-    log = cache() / "logs" / "image-base-tar.log"
+def _make_base_tar(screen: Screen, architecture: str = "") -> None:
+    target = images.base_tar(architecture)
+    if target.exists():
+        return
+    log = cache() / "logs" / f"image-base-tar{architecture}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    target = images.base_tar()
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".new.tar")
-    with screen.step("build base image: Debian with Python, by mmdebstrap", log):
-        run([*_private(), *images.BASE_COMMAND, str(unfinished)], log, "mmdebstrap failed")
+    with screen.step(f"build base image: Debian with Python, by mmdebstrap {architecture}".rstrip(), log):
+        run([*_private(), *images.base_command(architecture), str(unfinished)], log, "mmdebstrap failed")
         unfinished.rename(target)
 
 
 def _build(image: Image, screen: Screen) -> Image:
     """Build from a copy of the files, and name the image after the copy."""
-    log = cache() / "logs" / f"image-{image.name}.log"
+    log = cache() / "logs" / f"image-{image.name}{image.architecture}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with screen.step(f"build image {image.name}", log) as step, tempfile.TemporaryDirectory(dir=_contexts()) as folder:
+    with (
+        screen.step(f"build image {image.name} {image.architecture}".rstrip(), log) as step,
+        tempfile.TemporaryDirectory(dir=_contexts()) as folder,
+    ):
         copied = image.over(_copy(image.files, Path(folder)))
         options = [f"--build-arg={argument}" for argument in copied.arguments]
+        options += [f"--platform=linux/{image.architecture}"] if image.architecture else []
         options += ["--isolation=chroot", "--layers", "--network=host", "--pull-never", *_volumes()]
         options += [f"--file={Path(folder) / copied.dockerfile}", f"--tag={copied.local}"]
         run([*_buildah(), "bud", *options, folder], log, f"the image {image.name} could not be built", step)

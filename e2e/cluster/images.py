@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from e2e.cluster import emulation
 from e2e.cluster.binaries import binary
 from e2e.cluster.paths import HERE, REGISTRY, REPOSITORY, cache
 
@@ -35,11 +36,13 @@ class Image:
     files: dict[str, Path]
     arguments: tuple[str, ...] = ()
     dockerfile: str = "Dockerfile"
+    architecture: str = ""
+    """As Debian and OCI call it; empty: this machine's."""
 
     @property
     def local(self) -> str:
         """Its name in buildah's own storage."""
-        return f"localhost/modelward/{self.name}:{self.tag}"
+        return f"localhost/modelward/{self.name}:{self.tag}{f'-{self.architecture}' if self.architecture else ''}"
 
     @property
     def reference(self) -> str:
@@ -65,15 +68,23 @@ def digest(files: dict[str, Path], arguments: Iterable[str]) -> str:
 # ── what there is to build ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def base_tar() -> Path:
+def base_command(architecture: str = "") -> tuple[str, ...]:
+    """What makes the base image's file system, up to the name of the file."""
+    if architecture in {"", emulation.native()}:
+        return BASE_COMMAND
+    return (*BASE_COMMAND[:-1], f"--architectures={architecture}", BASE_COMMAND[-1])
+
+
+def base_tar(architecture: str = "") -> Path:
     """The base image's file system, made by mmdebstrap; its name changes with the packages asked for."""
-    key = hashlib.sha256(" ".join(BASE_COMMAND).encode()).hexdigest()[:12]
+    key = hashlib.sha256(" ".join(base_command(architecture)).encode()).hexdigest()[:12]
     return cache() / "base" / f"{key}.tar"
 
 
-def base() -> Image:
+def base(architecture: str = "") -> Image:
     """Debian with Python."""
-    return _image("base", {"base.tar": base_tar(), "Dockerfile": RECIPES / "base" / "Dockerfile"})
+    files = {"base.tar": base_tar(architecture), "Dockerfile": RECIPES / "base" / "Dockerfile"}
+    return replace(_image("base", files), architecture=architecture)
 
 
 def pause() -> Image:
@@ -87,18 +98,20 @@ def coredns() -> Image:
     return _image("coredns", {"coredns": binary("coredns"), "Dockerfile": RECIPES / "coredns" / "Dockerfile"})
 
 
-def package(name: str) -> Image:
+def package(name: str, architecture: str = "") -> Image:
     """The image of one of our two Python packages, by the Dockerfile in its folder."""
     shared = [REPOSITORY / file for file in ("LICENSE", "pyproject.toml", "requirements.lock")]
     shared += REPOSITORY.glob("*/pyproject.toml")
     files = [file for file in {*shared, *sources(REPOSITORY / name)} if file.is_file()]
     context = {str(file.relative_to(REPOSITORY)): file for file in files}
-    return _image(name, context, (f"BASE={base().local}",), f"{name}/Dockerfile")
+    image = _image(name, context, (f"BASE={base(architecture).local}",), f"{name}/Dockerfile")
+    return replace(image, architecture=architecture)
 
 
-def packages() -> list[Image]:
+def packages(architecture: str = "") -> list[Image]:
     """The images of operator and runtime: those whose Dockerfile is in the checkout."""
-    return [package(name) for name in ("operator", "runtime") if (REPOSITORY / name / "Dockerfile").exists()]
+    names = [name for name in ("operator", "runtime") if (REPOSITORY / name / "Dockerfile").exists()]
+    return [package(name, architecture) for name in names]
 
 
 def _image(name: str, files: dict[str, Path], arguments: tuple[str, ...] = (), dockerfile: str = "Dockerfile") -> Image:

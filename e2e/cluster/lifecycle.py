@@ -4,7 +4,18 @@ import os
 import shutil
 import sys
 
-from e2e.cluster import addons, binaries, buildah, certificates, chart, components, configuration, packages, processes
+from e2e.cluster import (
+    addons,
+    binaries,
+    buildah,
+    certificates,
+    chart,
+    components,
+    configuration,
+    emulation,
+    packages,
+    processes,
+)
 from e2e.cluster.alone import alone
 from e2e.cluster.components import Component
 from e2e.cluster.failures import ClusterError, StepFailed
@@ -69,6 +80,15 @@ def build_images(screen: Screen) -> list[Image]:
     if processes.init_pid() and processes.running("registry"):
         buildah.push(built, screen)
     return built
+
+
+def build_images_for(architectures: list[str], screen: Screen) -> dict[str, list[Image]]:
+    """Build the images for several kinds of machines; refused for one whose programs this machine cannot run."""
+    _check_machine()
+    packages.install(screen)
+    for architecture in architectures:
+        emulation.check(architecture)
+    return buildah.build_for(architectures, screen)
 
 
 # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────

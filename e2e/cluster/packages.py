@@ -7,7 +7,7 @@ these programs itself, with configuration, state and network of its own.
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,32 +30,38 @@ PACKAGES = (
     "docker-registry",  # the registry that the node pulls from
     "buildah",  # builds images without Docker
     "mmdebstrap",  # the base image
+    "prometheus",  # checks the chart's alert rules and dashboard
     "ca-certificates",  # pip inside image builds
     "gcc",  # the pause program
     "libc6-dev",
+    "wrk",  # load over REST, for the benchmark of the serving runtime
 )
-SERVICES = {"containerd": "containerd.service", "docker-registry": "docker-registry.service"}
+SERVICES = {
+    "containerd": "containerd.service",
+    "docker-registry": "docker-registry.service",
+    "prometheus": "prometheus.service",
+}
 POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks this program before it starts a service
 OURS = "#!/bin/sh\n# made by e2e/cluster/packages.py while it installs packages, and removed by it\nexit 101\n"
 
 
-def missing() -> list[str]:
-    """The packages that dpkg does not hold as installed."""
-    question = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES]
+def missing(packages: Sequence[str] = PACKAGES) -> list[str]:
+    """Those of `packages` that dpkg does not hold as installed."""
+    question = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages]
     answer = subprocess.run(question, capture_output=True, text=True, check=False).stdout
     installed = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
-    return [package for package in PACKAGES if package not in installed]
+    return [package for package in packages if package not in installed]
 
 
-def install(screen: Screen) -> None:
-    """Install what is missing; does nothing, at once, when nothing is."""
+def install(screen: Screen, packages: Sequence[str] = PACKAGES) -> None:
+    """Install what is missing of `packages`; does nothing, at once, when nothing is."""
     if shutil.which("dpkg-query") is None:
         raise ClusterError("the embedded cluster needs Debian 12; on another system use CLUSTER=current make up")
     clear(screen)
-    if not missing():
+    if not missing(packages):
         return
     with alone("packages", screen):
-        _install(screen)
+        _install(screen, packages)
 
 
 def clear(screen: Screen) -> None:
@@ -70,8 +76,8 @@ def _is_ours() -> bool:
     return POLICY.exists() and POLICY.read_text(errors="replace") == OURS
 
 
-def _install(screen: Screen) -> None:
-    if not (wanted := missing()):  # another one did it meanwhile
+def _install(screen: Screen, packages: Sequence[str]) -> None:
+    if not (wanted := missing(packages)):  # another one did it meanwhile
         return
     log = cache() / "logs" / "packages.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -181,8 +181,9 @@ def _conclude(stages: Stages, ready: dict[str, float]) -> None:
 
 
 NEXT = """\
-  # the cluster is up; this runs kubectl in it
+  # the cluster is up; this runs kubectl in it, and the plugin
   e2e/cluster/shell kubectl get mdep,pods -n demo
+  e2e/cluster/shell kubectl modelward doctor
   # ask with curl, as the account that the manifest allows: metadata, then the same eight biopsies
   TOKEN=$(e2e/cluster/shell kubectl create token visitor -n demo --audience modelward.dev)
   e2e/cluster/shell curl -s -H "Authorization: Bearer $TOKEN" http://{host}:8080/v2/models/breast-cancer
@@ -194,10 +195,10 @@ NEXT = """\
   # two replicas; then none, with everything else kept
   e2e/cluster/shell kubectl scale mdep digits -n demo --replicas 2
   e2e/cluster/shell kubectl patch mdep minilm -n demo --type merge -p '{{"spec": {{"suspend": true}}}}'
-  # a wrong digest: the old pod serves on, the condition says what is wrong
+  # a wrong digest: the old pod serves on, and what is wrong is said, with what to do
   e2e/cluster/shell kubectl patch mdep digits -n demo --type merge \\
       -p '{{"spec": {{"model": {{"digest": "sha256:{zeros}"}}}}}}'
-  e2e/cluster/shell kubectl describe mdep digits -n demo
+  e2e/cluster/shell kubectl modelward status digits -n demo
   # all of it away, without a trace
   make down"""
 

@@ -37,7 +37,7 @@ def test_the_operators_files_are_read_by_the_runtime(golden: str, name: str, tex
         return
     boot = parse_boot(text.encode())
     assert len(boot_id(text.encode())) == 12
-    assert boot.model.uri.partition("://")[0] in {"s3", "oci", "pvc"}, golden
+    assert boot.model.uri.partition("://")[0] in {"s3", "gs", "https", "oci", "pvc"}, golden
     assert boot.model.uri.startswith("pvc://") == bool(boot.model.directory), (
         "a volume names the folder where it is mounted"
     )

@@ -160,7 +160,7 @@ SHORTER: Final = {
     "output.differentialPrivacy.epsilon": "at most 20, with six decimals",
     "output.differentialPrivacy.budget.epsilon": "its pattern ends at six digits and six decimals",
     "output.perturbation[].scale": "has no sign",
-    "logging.sink.file.sizeLimit": "is the volume's, and never read by the runtime",
+    "logging.sink.file.sizeLimit": "is the volume's, and read by the runtime as a number",
     "audit.sink.file.sizeLimit": "as above",
 }
 

@@ -16,6 +16,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.grpc.aio as triton_grpc_aio
 import tritonclient.http as triton_http
+import tritonclient.http.aio as triton_http_aio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
@@ -114,6 +115,15 @@ def test_tritonclient_gets_empty_batches_back(client: Client) -> None:
     assert (0, 3) == client.linear(np.zeros((0, 4))).shape
 
 
+@pytest.mark.parametrize("transport", ["http", "http-json"])
+def test_tritonclient_reads_packed_answers(one: Process, transport: str) -> None:
+    rows = np.random.default_rng(2).standard_normal((1000, 4)).astype(np.float32)
+    made = Client(transport, one)
+    result = made.infer("m", {"x": ("FP32", rows)}, ["y"], response_compression_algorithm="gzip")
+    np.testing.assert_allclose(rows @ WEIGHTS, result.as_numpy("y"), rtol=1e-4, atol=1e-5)
+    made.client.close()
+
+
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_tritonclient_may_compress_requests(one: Process, algorithm: str) -> None:
     for transport, option in (("http", "request_compression_algorithm"), ("grpc", "compression_algorithm")):
@@ -176,8 +186,8 @@ X = np.ones((1, 4), np.float32)
     [
         ("model", "other", "", {"x": ("FP32", X)}, [], "NOT_FOUND", "that model is not served here, 'm' is"),
         ("version", "m", "8", {"x": ("FP32", X)}, [], "NOT_FOUND", "model 'm' has no such version here, only '7'"),
-        ("input", "m", "", {"z": ("FP32", X)}, [], "INVALID_ARGUMENT", "input 'z' is not one of the model's: x"),
-        ("output", "m", "", {"x": ("FP32", X)}, ["q"], "INVALID_ARGUMENT", "output 'q' is not one of the model's: y"),
+        ("input", "m", "", {"z": ("FP32", X)}, [], "INVALID_ARGUMENT", "inputs[0] is not one of the model's: x"),
+        ("output", "m", "", {"x": ("FP32", X)}, ["q"], "INVALID_ARGUMENT", "outputs[0] is not one of the model's: y"),
         (
             "datatype", "m", "", {"x": ("FP64", X.astype(np.float64))}, [],
             "INVALID_ARGUMENT", "input 'x': expected datatype FP32, got FP64",
@@ -218,8 +228,9 @@ def test_grpc_deadlines_are_kept(tmp_path: Path) -> None:
     with run(tmp_path, {"directory": str(tmp_path / "model")}) as process:
         process.until_ready()
         made = Client("grpc", process)
+        made.linear([[0, 0, 0, 0]])  # connected: a deadline that passes before would reach nobody
         with pytest.raises(InferenceServerException, match=r"[Dd]eadline"):
-            made.linear([[1, 2, 3, 500]], client_timeout=0.2)
+            made.linear([[1, 2, 3, 1e6]], client_timeout=1)  # many minutes on any machine, and time enough to arrive
         process.until(
             lambda: 'code="CANCELLED"' in process.get("/metrics")[1] or "DEADLINE" in process.get("/metrics")[1]
         )
@@ -305,16 +316,22 @@ def test_many_callers_at_once_get_their_own_rows(one: Process) -> None:
         list(pool.map(ask, range(12)))
 
 
-async def test_the_asyncio_client_predicts(one: Process) -> None:
-    async with triton_grpc_aio.InferenceServerClient(f"127.0.0.1:{one.ports[1]}") as made:
+@pytest.mark.parametrize("transport", ["http", "grpc"])
+async def test_the_asyncio_clients_predict(one: Process, transport: str) -> None:
+    kind, aio, port = (triton_http, triton_http_aio, 0) if transport == "http" else (triton_grpc, triton_grpc_aio, 1)
+    async with aio.InferenceServerClient(f"127.0.0.1:{one.ports[port]}") as made:
+        assert await made.is_model_ready("m")
 
         async def ask(number: int) -> None:
-            tensor = triton_grpc.InferInput("x", [1, 4], "FP32")
+            tensor = kind.InferInput("x", [1, 4], "FP32")
             tensor.set_data_from_numpy(np.full((1, 4), number, np.float32))
             result = await made.infer("m", [tensor])
             np.testing.assert_allclose(np.full((1, 4), number) @ WEIGHTS, result.as_numpy("y"), rtol=1e-5)
 
         await asyncio.gather(*[ask(number) for number in range(20)])
+        with pytest.raises(InferenceServerException) as caught:
+            await made.infer("m", [kind.InferInput("z", [1, 4], "FP32")])
+        assert "inputs[0] is not one of the model's: x" in said(caught)
 
 
 def raw_exchange(process: Process, sent: bytes) -> bytes:

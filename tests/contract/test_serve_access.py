@@ -3,6 +3,7 @@
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,8 +31,7 @@ def test_a_pod_without_its_certificate_is_unready_and_says_why_until_it_comes(
     save(linear(), tmp_path / "model/model.onnx")
     access = {"tls": {"directory": str(tmp_path / "tls")}}
     with run(tmp_path, {"directory": str(tmp_path / "model")}, access=access) as process:
-        process.until(lambda: process.report()["failure"])
-        failure = process.report()["failure"]
+        failure = process.until_failing()
         assert ("ServingCertificateUnusable", False) == (failure["reason"], failure["permanent"])
         assert "tls.crt cannot be read: No such file or directory" in failure["message"]
         assert 503 == process.get("/readyz")[0]
@@ -57,38 +57,50 @@ def test_certificates_are_renewed_under_load_without_one_failed_call(tmp_path: P
     with run(tmp_path, {"directory": str(tmp_path / "model")}, access=access) as process, ThreadPoolExecutor(4) as pool:
         process.until_ready()
         rest, stub = partial(Rest, process.ports[0], authority.trust()), partial(Grpc, process.ports[1], authority.pem)
-        loads = [pool.submit(keep_calling, make, ended, anew) for make in (rest, stub) for anew in (False, True)]
+        ways = [(make, anew) for make in (rest, stub) for anew in (False, True)]
+        calls = Counter[int]()
+        loads = [pool.submit(keep_calling, make, ended, anew, calls, way) for way, (make, anew) in enumerate(ways)]
+
+        def all_call() -> None:
+            """Until each has called a few times more: on a connection and on new ones, REST and gRPC."""
+            enough = {way: calls[way] + 4 for way in range(len(ways))}
+            process.until(
+                lambda: any(load.done() for load in loads) or all(calls[way] >= enough[way] for way in enough)
+            )
+
         try:
             for before, after in pairwise(issued):
+                told = process.log().count("not the key")
                 mount(tmp_path / "tls", after.certificate, before.key)  # a half pair in between
-                time.sleep(1.2)
+                process.until(lambda: process.log().count("not the key") > told)  # noqa: B023  waited for
+                all_call()
                 mount(tmp_path / "tls", after.certificate, after.key)
                 process.until(lambda: process.report()["access"]["tls"]["sha256"] == after.sha256)  # noqa: B023  waited for
+                all_call()
         finally:
             ended.set()
-        called = [load.result(60) for load in loads]
-    assert min(called) > 10, f"calls on a connection and on new ones, REST and gRPC: {called}"
+        for load in loads:
+            load.result(60)
 
 
-def keep_calling(make: Callable[[], Caller], ended: threading.Event, anew: bool) -> int:
-    """Call until ended, all by one connection or each by a new one; how often. Whatever fails is raised."""
-    caller, calls = make(), 0
+def keep_calling(make: Callable[[], Caller], ended: threading.Event, anew: bool, calls: Counter[int], way: int) -> None:
+    """Call until ended, all by one connection or each by a new one, and count under `way`. Whatever fails is raised."""
+    caller = make()
     while not ended.is_set():
         if anew:
             caller.close()
             caller = make()
         assert "OK" == caller.infer(None).code
-        calls += 1
+        calls[way] += 1
         time.sleep(0.01)
     caller.close()
-    return calls
 
 
 def test_a_pod_that_waits_for_its_certificate_ends_when_it_is_told_to(tmp_path: Path) -> None:
     save(linear(), tmp_path / "model/model.onnx")
     access = {"tls": {"directory": str(tmp_path / "tls")}}
     with run(tmp_path, {"directory": str(tmp_path / "model")}, access=access) as process:
-        process.until(lambda: process.report()["failure"] and process.report()["state"] == "WarmingUp")
+        process.until_report(lambda report: report["failure"] and report["state"] == "WarmingUp")
         process.signal()
         assert 0 == process.exit_code()
 

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,9 @@ def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(ho
             threads = [threading.Thread(target=ask_until_it_dies, args=(process, answered, n)) for n in range(4)]
             for thread in threads:
                 thread.start()
-            time.sleep(0.3 + chance.random() * 0.4)
+            enough = len(answered) + 20
+            process.until(lambda: len(answered) > enough and len(signed(home / "audit")) > number)  # noqa: B023  waited for here
+            time.sleep(chance.random() * 0.4)
             process.signal(signal.SIGKILL)
             process.exit_code()
             for thread in threads:
@@ -94,11 +96,19 @@ def test_a_log_is_whole_after_kills_at_any_moment_and_each_start_continues_it(ho
         assert number + 1 == len(told.chains)
         assert all(chain.unsigned < 40 for chain in told.chains), "the tail since the last checkpoint"
     geneses = [record for record in lines(home / "audit") if record["type"].endswith("genesis")]
+    geneses.sort(
+        key=lambda genesis: str(genesis["time"])  # names of files count seconds, in which a process may start twice
+    )
     assert [0, 1, 2] == [len(genesis["data"]["found"]) for genesis in geneses]
     kept = sum(record["type"].endswith("prediction") for record in lines(home / "audit"))
     assert len(answered) > 50
     if durability == "Synchronous":
         assert kept >= len(answered), "no answer left before its record was on the disk"
+
+
+def signed(folder: Path) -> set[str]:
+    """The chains that have a signature on the disk."""
+    return {record["source"] for record in lines(folder) if record["type"].endswith("checkpoint")}
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -138,6 +148,38 @@ def test_a_required_log_on_a_full_disk_stops_the_answers_and_heals(home: Path) -
     assert (3, 1, 1) == (found.count("prediction"), found.count("withheld"), found.count("lost"))
 
 
+@pytest.mark.parametrize("durability", ["Buffered", "Synchronous"])
+def test_a_caller_cannot_have_a_required_log_deleted_by_calling_often_enough(home: Path, durability: str) -> None:
+    """The kubelet evicts a pod whose folder outgrows its limit, and deletes the folder: the pod stops before."""
+    limit = 256 << 10
+    sink = {"type": "File", "directory": str(home / "audit"), "maxFileBytes": 65536, "sizeLimitBytes": limit}
+    with start(home, policy(home, durability=durability, required=True, sink=sink)) as process:
+        process.until_ready()
+        answered = 0
+        with closing(http.client.HTTPConnection("127.0.0.1", process.ports[0], timeout=10)) as connection:
+            while answered < 20_000:
+                connection.request("POST", "/v2/models/m/infer", b"{", {"content-type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 503:
+                    break
+                assert 400 == answer.status, "a call that costs its caller nothing leaves a record too"
+                answered += 1
+        assert 503 == answer.status
+        taken = sum(file.stat().st_blocks * 512 for file in (home / "audit").iterdir())
+        assert limit * 0.7 < taken <= limit * 0.9
+        status, why = process.get("/readyz")
+        assert 503 == status
+        assert f"{home / 'audit'}: " in why
+        assert "copy the records and replace the pod" in why
+        assert "copy the records" in process.report()["audit"]["failure"]
+        assert 200 == process.get("/livez")[0], "who starts it anew gains nothing"
+        process.signal()
+        process.exit_code()
+    told = check(home / "audit")
+    assert told.is_whole, told.findings
+
+
 def test_a_log_that_is_not_required_is_never_in_the_way(home: Path) -> None:
     with start(home, policy(home)) as process:
         process.until_ready()
@@ -161,7 +203,7 @@ def test_another_policy_moves_the_log_without_a_gap(home: Path) -> None:
         for generation, folder, signer in (("2", "second", "audit"), ("3", "second", "next"), ("4", "audit", "audit")):
             assert 200 == process.infer("m", ROWS)[0]
             said = policy(home, generation, folder=folder, signingKeyFile=str(home / f"{signer}.pem"))
-            (process.folder / "policy.json").write_text(said)
+            process.set_policy(said)
             process.until(lambda generation=generation: process.report()["policyGeneration"] == generation)
         assert 200 == process.infer("m", ROWS)[0]
         process.signal()
@@ -191,7 +233,7 @@ def test_switched_off_and_on_again_it_is_another_chain(home: Path) -> None:
         process.until_ready()
         bare = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "2"}
         for said, generation in ((json.dumps(bare), "2"), (policy(home, "3"), "3")):
-            (process.folder / "policy.json").write_text(said)
+            process.set_policy(said)
             process.until(lambda generation=generation: process.report()["policyGeneration"] == generation)
             assert 200 == process.infer("m", ROWS)[0]
         process.signal()
@@ -204,25 +246,17 @@ def test_switched_off_and_on_again_it_is_another_chain(home: Path) -> None:
 def test_without_its_key_the_pod_waits_and_a_key_that_comes_heals_it(home: Path) -> None:
     key = (home / "audit.pem").rename(home / "hidden.pem")
     with start(home, policy(home)) as process:
-        seen: list[
-            dict[str, Any]
-        ] = []  # the load path clears the failure at its own steps, and it is told anew every second
-
-        def is_told() -> bool:
-            seen.append(process.report()["failure"] or {})
-            return "reason" in seen[-1]
-
-        process.until(is_told)
-        assert ("PolicyUnsatisfiable", False) == (seen[-1]["reason"], seen[-1]["permanent"])
-        assert "audit.signingKeyFile" in seen[-1]["message"]
+        failure = process.until_failing()
+        assert ("PolicyUnsatisfiable", False) == (failure["reason"], failure["permanent"])
+        assert "audit.signingKeyFile" in failure["message"]
         time.sleep(0.5)
         assert 503 == process.get("/readyz")[0]
         key.rename(home / "audit.pem")
         process.until_ready()
         assert process.report()["failure"] is None
-        (process.folder / "policy.json").write_text(policy(home, "2", signingKeyFile=str(home / "gone.pem")))
-        process.until(lambda: process.report()["policyFailure"])
-        assert ("1", True) == (process.report()["policyGeneration"], "gone.pem" in process.report()["policyFailure"])
+        process.set_policy(policy(home, "2", signingKeyFile=str(home / "gone.pem")))
+        report = process.until_report(lambda report: report["policyFailure"])
+        assert ("1", True) == (report["policyGeneration"], "gone.pem" in report["policyFailure"])
         assert 200 == process.infer("m", ROWS)[0]
         process.signal()
         assert process.exit_code() == 0
@@ -310,4 +344,4 @@ def test_a_signal_ends_a_pod_that_still_waits_for_its_key(home: Path) -> None:
         began = time.monotonic()
         process.signal()
         assert process.exit_code() == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 25

@@ -28,7 +28,7 @@ from modelward_runtime.serve import ECHO
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import WEIGHTS, linear, save, slow
 from tests.ports import free_ports
-from tests.processes import COMMAND, POLICY, Process, call, forward, run, serve
+from tests.processes import COMMAND, POLICY, Process, call, command, forward, rounds, run, serve
 
 pytestmark = pytest.mark.process
 
@@ -80,7 +80,8 @@ def test_serve_says_when_it_is_ready_and_what_to_try(model: Path, tmp_path: Path
 def test_serve_finishes_the_request_in_flight_and_exits_0(tmp_path: Path) -> None:
     with serve(save(slow(), tmp_path / "slow.onnx"), tmp_path / "p") as process:
         process.until_ready()
-        thread, answers = in_background(lambda: process.infer("slow", [[300.0, 2.0, 3.0, 4.0]]))
+        work = rounds(process, 2)
+        thread, answers = in_background(lambda: process.infer("slow", [[work, 2.0, 3.0, 4.0]]))
         process.until(lambda: busy(process))
         process.signal()
         process.until(lambda: process.get("/readyz") == (503, "Draining\n"))
@@ -88,7 +89,7 @@ def test_serve_finishes_the_request_in_flight_and_exits_0(tmp_path: Path) -> Non
         assert process.exit_code() == 0
         thread.join()
         status, headers, answer = answers[0]
-        assert (200, [300.0, 2.0, 3.0, 4.0]) == (status, answer["outputs"][0]["data"])
+        assert (200, [work, 2.0, 3.0, 4.0]) == (status, answer["outputs"][0]["data"])
         assert headers["connection"] == "close"
 
 
@@ -101,7 +102,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         process.until(lambda: process.get("/readyz")[0] == 503)
         time.sleep(ECHO)
         process.signal(signal.SIGINT)
-        assert process.exit_code(5) == 143
+        assert process.exit_code(30) == 143
         thread.join()
 
 
@@ -198,20 +199,18 @@ def test_run_logs_json_without_payloads(model: Path, tmp_path: Path) -> None:
 def test_policy_is_live_and_a_bad_one_leaves_the_last_good_one(model: Path, tmp_path: Path) -> None:
     with run(tmp_path / "p", {"directory": str(model)}) as process:
         process.until_ready()
-        file = process.folder / "policy.json"
-        file.write_text(json.dumps({**POLICY, "generation": "000000000002"}))
-        process.until(lambda: process.report()["policyGeneration"] == "000000000002", 10)
-        file.write_text(json.dumps({**POLICY, "generation": "000000000003", "redact": True}))
-        process.until(lambda: process.report()["policyFailure"], 10)
-        report = process.report()
+        process.set_policy(json.dumps({**POLICY, "generation": "000000000002"}))
+        process.until_report(lambda report: report["policyGeneration"] == "000000000002")
+        process.set_policy(json.dumps({**POLICY, "generation": "000000000003", "redact": True}))
+        report = process.until_report(lambda report: report["policyFailure"])
         assert report["policyGeneration"] == "000000000002"
         assert "unknown field `redact`" in report["policyFailure"]
         assert process.get("/readyz")[0] == 200
-        file.unlink()
-        process.until(lambda: "No such file" in process.report()["policyFailure"], 10)
-        file.write_text(json.dumps({**POLICY, "generation": "000000000004"}))
-        process.until(lambda: process.report()["policyGeneration"] == "000000000004", 10)
-        assert process.report()["policyFailure"] is None
+        (process.folder / "policy.json").unlink()
+        process.until_report(lambda report: "No such file" in report["policyFailure"])
+        process.set_policy(json.dumps({**POLICY, "generation": "000000000004"}))
+        report = process.until_report(lambda report: report["policyGeneration"] == "000000000004")
+        assert report["policyFailure"] is None
 
 
 def test_a_drain_serves_on_unready_and_asks_clients_to_leave(model: Path, tmp_path: Path) -> None:
@@ -298,10 +297,10 @@ def test_a_drain_fails_no_call_of_lasting_grpc_connections(model: Path, tmp_path
 
 def test_a_grpc_call_in_flight_ends_well(tmp_path: Path) -> None:
     tensor = inference_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
-    tensor.contents.fp32_contents.extend([300.0, 2.0, 3.0, 4.0])
-    request = inference_pb2.ModelInferRequest(model_name="slow", inputs=[tensor])
     with serve(save(slow(), tmp_path / "slow.onnx"), tmp_path / "p") as process:
         process.until_ready()
+        tensor.contents.fp32_contents.extend([rounds(process, 2), 2.0, 3.0, 4.0])
+        request = inference_pb2.ModelInferRequest(model_name="slow", inputs=[tensor])
         with grpc.insecure_channel(f"127.0.0.1:{process.ports[1]}") as channel:
             stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
             thread, answers = in_background(lambda: stub.ModelInfer(request, timeout=30))
@@ -317,9 +316,11 @@ def test_a_drain_does_not_wait_for_idle_connections(model: Path, tmp_path: Path)
         process.until_ready()
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", process.ports[0])) as idle:
             idle.request("GET", "/v2/health/live")
-            assert idle.getresponse().read() == b""
+            assert idle.getresponse().status == 200
+            began = time.monotonic()
             process.signal()
-            assert process.exit_code(5) == 0
+            assert process.exit_code() == 0
+            assert time.monotonic() - began < 25, "less than the 30 s that a request in flight would have"
 
 
 # ── modelward run: failures to load ───────────────────────────────────────────────────────────────────────────────────
@@ -363,8 +364,7 @@ def test_a_transient_failure_is_shown_and_tried_again(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     source = {"uri": "s3://b/m.onnx", "s3": {"endpoint": f"http://127.0.0.1:{port}"}}
     with run(tmp_path / "p", source) as process:
-        process.until(lambda: process.report()["failure"])
-        report = process.report()
+        report = process.until_report(lambda report: report["failure"])
         assert report["state"] == "Fetching"
         assert ("fetch", "SourceUnreachable", False) == tuple(
             report["failure"][k] for k in ("stage", "reason", "permanent")
@@ -405,22 +405,27 @@ def test_a_wrong_boot_file_exits_78_with_the_path(tmp_path: Path, content: str, 
 
 def test_without_a_good_policy_nothing_is_served_until_one_arrives(model: Path, tmp_path: Path) -> None:
     with run(tmp_path / "p", {"directory": str(model)}, policy="{}") as process:
-        process.until(lambda: process.report()["failure"])
-        failure = process.report()["failure"]
+        failure = process.until_failing()
         assert ("PolicyUnsatisfiable", False) == (failure["reason"], failure["permanent"])
         assert "policy.json: Object missing required field `apiVersion`" in failure["message"]
         assert process.get("/readyz")[0] == 503
-        (process.folder / "policy.json").write_text(json.dumps(POLICY))
+        process.set_policy(json.dumps(POLICY))
         process.until_ready()
         assert process.report()["failure"] is None
 
 
 def test_run_leaves_no_core_and_cannot_be_looked_into(model: Path, tmp_path: Path) -> None:
-    with run(tmp_path / "p", {"directory": str(model)}) as process:
+    with run(tmp_path / "p", {"directory": str(model)}, apart=True) as process:
         process.until_ready()
         limits = Path(f"/proc/{process.child.pid}/limits").read_text()
         assert re.search(r"Max core file size\s+0\s+0", limits)
-        assert Path(f"/proc/{process.child.pid}/mem").stat().st_uid == 0, "PR_SET_DUMPABLE 0 gives /proc/PID to root"
+        assert process.is_closed()
+
+
+def test_a_process_that_did_not_close_itself_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.processes.COMMAND", Path("/bin/sleep"))
+    with command(tmp_path, ["60"], (0, 0, 0), {}, apart=True) as process:
+        assert not process.is_closed()
 
 
 def _ignore(work: Callable[[], Any]) -> None:

@@ -82,6 +82,11 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         yield process
 
 
+def written(process: Process) -> str:
+    """What its log says, but for the seconds that things took: their digits are chance, and may be those that are looked for."""
+    return re.sub(r'":[0-9]+[.][0-9]+', "", process.log())
+
+
 class Refused(Exception):
     """An error answer: the code as the transport spells it, and the message."""
 
@@ -155,7 +160,7 @@ def test_the_model_sees_only_what_it_may_and_the_caller_too(one: Process, transp
 
 def test_what_is_dropped_may_be_sent_and_does_nothing(one: Process, transport: str) -> None:
     assert ask(one, transport) == ask(one, transport, w=[1000.0])
-    with pytest.raises(Refused, match="input 'v' is not one of the model's"):
+    with pytest.raises(Refused, match=r"inputs\[[0-9]\] is not one of the model's"):
         ask(one, transport, v=[1.0])
 
 
@@ -181,7 +186,7 @@ def test_refusals_read_the_same_and_repeat_nothing(
     with pytest.raises(Refused) as caught:
         ask(one, transport, **said)
     assert ((status if transport == "rest" else code), message) == caught.value.args, reason
-    assert "4242" not in one.log()
+    assert "4242" not in written(one)
 
 
 def test_nan_is_refused_where_the_wire_can_say_it(one: Process) -> None:
@@ -221,18 +226,16 @@ def test_probes_are_answered_while_much_text_is_searched(tmp_path: Path) -> None
             target=lambda: ask(process, "rest", text="jo@ex.c 4242 4242 a:b:c " * 400_000, wanted=("label",))
         )
         sending.start()
-        slowest = 0.0
+        slowest = stalled = 0.0
         while sending.is_alive():
             began = time.monotonic()
             assert process.get("/livez")[0] == 200
             slowest = max(slowest, time.monotonic() - began)
+            began = time.monotonic()
+            time.sleep(0.01)
+            stalled = max(stalled, time.monotonic() - began - 0.01)
         sending.join()
-        assert slowest < 1, "a probe's usual patience"
-
-
-def write(process: Process, content: str) -> None:
-    (process.folder / "policy.new").write_text(content)
-    (process.folder / "policy.new").rename(process.folder / "policy.json")
+        assert slowest < 1 + 5 * stalled, "a probe's usual patience, and what a busy machine makes anybody wait"
 
 
 def test_policies_change_live_and_a_wrong_one_never_replaces_the_last_good_one(tmp_path: Path) -> None:
@@ -242,20 +245,21 @@ def test_policies_change_live_and_a_wrong_one_never_replaces_the_last_good_one(t
         assert ["label", "probabilities", "embedding", "seen", "looked_up"] == list(ask(process, "rest"))
         with pytest.raises(Refused, match="idx=4242"):
             ask(process, "rest", at=4242)
-        assert "4242" not in process.log(), "ONNX Runtime's own log must not hold callers' values even without a policy"
-        write(process, policy(tmp_path, 2))
+        assert "4242" not in written(process), (
+            "ONNX Runtime's own log must not hold callers' values even without a policy"
+        )
+        process.set_policy(policy(tmp_path, 2))
         process.until(lambda: process.report()["policyGeneration"] == f"{2:012d}")
         assert "embedding" not in ask(process, "rest")
-        write(process, policy(tmp_path, 3, output={"tensors": [{"name": "ghost", "drop": True}]}))
-        process.until(lambda: process.report()["policyFailure"])
-        report = process.report()
+        process.set_policy(policy(tmp_path, 3, output={"tensors": [{"name": "ghost", "drop": True}]}))
+        report = process.until_report(lambda report: report["policyFailure"])
         assert f"{2:012d}" == report["policyGeneration"]
         assert "privacy.output.tensors[0].name: the model has no output 'ghost'" in report["policyFailure"]
         assert 200 == process.get("/readyz")[0]
         assert "embedding" not in ask(process, "rest"), "the last good policy holds"
-        write(process, json.dumps({**POLICY, "generation": "4"}))
-        process.until(lambda: process.report()["policyGeneration"] == "4")
-        assert process.report()["policyFailure"] is None
+        process.set_policy(json.dumps({**POLICY, "generation": "4"}))
+        report = process.until_report(lambda report: report["policyGeneration"] == "4")
+        assert report["policyFailure"] is None
         assert "embedding" in ask(process, "rest")
 
 
@@ -263,8 +267,7 @@ def test_a_model_without_a_policy_that_fits_is_not_ready_until_one_arrives(tmp_p
     save(classifier(), tmp_path / "model/model.onnx")
     ghost = {**PRIVACY["input"], "tensors": [{"name": "ghost", "action": "Zero"}]}
     with run(tmp_path, {"directory": str(tmp_path / "model")}, policy=policy(tmp_path, input=ghost)) as process:
-        process.until(lambda: (process.report()["failure"] or {}).get("reason") == "PolicyUnsatisfiable")
-        report = process.report()
+        report = process.until_report(lambda report: (report["failure"] or {}).get("reason") == "PolicyUnsatisfiable")
         assert (False, "") == (report["failure"]["permanent"], report["policyGeneration"])
         assert "the model has no input 'ghost'" in report["failure"]["message"]
         assert 503 == process.get("/readyz")[0]
@@ -275,8 +278,8 @@ def test_a_model_without_a_policy_that_fits_is_not_ready_until_one_arrives(tmp_p
         (tmp_path / "key").unlink()
         keyless = policy(tmp_path, 2)
         (tmp_path / "key").unlink()
-        write(process, keyless)
-        process.until(lambda: "key: No such file" in process.report()["failure"]["message"])
+        process.set_policy(keyless)
+        process.until_failing(words="key: No such file")
         (tmp_path / "key").write_bytes(b"k" * 32)
         process.until_ready()
         report = process.report()

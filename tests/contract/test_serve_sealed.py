@@ -1,7 +1,6 @@
 """`modelward serve` of a sealed folder from outside: it answers as the plain model does, tells what it needs, and leaves no plaintext."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from modelward_runtime.store.verify import digest_of
 from tests.processes import COMMAND, Process, run, serve
 from tests.sealed_folders import IDENTITY, Sealed, write_signing_key
-from tests.sealed_models import MARKER, SIDE, make_model, put_plain, sealed_boot, weights
+from tests.sealed_models import MARKER, SIDE, make_model, put_plain, sealed_boot, weights, with_marker
 
 pytestmark = pytest.mark.process
 
@@ -38,24 +37,6 @@ def predictions(process: Process) -> Any:
     return np.array(answer["outputs"][0]["data"], np.float32).reshape(3, SIDE)
 
 
-def places(process: Process, *folders: Path) -> Iterator[tuple[str, bytes]]:
-    """Everything that the process wrote or holds open: folders, and the targets of its descriptors."""
-    for folder in folders:
-        for file in folder.rglob("*"):
-            if file.is_file():
-                yield str(file), file.read_bytes()
-    for link in Path(f"/proc/{process.child.pid}/fd").iterdir():
-        try:
-            if link.is_file():
-                yield f"{link} -> {link.readlink()}", link.read_bytes()
-        except OSError:
-            continue  # closed meanwhile, or no file
-
-
-def with_marker(process: Process, *folders: Path) -> list[str]:
-    return [name for name, content in places(process, *folders) if MARKER in content]
-
-
 @pytest.mark.parametrize("split", [False, True])
 def test_it_answers_and_its_weights_are_in_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: bool
@@ -69,14 +50,14 @@ def test_it_answers_and_its_weights_are_in_no_file(
     monkeypatch.setenv("LOG_LEVEL", "debug")
     monkeypatch.chdir(scratch / "cwd")
     sealed = make_model(tmp_path, split=split)
-    with serve(sealed.folder, scratch / "p", *flags(sealed, tmp_path)) as process:
+    with serve(sealed.folder, scratch / "p", *flags(sealed, tmp_path), apart=True) as process:
         np.testing.assert_allclose(ROWS @ weights(), predictions(process), rtol=1e-6)
         model = process.report()["model"]
         assert ("k1", True, digest_of(sealed.folder)) == (model["keyId"], model["encrypted"], model["digest"])
         assert [] == with_marker(process, scratch, sealed.folder)
         limits = Path(f"/proc/{process.child.pid}/limits").read_text()
         assert ["0", "0"] == next(line for line in limits.splitlines() if "core file" in line).split()[4:6]
-        assert Path(f"/proc/{process.child.pid}/mem").stat().st_uid == 0
+        assert process.is_closed()
         assert MARKER.hex() not in process.get("/metrics")[1] + process.log()
 
 
@@ -86,6 +67,21 @@ def test_the_search_finds_the_marker_of_a_plain_model(tmp_path: Path) -> None:
     with serve(plain, tmp_path / "p", "--name", IDENTITY.model) as process:
         predictions(process)
         assert [str(plain / "model.onnx")] == with_marker(process, plain)
+
+
+def test_it_loads_and_answers_where_it_can_write_to_no_file_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it loads, and what it would remove again: with RLIMIT_FSIZE 0 no byte gets into a file, be it of a tmpfs or a memfd."""
+    sealed = make_model(tmp_path)
+    unable = tmp_path / "unable"
+    unable.write_text(f'#!/bin/sh\nulimit -f 0\nexec "{COMMAND}" "$@" 2>/dev/null\n')
+    unable.chmod(0o755)
+    monkeypatch.setattr("tests.processes.COMMAND", unable)
+    with serve(sealed.folder, tmp_path / "p", *flags(sealed, tmp_path)) as process:
+        np.testing.assert_allclose(ROWS @ weights(), predictions(process), rtol=1e-6)
+        limits = Path(f"/proc/{process.child.pid}/limits").read_text()
+        assert ["0", "0"] == next(line for line in limits.splitlines() if "Max file size" in line).split()[3:5]
 
 
 def test_a_pod_serves_it_and_a_wrong_key_never_becomes_ready(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from modelward_operator.api.parse import Invalid, parse
-from modelward_operator.cli import offline
 from modelward_operator.facts import Installation
-from modelward_operator.plan.draw import draw
+from modelward_operator.offline import offline
+from modelward_operator.plan import names
+from modelward_operator.plan.settled import settled
 from modelward_operator.policies.rooms import rule
 
 HERE = Path(__file__).parent
@@ -30,7 +31,7 @@ def planned(manifest: Path) -> str:
         given = offline(document, "default", INSTALLATION, documents)
         spec = parse(given.raw)
         assert not isinstance(spec, Invalid), spec
-        plan = draw(given, spec, rule(given, spec))
+        plan = settled(given, spec, rule(given, spec))
         text += "".join("---\n" + yaml.safe_dump(o, sort_keys=False, width=100) for o in (*plan.ledgers, *plan.objects))
     return text
 
@@ -41,6 +42,14 @@ def test_the_plan_of_a_manifest_is_its_golden(manifest: Path, rewrite: bool) -> 
     if rewrite:
         golden.write_text(planned(manifest))
     assert golden.read_text() == planned(manifest)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
+def test_every_child_of_a_plan_has_a_name_by_which_it_can_be_taken_back(manifest: Path) -> None:
+    children = [one for one in yaml.safe_load_all(planned(manifest)) if "ownerReferences" in one["metadata"]]
+    for one in children:
+        meta = one["metadata"]
+        assert names.may_be_child(one["kind"], meta["name"], meta["labels"][names.MODEL_LABEL]), meta["name"]
 
 
 def test_every_golden_has_a_manifest() -> None:

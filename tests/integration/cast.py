@@ -14,12 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.integration.apiserver import ApiServer
-from tests.integration.rest import apply, request
+from tests.integration.rest import RBAC, apply, request
 from tests.tokens import Mint
 
 AUDIENCE = "modelward.dev"
 MODEL = "fraud"
-RBAC = "rbac.authorization.k8s.io"
 _numbers = itertools.count(1)
 
 

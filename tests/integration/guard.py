@@ -7,13 +7,31 @@ from pathlib import Path
 import yaml
 
 from tests.integration.apiserver import ApiServer
-from tests.integration.rest import Json, Refused, apply
+from tests.integration.rest import PLURALS, RBAC, Json, Refused, apply, request
 
 MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
 PATIENCE = 20.0
 """Seconds for the API server to hear of a policy of its own."""
-RBAC = "rbac.authorization.k8s.io"
 MERGE = {"Content-Type": "application/merge-patch+json"}
+LAST_NAME = "written-last"
+_HEAD: Json = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": LAST_NAME}}
+_RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+LAST: tuple[Json, ...] = (
+    {
+        **_HEAD,
+        "kind": "ValidatingAdmissionPolicy",
+        "spec": {
+            "matchConstraints": {"resourceRules": [{**_RULE, "resourceNames": [LAST_NAME]}]},
+            "validations": [{"expression": "false", "message": LAST_NAME}],
+        },
+    },
+    {
+        **_HEAD,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": LAST_NAME, "validationActions": ["Deny"]},
+    },
+)
+"""A policy and its binding that refuse one ConfigMap and nothing else."""
 
 
 def refusal(attempt: Callable[[], object]) -> str:
@@ -40,7 +58,21 @@ def guard(server: ApiServer) -> ApiServer:
         guards = item and item["kind"].startswith("ValidatingAdmissionPolicy")
         if guards or (item and item["kind"] == "ClusterRole" and item["metadata"]["name"] != "modelward-operator"):
             apply(server, item, dry_run=False)
+    until_in_force(server)
     return server
+
+
+def until_in_force(server: ApiServer) -> None:
+    """Wait until every admission policy that was written is in force: one that is written last refuses.
+
+    The API server hears of policies, and of bindings, in the order in which they were written, and takes all it has heard of at once.
+    """
+    for item in LAST:
+        apply(server, item, dry_run=False)
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": LAST_NAME, "namespace": "default"}}
+    until_refused(lambda: apply(server, probe), LAST_NAME)
+    for item in LAST:
+        request(server, "DELETE", f"/apis/{item['apiVersion']}/{PLURALS[item['kind']]}/{LAST_NAME}")
 
 
 def allow(server: ApiServer, user: str, *rules: Json) -> Json:

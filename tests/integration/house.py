@@ -76,10 +76,8 @@ def reviews(server: ApiServer) -> int:
 
 def set_policy(house: House, **fields: Any) -> None:
     generation = uuid.uuid4().hex[:12]
-    new = house.process.folder / "policy.new"
-    new.write_text(json.dumps({**POLICY, "generation": generation, **fields}))
-    new.rename(house.process.folder / "policy.json")
-    until(lambda: house.process.report()["policyGeneration"] == generation, 10)
+    house.process.set_policy(json.dumps({**POLICY, "generation": generation, **fields}))
+    until(lambda: house.process.report()["policyGeneration"] == generation, 30)
 
 
 def until(condition: Any, seconds: float) -> None:

@@ -35,10 +35,18 @@ class ObjectStore:
         """As spec.model.storage.endpoint spells it."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
-    def put(self, bucket: str, key: str, content: bytes) -> None:
+    def put(self, bucket: str, key: str, content: bytes | Path) -> None:
         """Upload one object, through the plain-HTTP server."""
         (self.data / bucket).mkdir(exist_ok=True)
-        store = S3Store(
+        obstore.put(self._client(bucket), key, content)
+
+    def sign(self, bucket: str, key: str) -> str:
+        """A URL that anybody may read one object by, for an hour."""
+        url: str = obstore.sign(self._client(bucket), "GET", key, timedelta(hours=1))
+        return url
+
+    def _client(self, bucket: str) -> S3Store:
+        return S3Store(
             bucket,
             endpoint=self.endpoint,
             region="us-east-1",
@@ -47,7 +55,6 @@ class ObjectStore:
             virtual_hosted_style_request=False,
             client_options={"allow_http": True, "timeout": timedelta(minutes=5)},
         )
-        obstore.put(store, key, content)
 
 
 @contextmanager

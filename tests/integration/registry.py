@@ -1,5 +1,5 @@
-"""A real registry (CNCF Distribution) on loopback: open, with a password, with a token service, with TLS; and a way to push what nobody
-should push."""
+"""A real registry (CNCF Distribution), on loopback unless told otherwise: open, with a password, with a token service, with TLS; and a way
+to push what nobody should push."""
 
 import base64
 import contextlib
@@ -43,11 +43,12 @@ class Registry:
     data: Path
     scheme: str = "http"
     headers: Mapping[str, str] = field(default_factory=dict)  # of our own requests
+    address: str = "127.0.0.1"
 
     @property
     def host(self) -> str:
         """As a URI names it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     @property
     def endpoint(self) -> str:
@@ -56,7 +57,7 @@ class Registry:
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
         """One plain request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=20)
         known = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, {**self.headers, **known})
         answer = connection.getresponse()
@@ -99,13 +100,17 @@ def manifest(config: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, 
 
 @contextmanager
 def registry(
-    folder: Path, *, auth: Mapping[str, Any] | None = None, tls: Certificates | None = None
+    folder: Path,
+    *,
+    auth: Mapping[str, Any] | None = None,
+    tls: Certificates | None = None,
+    address: str = "127.0.0.1",
 ) -> Iterator[Registry]:
     """The server; `auth` as in its configuration."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
-    listen: dict[str, Any] = {"addr": f"127.0.0.1:{port}", "secret": "x"}
+    listen: dict[str, Any] = {"addr": f"{address}:{port}", "secret": "x"}
     if tls:
         listen["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
     settings = {
@@ -121,17 +126,17 @@ def registry(
         environment = {"OTEL_TRACES_EXPORTER": "none"}
         child = subprocess.Popen([str(binary("registry")), "serve", str(file)], stdout=log, stderr=log, env=environment)
         try:
-            _wait_for(port, child)
-            yield Registry(port, data, "https" if tls else "http")
+            _wait_for(address, port, child)
+            yield Registry(port, data, "https" if tls else "http", address=address)
         finally:
             child.kill()
             child.wait()
 
 
-def _wait_for(port: int, child: "subprocess.Popen[bytes]") -> None:
+def _wait_for(address: str, port: int, child: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and child.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
             return
         time.sleep(0.05)
     raise AssertionError(f"the registry does not answer on {port}, its exit code is {child.poll()}")

@@ -6,28 +6,24 @@ in this ring: where one would take a Secret, the test does.
 
 import asyncio
 import base64
-import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from modelward_operator.cluster.client import Client, NotFound, Rejected
+from modelward_operator.cluster.client import Client, Rejected
 from modelward_operator.cluster.issuer import COLLECTED
 from modelward_operator.cluster.kinds import CONFIG_MAP, SECRET, Resource
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Json
 from modelward_operator.plan import names
 from tests.integration.apiserver import ApiServer
-from tests.integration.rest import apply, request
+from tests.integration.rest import request
 from tests.integration.rig import INSTALLATION, Rig, ServiceAccountClient, make_rig
+from tests.integration.rights import grant_chart
 
-MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
-RBAC = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 ROLE = Resource("Role", "rbac.authorization.k8s.io", "v1", "roles")
 CHECKOUT = {"kind": "ServiceAccount", "name": "checkout", "namespace": "shop"}
@@ -43,12 +39,7 @@ class Time:
 @pytest.fixture(scope="module")
 def granted(server: ApiServer) -> ApiServer:
     """The server with the chart's RBAC."""
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INSTALLATION.namespace}}
-    apply(server, body, dry_run=False)
-    for item in yaml.safe_load_all(MANIFESTS.read_text()):
-        if item and item["kind"] in RBAC:
-            apply(server, item, dry_run=False)
-    return server
+    return grant_chart(server)
 
 
 @pytest.fixture
@@ -56,21 +47,7 @@ async def operator(granted: ApiServer, client: Client, namespace: str) -> AsyncI
     """The operator's parts with the operator's rights."""
     Time.now = 0.0
     async with make_rig(client, namespace, client_type=ServiceAccountClient, clock=lambda: Time.now) as made:
-        await _rights_are_known(made)
         yield made
-
-
-async def _rights_are_known(rig: Rig) -> None:
-    """RBAC is read from watches: for a moment after it was written nobody has it."""
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(NotFound):
-                try:
-                    await rig.client.get(CONFIG_MAP, rig.namespace, "none")
-                except Unreadable:
-                    await asyncio.sleep(0.1)
-                    continue
-            return
 
 
 PREDICT = {"group": "modelward.dev", "resource": "modeldeployments", "subresource": "predict", "verb": "create"}
@@ -157,6 +134,27 @@ async def managed(operator: Rig) -> dict[str, Any]:
 async def record_of(operator: Rig) -> dict[str, Any]:
     (record,) = [item for (_, name), item in (await operator.children()).items() if name.startswith("fraud-tls-")]
     return record
+
+
+async def test_a_record_that_somebody_planted_is_pruned_and_takes_no_certificate_along(operator: Rig) -> None:
+    """It belongs to the model by its owner, says that its Secret was issued, and that it is the newest and lasts for a century."""
+    secret = await managed(operator)
+    await operator.heard_all()
+    genuine = await record_of(operator)
+    kept = {key: genuine["metadata"][key] for key in ("labels", "annotations", "ownerReferences")}
+    data = {
+        **genuine["data"],
+        "sha256": "ab" * 32,
+        "notBefore": "2026-11-01T00:00:00Z",
+        "notAfter": "2126-11-01T00:00:00Z",
+    }
+    metadata = {"name": f"fraud-tls-{'ab' * 5}", "namespace": operator.namespace, **kept}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    await operator.admin.create(CONFIG_MAP, body, manager="planter")
+    await operator.heard_all()
+    await operator.reconcile()
+    assert genuine["metadata"]["uid"] == (await record_of(operator))["metadata"]["uid"]
+    assert secret == await operator.admin.get(SECRET, operator.namespace, "fraud-tls")
 
 
 async def test_a_certificate_is_made_that_clients_can_check_and_the_operator_cannot_read_back(operator: Rig) -> None:

@@ -6,12 +6,17 @@ from typing import Any
 
 import pytest
 
+from modelward_operator.cluster.apply import PRUNED_AT_ONCE, Applier
 from modelward_operator.cluster.client import NotFound, Rejected
-from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, MODEL, Resource
-from modelward_operator.facts import Json
+from modelward_operator.cluster.kinds import BY_KIND, CHILDREN, DEPLOYMENT, ENDPOINT_SLICE, EXPOSING, MODEL, Resource
+from modelward_operator.facts import Json, Key
 from modelward_operator.plan import names
+from modelward_operator.plan.draw import draw
 from modelward_operator.plan.standdown import stand_down
+from modelward_operator.policies.rooms import rule
 from tests.integration.rig import INSTALLATION, Rig, make_rig
+from tests.integration.test_handovers import SCALINGS
+from tests.makers import parsed
 
 IMAGE = INSTALLATION.runtime_image
 
@@ -243,11 +248,21 @@ async def _refuse_services(rig: Rig) -> list[tuple[Resource, Json]]:
     return made
 
 
-@pytest.mark.parametrize("kind", [resource.kind for resource in CHILDREN])
+SCALED_BY: dict[str, Json] = {"HorizontalPodAutoscaler": SCALINGS["HPA"], "ScaledObject": SCALINGS["KEDA"]}
+
+
+MADE = [resource.kind for resource in CHILDREN if resource not in {ENDPOINT_SLICE, *EXPOSING}]
+"""All but the activator's, of which this rig has none, and what exposes a model, which has tests of its own."""
+
+
+@pytest.mark.parametrize("kind", MADE)
 async def test_a_deleted_child_comes_back(rig: Rig, kind: str) -> None:
     subjects = [{"kind": "User", "name": "alice"}]
-    await rig.create({"scaling": {"replicas": 2}, "security": {"authentication": {"allowedSubjects": subjects}}})
-    await rig.reconcile()
+    scaling = SCALED_BY.get(kind, {"replicas": 2})
+    secured = {"authentication": {"allowedSubjects": subjects}}
+    await rig.create({"scaling": scaling, "security": secured, "resources": {"requests": {"cpu": "1"}}})
+    for _ in range(3):  # an autoscaler comes last
+        await rig.reconcile()
     for (its_kind, name), child in (await rig.children()).items():
         if its_kind == kind:
             await rig.admin.delete(BY_KIND[kind], rig.namespace, name, uid=child["metadata"]["uid"])
@@ -286,6 +301,29 @@ async def test_what_leaves_the_plan_is_pruned(rig: Rig) -> None:
     await rig.change({"scaling": {"replicas": 1}})
     await rig.reconcile()
     assert ("PodDisruptionBudget", "fraud") not in await rig.children()
+
+
+async def test_of_thousands_that_claim_to_be_a_models_one_pass_prunes_no_more_than_a_model_has(rig: Rig) -> None:
+    """Else every write of other models would wait for the last of them."""
+    await rig.create({"scaling": {"replicas": 2}})
+    await rig.reconcile()
+    await rig.change({"scaling": {"replicas": 1}})
+    planned = {key: one for key, one in (await rig.children()).items() if key[0] != "PodDisruptionBudget"}
+    meta = (await rig.get("ServiceAccount"))["metadata"]
+    kept = {"namespace": rig.namespace, **{key: meta[key] for key in ("labels", "annotations", "ownerReferences")}}
+    for number in range(PRUNED_AT_ONCE + 3):
+        claimed = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**kept, "name": f"claimed-{number}"}}
+        await rig.admin.create(BY_KIND["ConfigMap"], claimed, manager="somebody")
+    rung: list[Key] = []
+    applier = Applier(rig.client, rig.store, ring=rung.append)
+    for left in (4, 0):
+        await rig.heard_all()
+        given = await rig.cluster.gather(rig.key())
+        assert given is not None
+        await applier.apply(draw(given, parsed(given), rule(given, parsed(given))), given)
+        found = await rig.children()
+        assert (left, False) == (len(found) - len(planned), ("PodDisruptionBudget", "fraud") in found)
+    assert [rig.key()] == rung, "the rest has its turn after others"
 
 
 async def test_a_boot_file_stays_while_a_revision_uses_it_and_goes_after(rig: Rig) -> None:
@@ -426,21 +464,21 @@ async def test_replicas_change_hands_without_being_reset(rig: Rig) -> None:
 async def _replicas_during(rig: Rig) -> set[int]:
     """Run a pass and return every number of replicas that a watcher of the Deployment saw."""
     since = (await rig.get("Deployment"))["metadata"]["resourceVersion"]
-    seen: list[int] = []
+    seen: dict[int, int] = {}
 
     async def watch() -> None:
         labels = "modelward.dev/model=fraud"
         async for event in rig.admin.watch(DEPLOYMENT, rig.namespace, labels=labels, since=since):
             if event["type"] == "MODIFIED":
-                seen.append(event["object"]["spec"]["replicas"])
+                version = int(event["object"]["metadata"]["resourceVersion"])
+                seen[version] = event["object"]["spec"]["replicas"]
 
     watcher = asyncio.create_task(watch())
     await rig.reconcile()
-    latest = (await rig.get("Deployment"))["spec"]["replicas"]
-    await rig.until(lambda: bool(seen) and seen[-1] == latest)
-    await asyncio.sleep(0.1)
+    latest = int((await rig.get("Deployment"))["metadata"]["resourceVersion"])
+    await rig.until(lambda: latest in seen)
     watcher.cancel()
-    return set(seen)
+    return set(seen.values())
 
 
 async def test_a_suspended_external_model_gets_its_number_back(rig: Rig) -> None:

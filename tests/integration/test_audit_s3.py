@@ -87,7 +87,7 @@ def test_a_restart_goes_on_where_the_log_ended(tmp_path: Path, store: ObjectStor
     assert told.is_whole, told.findings
     assert [(True, 8), (True, 8)] == [(chain.closed, chain.records) for chain in told.chains]
     first = [line for file in files for line in file.read_text().splitlines() if "audit.genesis" in line]
-    assert [0, 1] == [len(json.loads(line)["data"]["found"]) for line in first]
+    assert [0, 1] == [len(json.loads(line)["data"]["found"]) for line in first], "files sort by their starts"
     assert not check(*[file for file in files if str(file.parent.parent) != str(files[0].parent.parent)]).is_whole
 
 

@@ -12,6 +12,7 @@ from tests.integration.rest import Json, Refused, apply, request
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "helm" / "manifests"
+CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 OPERATOR = "system:serviceaccount:modelward-system:modelward-operator"
 
 
@@ -22,6 +23,7 @@ def documents(path: Path) -> list[Json]:
 @pytest.fixture(scope="module")
 def installed(server: ApiServer) -> ApiServer:
     """The server with the plain manifests applied, as `kubectl apply -k helm/manifests` does."""
+    apply(server, *documents(ROOT / "tests" / "integration" / "alerts" / "prometheusrules.yaml"), dry_run=False)
     for name in yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]:
         for item in documents(MANIFESTS / name):
             apply(server, item, dry_run=False)
@@ -44,7 +46,7 @@ def test_every_rendered_object_is_taken(golden: Path, installed: ApiServer) -> N
 
 def test_crds_are_kept_when_the_release_goes() -> None:
     crds = [item for item in yaml.safe_load_all(template()) if item["kind"] == "CustomResourceDefinition"]
-    assert len(crds) == 4
+    assert len(crds) == len(CRDS)
     assert all(crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for crd in crds)
 
 
@@ -61,6 +63,8 @@ def test_crds_can_be_left_to_somebody_else() -> None:
         ("a level that does not exist", "operator.logLevel=TRACE", "must be one of"),
         ("an image with a scheme", "runtime.image=https://a b", "does not match pattern"),
         ("a namespace that is none", "watchNamespaces={Risk}", "does not match pattern"),
+        ("alert rules in a form that there is not", "alerts.kind=Secret", "must be one of"),
+        ("a page that is nowhere", "alerts.runbookUrl=runbooks", "does not match pattern"),
         ("a port that is none", "networkPolicy.apiServerPorts={70000}", "maximum"),
     ],
 )
@@ -77,9 +81,14 @@ def test_values_that_are_wrong_are_refused(reason: str, setting: str, message: s
         ("watchNamespaces={risk}", "kubectl -n risk apply -f -"),
         (
             "crds.enabled=false",
-            "crds/modeldeployments.yaml\n     crds/modelpolicies.yaml\n     crds/privacyledgers.yaml\n     crds/privacypolicies.yaml\n",
+            "\n     ".join(f"crds/{path.name}" for path in CRDS) + "\n",
         ),
         ("operator.replicas=1", "set metrics.allowFrom[0].namespace"),
+        ("operator.image=here/operator:1", "pods pull modelward/runtime:0.1.0.\n"),
+        (
+            "imageRegistry=corp:5000",
+            "pods pull corp:5000/modelward/operator:0.1.0 and corp:5000/modelward/runtime:0.1.0.",
+        ),
     ],
 )
 def test_notes_say_what_to_do_next(setting: str, expected: str) -> None:
@@ -87,10 +96,12 @@ def test_notes_say_what_to_do_next(setting: str, expected: str) -> None:
     assert expected in printed.split("NOTES:", 1)[1]
 
 
-def test_operators_pod_is_taken_where_pod_security_is_restricted(installed: ApiServer) -> None:
-    (deployment,) = (item for item in documents(MANIFESTS / "modelward.yaml") if item["kind"] == "Deployment")
+def test_every_pod_is_taken_where_pod_security_is_restricted(installed: ApiServer) -> None:
+    deployments = [item for item in documents(MANIFESTS / "modelward.yaml") if item["kind"] == "Deployment"]
+    assert {"modelward-operator", "modelward-activator"} == {item["metadata"]["name"] for item in deployments}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator", "namespace": "modelward-system"}}
-    apply(installed, pod | {"spec": deployment["spec"]["template"]["spec"]})
+    for deployment in deployments:
+        apply(installed, pod | {"spec": deployment["spec"]["template"]["spec"]})
     with pytest.raises(Refused, match="violates PodSecurity"):
         apply(installed, pod | {"spec": {"containers": [{"name": "a", "image": "a"}]}})
 
@@ -135,3 +146,25 @@ def test_operator_may(
     reason: str, verb: str, group: str, resource: str, namespace: str, *, expected: bool, installed: ApiServer
 ) -> None:
     assert expected == allowed(installed, verb, group, resource, namespace), reason
+
+
+def test_the_alert_rules_and_the_dashboard_are_the_charts_files() -> None:
+    chosen = template("--set=alerts.enabled=true,dashboards.enabled=true")
+    objects = {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(chosen) if item}
+    rules = (ROOT / "helm/modelward/files/alerts.yaml").read_text()
+    assert yaml.safe_load(rules) == objects["PrometheusRule", "modelward-alerts"]["spec"]
+    dashboard = (ROOT / "helm/modelward/files/dashboards/modelward.json").read_text()
+    assert dashboard == objects["ConfigMap", "modelward-dashboard"]["data"]["modelward.json"]
+    plain = template("--set=alerts.enabled=true,alerts.kind=ConfigMap", "--show-only=templates/alerts.yaml")
+    assert rules == yaml.safe_load(plain)["data"]["modelward.yaml"]
+
+
+@pytest.mark.parametrize("kind", ["PrometheusRule", "ConfigMap"])
+def test_alerts_lead_to_where_the_runbook_is_kept(kind: str) -> None:
+    where = "https://git.example/modelward/runbooks"
+    settings = f"--set=alerts.enabled=true,alerts.kind={kind},alerts.runbookUrl={where}/"
+    rules = yaml.safe_load(template(settings, "--show-only=templates/alerts.yaml"))
+    groups = (rules["spec"] if kind == "PrometheusRule" else yaml.safe_load(rules["data"]["modelward.yaml"]))["groups"]
+    found = {rule["alert"]: rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"]}
+    assert found
+    assert {name: f"{where}/{name}.md" for name in found} == found

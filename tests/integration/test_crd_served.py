@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from modelward_operator.api.parse import Invalid, parse
 from tests.integration.apiserver import ApiServer
 from tests.integration.rest import Json, Refused, apply, request
 from tests.specs import TUNING, URI, model, policy
@@ -32,14 +33,20 @@ def test_only_certain_defaults_are_written_into_a_spec(server: ApiServer) -> Non
 
 
 def test_an_empty_accelerator_is_one_gpu(server: ApiServer) -> None:
-    spec = created(server, f"{{{URI}, accelerator: {{}}}}", "one-gpu")["spec"]
-    assert {"resourceName": "nvidia.com/gpu", "count": 1} == spec["accelerator"]
+    """Which resource that is follows from `sharing`, so that the schema has no default for it."""
+    stored = created(server, f"{{{URI}, accelerator: {{}}}}", "one-gpu")
+    assert {"count": 1} == stored["spec"]["accelerator"]
+    spec = parse(stored)
+    assert not isinstance(spec, Invalid)
+    assert spec.accelerator is not None
+    assert spec.accelerator.resource == "nvidia.com/gpu"
 
 
 def test_status_is_written_by_its_subresource_alone(server: ApiServer) -> None:
     created(server, URI, "status")
     wish = {"status": {"readyReplicas": 5}, "spec": {"suspend": True}}
-    assert "status" not in request(server, "PATCH", f"{MODELS}/status", wish, headers=MERGE)
+    told = request(server, "PATCH", f"{MODELS}/status", wish, headers=MERGE)
+    assert told["status"] == {"observedGeneration": -1}, "nobody has looked at it"
     told = request(server, "PATCH", f"{MODELS}/status/status", wish | {"spec": {"suspend": False}}, headers=MERGE)
     assert (5, True) == (told["status"]["readyReplicas"], told["spec"]["suspend"])
 
@@ -78,7 +85,7 @@ def test_kubectl_get_shows_the_columns(server: ApiServer) -> None:
     accept = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
     table = request(server, "GET", f"{MODELS}/columns", headers=accept)
     shown = [column["name"] for column in table["columnDefinitions"] if not column["priority"]]
-    assert ["Name", "Ready", "Reason", "Model", "Replicas", "Age"] == shown
+    assert ["Name", "Ready", "Reason", "Model", "Replicas", "Cost/h", "Age"] == shown
     assert ["columns", "True", "Serving", "9f86d081884c", 2] == table["rows"][0]["cells"][:5]
 
 

@@ -18,6 +18,7 @@ from modelward_runtime.guard import Guard
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report
+from modelward_runtime.store import lanes
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.found import Fetched
@@ -103,18 +104,30 @@ def test_a_model_pack_of_raw_files(store: Registry, tmp_path: Path) -> None:
     assert fetched("risk/pack:1", store.endpoint, tmp_path).file.read_bytes() == LINEAR
 
 
+def test_a_large_layer_comes_in_parts_over_several_connections(
+    store: Registry, middle: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "PART", 1 << 20)
+    middle.allowance = [300_000, None, 200_000]
+    progress = Progress()
+    got = fetch(source("risk/big:1", middle.endpoint), Cache(tmp_path), progress, 60)
+    assert got.file.read_bytes() == BIG
+    assert len(BIG) == progress.received
+    assert middle.connections > 3
+
+
 def test_memory_stays_flat_whatever_the_size(store: Registry, tmp_path: Path) -> None:
     """A process of its own fetches 200 MB; its peak memory grows by less than the 64 MB that buffers may take."""
     store.push("risk/huge", "1", {"model.onnx": os.urandom(1 << 20) * 200})
     script = """
-import resource, sys
+import re, sys
 from pathlib import Path
 import modelward_runtime.store.oci
 from modelward_runtime.config import Oci, ModelSource
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.receiving import Progress
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak(): return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
 before = peak()
 source = ModelSource(name="m", version="1", uri="oci://registry.example/risk/huge:1", oci=Oci(endpoint=sys.argv[1]))
 size = fetch(source, Cache(Path(sys.argv[2])), Progress(), 60).size

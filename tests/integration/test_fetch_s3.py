@@ -3,9 +3,13 @@
 The server checks signatures. The proxy between stands for a network that cuts connections or falls silent.
 """
 
+import contextlib
+import hashlib
 import http.server
+import itertools
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -24,10 +28,12 @@ from modelward_runtime.guard import Guard
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report
+from modelward_runtime.store import lanes, s3
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.receiving import Progress
+from modelward_runtime.store.remote import RemoteFile
 from modelward_runtime.store.verify import digest_of
 from tests.integration.objectstore import (
     ACCESS_KEY,
@@ -117,18 +123,50 @@ def test_the_bucket_itself_is_a_prefix(store: ObjectStore, tmp_path: Path) -> No
     assert fetched("alone", store.endpoint, tmp_path).file.read_bytes() == LINEAR
 
 
+@pytest.mark.parametrize("path", ["models/big.onnx", "models/parts/"])
+def test_a_large_object_comes_in_parts_over_several_connections(
+    store: ObjectStore, middle: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    store.put("models", "parts/model.onnx", BIG)
+    monkeypatch.setattr(lanes, "PART", 1 << 20)
+    middle.allowance = [None, 300_000, None, 200_000]
+    progress = Progress()
+    got = fetch(source(path, middle.endpoint), Cache(tmp_path), progress, 60)
+    assert got.file.read_bytes() == BIG
+    assert hashlib.sha256(BIG).hexdigest() == digest_of(got.file).removeprefix("sha256:")
+    assert len(BIG) == progress.received
+    assert middle.connections > 3
+
+
+def test_an_object_that_changes_while_it_comes_is_never_a_mixture(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "PART", 1 << 20)
+    store.put("models", "changing.onnx", BIG)
+    pieces = s3.Bucket.part
+    asked = itertools.count(1)
+
+    def part(self: s3.Bucket, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+        if next(asked) == 3:  # one of them is, though they are asked for side by side
+            store.put("models", "changing.onnx", BIG[::-1])
+        return pieces(self, file, start, stop)
+
+    monkeypatch.setattr(s3.Bucket, "part", part)
+    assert fetched("models/changing.onnx", store.endpoint, tmp_path).file.read_bytes() == BIG[::-1]
+
+
 def test_memory_stays_flat_whatever_the_size(store: ObjectStore, tmp_path: Path) -> None:
     """A process of its own fetches 200 MB; its peak memory grows by less than the 64 MB that buffers may take."""
     store.put("models", "huge.onnx", os.urandom(1 << 20) * 200)
     script = """
-import resource, sys
+import re, sys
 from pathlib import Path
 import modelward_runtime.store.s3
 from modelward_runtime.config import S3, ModelSource
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.receiving import Progress
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak(): return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
 before = peak()
 source = ModelSource(name="m", version="1", uri="s3://models/huge.onnx", s3=S3(endpoint=sys.argv[1]))
 size = fetch(source, Cache(Path(sys.argv[2])), Progress(), 60).size
@@ -274,6 +312,55 @@ def test_a_restart_finds_the_model_and_needs_no_store(store: ObjectStore, tmp_pa
         assert (digest, True, True) == (model["digest"], model["verified"], model["cached"])
         assert process.infer("m", [[1.0, 0.0, 0.0, 0.0]])[2]["outputs"][0]["data"] == WEIGHTS[0].tolist()
     assert connections > 0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave not a byte."""
+    with contextlib.suppress(OSError), (disk / "theirs").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    assert shutil.disk_usage(disk).free == 0
+
+
+def test_a_disk_that_is_full_ends_no_pod_that_serves_and_tells_one_that_begins(
+    store: ObjectStore, tmp_path: Path, disk: Path
+) -> None:
+    endpoint = {"s3": {"endpoint": store.endpoint}}
+    fits, large = {"uri": "s3://models/deep/", **endpoint}, {"uri": "s3://models/big.onnx", **endpoint}
+    environment = {**CREDENTIALS, "MODELWARD_CACHE_DIR": str(disk / "cache")}
+    with run(tmp_path, large, environment=environment) as process:
+        assert process.exit_code() == 78
+        failure = process.termination()
+        assert failure["reason"] == "OutOfSpace"
+        assert f"the model has {len(BIG)} bytes and " in failure["message"]
+    with run(tmp_path, fits, environment=environment) as process:
+        process.until_ready()
+        fill(disk)
+        assert process.infer("m", [[1.0, 0.0, 0.0, 0.0]])[0] == 200
+        process.signal()
+        assert process.exit_code() == 0
+    with run(tmp_path, fits, environment=environment) as process:
+        process.until_ready()
+        assert process.report()["model"]["cached"], "a restart finds what it needs"
+        assert process.infer("m", [[1.0, 0.0, 0.0, 0.0]])[0] == 200
+    shutil.rmtree(disk / "cache")
+    fill(disk)
+    with run(tmp_path, fits, environment=environment) as process:
+        assert process.exit_code() == 78
+        assert process.termination()["reason"] == "OutOfSpace"
+    (disk / "theirs").unlink()
+    with run(tmp_path, fits, environment=environment) as process:
+        process.until_ready()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from modelward_operator.cluster.compare import is_superset
 from modelward_operator.cluster.kinds import BY_KIND, DEPLOYMENT
 from modelward_operator.plan.quantity import canonical
 
-GOLDENS = sorted((Path(__file__).parents[1] / "golden" / "plan").glob("*.yaml"))
+GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDENS = [*sorted((GOLDEN / "plan").glob("*.yaml")), GOLDEN / "activator" / "table.yaml"]
 AT_ONCE = 200
 
 
@@ -25,6 +26,7 @@ def objects(golden: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(golden.read_text()))
 
 
+@pytest.mark.usefixtures("gateway_api")
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
 async def test_a_golden_applied_and_read_back_is_itself(golden: Path, client: Client, namespace: str) -> None:
     for planned in objects(golden):
@@ -56,6 +58,7 @@ def serial() -> "itertools.count[int]":
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     database=None,
+    derandomize=True,  # as in test_schema_fuzz.py
 )
 @given(some=st.lists(quantities, min_size=AT_ONCE, max_size=AT_ONCE))
 async def test_the_api_server_keeps_a_canonical_quantity_as_it_is(

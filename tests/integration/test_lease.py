@@ -1,13 +1,13 @@
 """Leadership on a real API server: one at a time, quick to take over, gone when lost."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import LEASE
 from modelward_operator.cluster.lease import NAME, Lease, LeaseLost, Terms
+from tests.until import until
 
 TERMS = Terms(duration=60.0, deadline=40.0, period=0.1)
 PATIENCE = 10.0
@@ -36,12 +36,6 @@ class Contender(Lease):
 def contenders(client: Client, namespace: str) -> tuple[Contender, Contender]:
     """Two that want the same lease."""
     return Contender(client, namespace, "first", 1000.0), Contender(client, namespace, "second", 7.0)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not true():  # noqa: ASYNC110  -- the lease lies in another process
-            await asyncio.sleep(0.01)
 
 
 async def test_the_first_leads_and_the_second_waits_for_as_long_as_it_renews(

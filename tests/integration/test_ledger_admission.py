@@ -9,8 +9,8 @@ import yaml
 
 from modelward_runtime.epsilon.period import show
 from tests.integration.apiserver import ApiServer
-from tests.integration.guard import MERGE, RBAC, allow, guard, refusal, until_refused
-from tests.integration.rest import Json, apply, request
+from tests.integration.guard import MERGE, allow, guard, refusal, until_refused
+from tests.integration.rest import RBAC, Json, apply, request
 from tests.integration.test_privacy_ledger import folder_of, ledger, status
 from tests.ledgers import MIDNIGHT, NOON
 from tests.privacy_specs import privacy_policy, private

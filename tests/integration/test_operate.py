@@ -1,140 +1,37 @@
 """The whole operator as a process, kopf and Lease included, on a real API server."""
 
 import asyncio
-import json
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 import yaml
 from aiohttp import web
 
-from modelward_operator.cluster.client import Client, NotFound
+from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import (
     BY_KIND,
-    DEPLOYMENT,
     LEASE,
     MODEL,
     NAMESPACE,
     POD,
     POLICY,
-    REPLICA_SET,
     SECRET,
-    Resource,
 )
 from modelward_operator.cluster.lease import Terms
 from modelward_operator.plan.names import ADMIN_PORT, selector
 from tests.integration.apiserver import TOKEN, ApiServer
+from tests.integration.rest import RBAC, apply
+from tests.integration.running import Json, Running, create, exists, run_pod, running, until
 from tests.makers import READY_REPORT
-from tests.ports import free_ports
 from tests.public_keys import ALICE
 
-Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 POD_ADDRESS = "127.77.0.1"  # of the loopback, and nobody else's
 SIGNED = {"security": {"verification": {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}}}
-RBAC = "rbac.authorization.k8s.io"
-
-
-@dataclass
-class Running:
-    """One operator process."""
-
-    process: asyncio.subprocess.Process
-    health: int
-    metrics: int
-    log: Path
-
-    async def http(self, port: int, path: str) -> tuple[int, str]:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
-            return answer.status, await answer.text()
-
-    async def metric(self, name: str) -> float:
-        """Return the sum of a metric over its labels."""
-        _, text = await self.http(self.metrics, "/metrics")
-        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
-
-    async def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
-            return await self.process.wait()
-
-    def peak_memory(self) -> int:
-        """Return the most memory that the process ever held, in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-    def lines(self) -> list[Json]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-
-@asynccontextmanager
-async def running(
-    server: ApiServer,
-    folder: Path,
-    namespace: str,
-    name: str = "one",
-    kubeconfig: Path | None = None,
-    *,
-    clusterwide: bool = False,
-) -> AsyncIterator[Running]:
-    log = folder / f"{name}.log"
-    ports = free_ports(2)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "KUBECONFIG": str(kubeconfig or server.kubeconfig),
-        "RUNTIME_IMAGE": "registry.example/runtime:1",
-        "POD_NAMESPACE": namespace,
-        "POD_NAME": name,
-        "WATCH_NAMESPACES": "" if clusterwide else namespace,
-        "HEALTH_PORT": str(ports[0]),
-        "METRICS_PORT": str(ports[1]),
-        "LOG_LEVEL": "DEBUG",
-    }
-    command = [sys.executable, "-m", "modelward_operator.cli", "run"]
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out, stderr=out)
-    operator = Running(process, ports[0], ports[1], log)
-    try:
-        yield operator
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not await true():  # noqa: ASYNC110  -- it is another process
-            await asyncio.sleep(0.05)
-
-
-async def create(client: Client, namespace: str, name: str, spec: Json | None = None) -> Json:
-    body = {
-        "apiVersion": MODEL.api_version,
-        "kind": MODEL.kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"model": {"uri": "s3://models/fraud/7/"}, **(spec or {})},
-    }
-    return await client.create(MODEL, body, manager="user")
-
-
-def exists(client: Client, kind: str, namespace: str, name: str) -> Callable[[], Any]:
-    async def look() -> bool:
-        try:
-            await client.get(BY_KIND[kind], namespace, name)
-        except NotFound:
-            return False
-        return True
-
-    return look
 
 
 @pytest.fixture
@@ -157,6 +54,7 @@ async def test_from_an_event_to_children_and_status_and_a_graceful_end(
         return bool(status.get("conditions"))
 
     await until(told, 5)
+    await _quiet(operator)  # a write is counted when its answer has come, which is after others see it
     assert await operator.http(operator.health, "/healthz") == (200, "ok")
     assert await operator.http(operator.health, "/readyz") == (200, "ok")
     assert await operator.metric("modelward_leader") == 1
@@ -214,9 +112,10 @@ async def test_the_second_replica_takes_over_at_once_when_the_first_ends(
 
 async def test_a_leader_whose_lease_was_taken_ends(operator: Running, client: Client, namespace: str) -> None:
     await until(lambda: _at_least(operator, "modelward_leader", 1))
-    live = await client.get(LEASE, namespace, "modelward-operator")
-    taken = {**live, "spec": {**live["spec"], "holderIdentity": "somebody"}}
-    await client.update(LEASE, taken, manager="test")
+    taken = {
+        "spec": {"holderIdentity": "somebody"}
+    }  # whatever version it has by now: the leader renews it all the time
+    await client.patch(LEASE, namespace, "modelward-operator", taken, manager="test")
     async with asyncio.timeout(10):
         assert await operator.process.wait() == 1
     assert "lease" in operator.lines()[-1]["message"]
@@ -234,6 +133,7 @@ async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, c
         await until(exists(client, "RoleBinding", namespace, "fraud-predict"))
         await client.get(SECRET, namespace, "fraud-tls")
         await until(exists(client, "Deployment", namespace, "fraud"))
+        ours = (await client.get(BY_KIND["Service"], namespace, "fraud"))["spec"]["selector"]
         theirs = {"spec": {"selector": {"app": "other"}}}
         await client.patch(BY_KIND["Service"], namespace, "fraud", theirs, manager="somebody")
         await client.patch(MODEL, namespace, "fraud", {"spec": {"scaling": {"replicas": 1}}}, manager="user")
@@ -243,7 +143,7 @@ async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, c
 
         async def repaired() -> bool:
             live = await client.get(BY_KIND["Service"], namespace, "fraud")
-            return bool(live["spec"]["selector"].get("modelward.dev/model") == "fraud")
+            return bool(live["spec"]["selector"] == ours)
 
         await until(pruned)
         await until(repaired)
@@ -325,7 +225,6 @@ async def _with_the_charts_rights(
         place = "default" if item["metadata"].get("namespace") == "default" else namespace
         where = {"name": f"{namespace}-{item['metadata']['name']}", **({} if scope else {"namespace": place})}
         role = {**item, "kind": f"{scope}Role", "metadata": where}
-        await client.create(Resource(role["kind"], RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
         binding = {
             "apiVersion": f"{RBAC}/v1",
             "kind": f"{scope}RoleBinding",
@@ -333,10 +232,9 @@ async def _with_the_charts_rights(
             "roleRef": {"apiGroup": RBAC, "kind": role["kind"], "name": where["name"]},
             "subjects": [{"kind": "ServiceAccount", **meta}],
         }
-        await client.create(
-            Resource(binding["kind"], RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test"
-        )
-    await _stand_in_for_the_charts_account(client, meta, "Cluster" if clusterwide else "")
+        for one in (role, binding):
+            apply(server, one, dry_run=False)
+    _stand_in_for_the_charts_account(server, meta, "Cluster" if clusterwide else "")
     token = await _token(server, namespace)
     config = yaml.safe_load(server.kubeconfig.read_text())
     config["users"][0]["user"]["token"] = token
@@ -345,18 +243,18 @@ async def _with_the_charts_rights(
     return path
 
 
-async def _stand_in_for_the_charts_account(client: Client, account: Json, scope: str) -> None:
+def _stand_in_for_the_charts_account(server: ApiServer, account: Json, scope: str) -> None:
     """Where another test has put the admission policies in force, they know the chart's account by its name, and others by `relax`."""
     where = {"name": f"stand-in-{account['namespace']}", **({} if scope else {"namespace": account["namespace"]})}
     rules = [{"apiGroups": ["modelward.dev"], "resources": ["modeldeployments"], "verbs": ["relax"]}]
     head = {"apiVersion": f"{RBAC}/v1", "metadata": where}
     kind = f"{scope}Role"
     role = {**head, "kind": kind, "rules": rules}
-    await client.create(Resource(kind, RBAC, "v1", f"{scope.lower()}roles"), role, manager="test")
     ref = {"apiGroup": RBAC, "kind": kind, "name": where["name"]}
     subjects = [{"kind": "ServiceAccount", **account}]
     binding = {**head, "kind": f"{kind}Binding", "roleRef": ref, "subjects": subjects}
-    await client.create(Resource(f"{kind}Binding", RBAC, "v1", f"{scope.lower()}rolebindings"), binding, manager="test")
+    for one in (role, binding):
+        apply(server, one, dry_run=False)
 
 
 async def _token(server: ApiServer, namespace: str) -> str:
@@ -389,7 +287,7 @@ async def test_a_hundred_models_with_their_pods_fit_in_150_megabytes(
     names = [f"model-{number}" for number in range(100)]
     await asyncio.gather(*(create(client, namespace, name) for name in names))
     await until(lambda: _at_least(operator, 'modelward_api_writes_total{kind="ModelDeployment"', 100), 120)
-    await asyncio.gather(*(_run_pod(client, namespace, name, reporting) for name in names))
+    await asyncio.gather(*(run_pod(client, namespace, name, reporting) for name in names))
 
     async def all_serve() -> bool:
         found = [one async for page, _ in client.pages(MODEL, namespace) for one in page]
@@ -405,61 +303,6 @@ def _reason(model: Json) -> str:
     status = model.get("status", {})
     ready = (c["reason"] for c in status.get("conditions", ()) if c["type"] == "Ready")
     return next(ready, "") if "digest" in status.get("model", {}) else ""
-
-
-async def _run_pod(client: Client, namespace: str, name: str, address: str) -> None:
-    """Do what the controllers and the kubelet would: a ReplicaSet and a ready pod of the Deployment's template."""
-    live = await client.get(DEPLOYMENT, namespace, name)
-    template = live["spec"]["template"]
-    labels = {**template["metadata"]["labels"], "pod-template-hash": "1"}
-    meta = {"name": f"{name}-1", "namespace": namespace, "labels": labels, "ownerReferences": [_owner(live)]}
-    spec = {
-        "replicas": 1,
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {**template["metadata"], "labels": labels}, "spec": template["spec"]},
-    }
-    made = await client.create(
-        REPLICA_SET, {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta, "spec": spec}, manager="test"
-    )
-    pod = f"{name}-1-x"
-    meta = {
-        "name": pod,
-        "namespace": namespace,
-        "ownerReferences": [_owner(made)],
-        "labels": labels,
-        "annotations": template["metadata"].get("annotations", {}),
-    }
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
-    await client.create(POD, body, manager="test")
-    running = {**_READY, "podIP": address, "podIPs": [{"ip": address}]}
-    await client.patch(POD, namespace, pod, {"status": running}, manager="kubelet", subresource="status")
-
-
-def _owner(obj: Json) -> Json:
-    uid = obj["metadata"]["uid"]
-    name = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": obj["metadata"]["name"]}
-    return {**name, "uid": uid, "controller": True}
-
-
-_READY: Json = {
-    "phase": "Running",
-    "conditions": [
-        {"type": type_, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-        for type_ in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
-    ],
-    "containerStatuses": [
-        {
-            "name": "runtime",
-            "ready": True,
-            "started": True,
-            "restartCount": 0,
-            "image": "registry.example/runtime:1",
-            "imageID": "registry.example/runtime@sha256:" + "0" * 64,
-            "containerID": "containerd://" + "0" * 64,
-            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-        }
-    ],
-}
 
 
 async def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
@@ -494,9 +337,13 @@ async def _at_least(operator: Running, name: str, value: float) -> bool:
 
 
 async def _quiet(operator: Running) -> None:
-    """Wait until no pass ran for half a second."""
+    """Wait until no pass runs, no key waits for one, and none began for half a second."""
     before = -1.0
-    async with asyncio.timeout(20):
-        while (now := await operator.metric("modelward_reconcile_seconds_count")) != before:
+    async with asyncio.timeout(60):
+        while True:
+            now = await operator.metric("modelward_reconcile_seconds_count")
+            is_idle = len(operator.taken()) == now and not await operator.metric("modelward_queue_depth")
+            if is_idle and now == before:
+                return
             before = now
             await asyncio.sleep(0.5)

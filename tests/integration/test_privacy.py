@@ -1,11 +1,17 @@
 """A PrivacyPolicy and the models that name it, on a real API server: made, changed and deleted."""
 
+import asyncio
 import json
 from typing import Any
 
+import pytest
+import yaml
+
+from modelward_operator.cluster.client import Rejected
 from modelward_operator.cluster.kinds import PRIVACY
+from tests.integration.conftest import CRD, ROOT
 from tests.integration.rig import Rig
-from tests.privacy_specs import privacy_policy
+from tests.privacy_specs import FILE, audit, privacy_policy
 
 NAMED = {"privacy": {"policyRef": {"name": "standard"}}, "scaling": {"replicas": 2}}
 STRICT = "{input: {maxElements: 10}, output: {tensors: [{name: p, topK: 3}]}}"
@@ -124,3 +130,88 @@ async def test_only_the_models_that_name_it_are_rung_for(rig: Rig) -> None:
     await change(rig, {"input": {"maxElements": 9}})
     await rung(rig)
     assert rig.key("other") not in rig.rung
+
+
+async def store_as_another_version(rig: Rig, spec: Any) -> None:
+    """Change the policy to what this version's CRD refuses: for a moment one is served that takes anything."""
+    ours = (ROOT / "crds" / "privacypolicies.yaml").read_text()
+    theirs = yaml.safe_load(ours)
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    theirs["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = anything
+    await rig.admin.apply(CRD, theirs, manager="test", force=True)
+    try:
+        await when_taken(rig, spec)
+    finally:
+        await rig.admin.apply(CRD, yaml.safe_load(ours), manager="test", force=True)
+        await when_refused(rig)
+
+
+async def when_taken(rig: Rig, spec: Any) -> None:
+    """Change the policy once the API server takes it: a CRD is served a moment after it was applied."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await change(rig, spec)
+            except Rejected:
+                await asyncio.sleep(0.05)
+
+
+async def when_refused(rig: Rig) -> None:
+    """Wait until the API server refuses again what this version's CRD does."""
+    wrong = privacy_policy("{input: {maxElements: many}}", "wrong")
+    wrong["metadata"]["namespace"] = rig.namespace
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await rig.admin.create(PRIVACY, wrong, manager="user", dry_run=True)
+            except Rejected:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_a_stored_policy_that_cannot_be_read_holds_the_model_as_it_is_and_says_so(rig: Rig) -> None:
+    await make(rig)
+    await rig.create(NAMED)
+    for _ in range(2):
+        await rig.reconcile()
+        await rig.heard_all()
+    before = await rig.children()
+    rig.rung.clear()
+    await store_as_another_version(rig, {"input": {"maxElements": "many"}})
+    await rung(rig)
+    await rig.change({"resources": {"limits": {"memory": "9Gi"}}})
+    await rig.reconcile()
+    assert before == await rig.children()
+    for type_ in ("PrivacyEnforced", "Ready"):
+        found = await rig.condition(type_)
+        assert ("False", "PrivacyPolicyInvalid") == (found["status"], found["reason"])
+        assert "PrivacyPolicy standard (generation 2) cannot be read: spec.input.maxElements" in found["message"]
+    await rig.heard_all()
+    rig.writes.clear()
+    await rig.reconcile()
+    assert rig.writes == {}
+
+    await rig.change({"suspend": True})
+    await rig.reconcile()
+    assert 0 == await replicas(rig)
+    await rig.heard_all()
+    await rig.change({"suspend": None})
+    rig.rung.clear()
+    await change(rig, {"input": {"maxElements": 9}})
+    await rung(rig)
+    await rig.reconcile()
+    assert 2 == await replicas(rig)
+    assert ("Unknown", "Starting") == ((found := await rig.condition("PrivacyEnforced"))["status"], found["reason"])
+    assert 9 == (await policy_json(rig))["privacy"]["input"]["maxElements"]
+
+
+async def test_a_stored_policy_that_newer_rules_refuse_is_drawn_and_may_change_elsewhere(rig: Rig) -> None:
+    await make(rig)
+    await rig.create(NAMED)
+    await store_as_another_version(rig, yaml.safe_load(audit(f"required: true, {FILE}")))
+    await rig.reconcile()
+    assert (await policy_json(rig))["audit"]["required"] is True
+    with pytest.raises(Rejected, match="required with a File sink needs"):
+        await change(rig, {"audit": {"checkpointSeconds": 30}})
+    await change(rig, {"input": {"maxElements": 9}})
+    await change(rig, {"audit": {"sink": {"file": {"sizeLimit": "1Gi"}}}})

@@ -7,18 +7,16 @@ import pytest
 import yaml
 
 from tests.integration.apiserver import ApiServer
-from tests.integration.guard import MERGE, RBAC, allow, guard, refusal, until_refused
+from tests.integration.guard import MERGE, allow, guard, refusal, until_refused
+from tests.integration.relaxing import API, NAMESPACE_CONTROLLER, NOT_THERE, WRITE, Place
 from tests.integration.rest import Json, request
 from tests.privacy_specs import privacy_policy
 from tests.specs import TRUST, URI, model
 
-API = "/apis/modelward.dev/v1alpha1/namespaces"
-WRITE = ["get", "list", "create", "update", "patch", "delete", "deletecollection"]
 POLICY_WORDS = (
     "may be deleted, given an owner, or changed otherwise than by tightening its numbers or adding rules, "
     "only by who may `relax`"
 )
-NAMESPACE_CONTROLLER = {"Impersonate-User": "system:serviceaccount:kube-system:namespace-controller"}
 COLLECTOR = {"Impersonate-User": "system:serviceaccount:kube-system:generic-garbage-collector"}
 ADMIN = {"Impersonate-User": "root", "Impersonate-Group": "system:masters"}
 EDITOR = {"Impersonate-User": "relax-editor"}
@@ -40,9 +38,9 @@ input:
 output:
   tensors: [{name: p, topK: 3, decimals: 2}, {name: q, labelOnly: true}]
   perturbation: [{name: p, distribution: Laplace, scale: "0.1"}]
-logging: {mode: Metadata, samplePercent: 50, sink: {type: File}, retention: {minDays: 1, maxDays: 30}}
+logging: {mode: Metadata, samplePercent: 50, sink: {type: File, file: {claimName: logs}}, retention: {minDays: 1, maxDays: 30}}
 audit:
-  sink: {type: File}
+  sink: {type: File, file: {claimName: audit}}
   signingKeyRef: {name: audit, key: key.pem}
   checkpointRecords: 100
   checkpointSeconds: 60
@@ -135,7 +133,7 @@ CHANGES: list[tuple[str, str, bool]] = [
     ("checkpoints after more records", "audit: {checkpointRecords: 101}", False),
     ("checkpoints after more time", "audit: {checkpointSeconds: 61}", False),
     ("another signing key", "audit: {signingKeyRef: {name: mine}}", False),
-    ("another sink", "audit: {sink: {type: Stdout}}", False),
+    ("another sink", "audit: {sink: {type: Stdout, file: null}}", False),
     ("an audit that is deleted", "audit: {retention: {maxDays: 1}}", False),
     ("inputs as hashes", "audit: {inputHashKeyRef: {name: a, key: b}}", False),
     ("no audit", "audit: null", False),
@@ -154,7 +152,7 @@ def people(server: ApiServer) -> ApiServer:
     for who in (EDITOR, OFFICER, SERVICE_ACCOUNT):
         allow(server, who["Impersonate-User"], both, files)
     allow(server, OPERATOR["Impersonate-User"], status)
-    probe = Place(server, "relax-probe")
+    probe = Place(server, "relax-probe", OFFICER)
     probe.make(privacy_policy(STRICT))
     probe.make(model(f"{{{URI}, privacy: {{policyRef: {{name: a}}}}}}", "fraud"))
     until_refused(lambda: probe.change("privacypolicies/table", {"input": None}, EDITOR), POLICY_WORDS)
@@ -166,43 +164,10 @@ def people(server: ApiServer) -> ApiServer:
     return server
 
 
-class Place:
-    """One namespace; `officer` is bound to `modelward-relax` in it, and nowhere else."""
-
-    def __init__(self, server: ApiServer, name: str) -> None:
-        self.server, self.name = server, name
-        request(
-            server, "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        )
-        binding = {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "officer"},
-            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "modelward-relax"},
-            "subjects": [{"kind": "User", "name": OFFICER["Impersonate-User"], "apiGroup": RBAC}],
-        }
-        request(server, "POST", f"/apis/{RBAC}/v1/namespaces/{name}/rolebindings", binding)
-
-    def make(self, body: Json) -> None:
-        plural = {"ModelDeployment": "modeldeployments", "PrivacyPolicy": "privacypolicies"}[body["kind"]]
-        request(self.server, "POST", f"{API}/{self.name}/{plural}", body)
-
-    def change(self, what: str, spec: Any, who: Json) -> Json:
-        """Merge-patch a spec and change nothing."""
-        path = f"{API}/{self.name}/{what}?dryRun=All"
-        return request(self.server, "PATCH", path, {"spec": spec}, headers={**who, **MERGE})
-
-    def patch(self, what: str, body: Json, who: Json) -> Json:
-        return request(self.server, "PATCH", f"{API}/{self.name}/{what}", body, headers={**who, **MERGE})
-
-    def delete(self, what: str, who: Json, query: str = "") -> Json:
-        return request(self.server, "DELETE", f"{API}/{self.name}/{what}{query}", headers=who)
-
-
 @pytest.fixture(scope="module")
 def strict(people: ApiServer) -> Place:
     """A namespace with the policy STRICT, which no test changes."""
-    place = Place(people, "relax-strict")
+    place = Place(people, "relax-strict", OFFICER)
     place.make(privacy_policy(STRICT))
     return place
 
@@ -210,7 +175,7 @@ def strict(people: ApiServer) -> Place:
 @pytest.fixture
 def place(people: ApiServer) -> Place:
     """A namespace of the test's own, with the policy STRICT."""
-    made = Place(people, f"relax-{next(_numbers)}")
+    made = Place(people, f"relax-{next(_numbers)}", OFFICER)
     made.make(privacy_policy(STRICT))
     return made
 
@@ -247,7 +212,7 @@ BEGUN: list[tuple[str, str, bool]] = [
 def test_records_are_begun_without_the_right_only_where_they_stay(
     reason: str, patch: str, free: bool, people: ApiServer
 ) -> None:
-    place = Place(people, f"relax-{next(_numbers)}")
+    place = Place(people, f"relax-{next(_numbers)}", OFFICER)
     place.make(privacy_policy("{input: {maxElements: 100}}"))
     begun = yaml.safe_load(patch)
     said = refusal(lambda: place.change("privacypolicies/table", begun, EDITOR))
@@ -257,7 +222,7 @@ def test_records_are_begun_without_the_right_only_where_they_stay(
 
 
 def test_rules_are_added_without_the_right_but_no_log(people: ApiServer) -> None:
-    place = Place(people, f"relax-{next(_numbers)}")
+    place = Place(people, f"relax-{next(_numbers)}", OFFICER)
     place.make(privacy_policy("{output: {tensors: [{name: p, decimals: 3}]}}"))
     strict = yaml.safe_load(STRICT)
     added = {key: strict[key] for key in ("input", "audit")}
@@ -279,8 +244,6 @@ DELETES: list[tuple[str, Json, bool]] = [
     ("the namespace controller, or no namespace would end", NAMESPACE_CONTROLLER, True),
     ("the garbage collector: nothing of ours owns a policy", COLLECTOR, False),
 ]
-NOT_THERE = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
-"""An owner that no longer is, or never was: what it owns, the garbage collector deletes."""
 
 
 @pytest.mark.parametrize(("who", "allowed"), [(EDITOR, False), (COLLECTOR, False), (OFFICER, True)])
@@ -310,11 +273,9 @@ def test_nor_are_all_of_them_at_once(who: Json, allowed: bool, place: Place) -> 
 
 
 def test_the_right_in_one_namespace_is_none_in_another(people: ApiServer, place: Place) -> None:
-    name = f"relax-{next(_numbers)}"
-    request(people, "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    request(people, "POST", f"{API}/{name}/privacypolicies", privacy_policy(STRICT))
-    path = f"{API}/{name}/privacypolicies/table"
-    assert POLICY_WORDS in refusal(lambda: request(people, "DELETE", path, headers=OFFICER))
+    other = Place(people, f"relax-{next(_numbers)}")
+    other.make(privacy_policy(STRICT))
+    assert POLICY_WORDS in refusal(lambda: other.delete("privacypolicies/table", OFFICER))
 
 
 MODELS: list[tuple[str, str, Any, bool]] = [

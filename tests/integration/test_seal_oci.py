@@ -1,8 +1,6 @@
 """Sealing straight into a real registry: whole, or nothing that anybody could name."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from modelward_runtime.store.kek.secret import SecretFile
 from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.sealed import opening, writing
 from tests.integration.objectstore import certificates, proxy
+from tests.integration.peaks import growth
 from tests.integration.registry import (
     MANIFEST_TYPE,
     PASSWORD,
@@ -185,17 +184,5 @@ def test_memory_stays_flat_whatever_the_size(store: Registry, tmp_path: Path) ->
     save(linear(), tmp_path / "m" / "model.onnx")
     words = command(tmp_path, f"{store.host}/risk/huge:1", "--plain-http")
     words[1] = str(tmp_path / "m")
-    script = """
-import resource, sys
-from modelward_runtime import cli, main
-import modelward_runtime.sealing, modelward_runtime.store.push
-main.harden = lambda: None
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    cli.main(sys.argv[1:])
-finally:
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-    told = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
-    growth = int(told.stdout.splitlines()[-1])
-    assert growth < 96, f"{growth} MB"
+    risen = growth(words)
+    assert risen < 96, f"{risen} MB"

@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
+from tests.exposure_specs import ACCEPTED_EXPOSURES, REFUSED_EXPOSURES
 from tests.specs import ACCEPTED, ACCEPTED_POLICIES, NAMES, REFUSED, REFUSED_POLICIES, URI, Bad, Good, model, policy
 
 DryRun = Callable[[dict[str, Any]], str]
 """Creates an object with dry-run=server and strict field validation: the refusal, or an empty string."""
 
 
-@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.reason)
+@pytest.mark.parametrize("case", [*ACCEPTED, *ACCEPTED_EXPOSURES], ids=lambda case: case.reason)
 def test_accepted(case: Good, dry_run: DryRun) -> None:
     assert dry_run(model(case.spec)) == ""
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.reason)
+@pytest.mark.parametrize("case", [*REFUSED, *REFUSED_EXPOSURES], ids=lambda case: case.reason)
 def test_refused(case: Bad, dry_run: DryRun) -> None:
     refusal = dry_run(model(case.spec))
     assert case.path in refusal
@@ -51,6 +52,6 @@ def test_misspelt_field_is_named(dry_run: DryRun) -> None:
 
 
 def test_all_errors_come_at_once(dry_run: DryRun) -> None:
-    refusal = dry_run(model("{model: {uri: 'gs://a/', digest: md5}, accelerator: {resourceName: gpu}}"))
+    refusal = dry_run(model("{model: {uri: 'ftp://a/', digest: md5}, accelerator: {resourceName: gpu}}"))
     for path in ("spec.accelerator.resourceName", "spec.model.digest", "spec.model.uri"):
         assert path in refusal

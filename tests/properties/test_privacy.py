@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from modelward_runtime.privacy.pii import fold as folding
 from modelward_runtime.privacy.pii import scan
 from modelward_runtime.privacy.pii.fold import fold
 from modelward_runtime.privacy.pii.replace import Replacement, hasher, mask, replace
@@ -68,6 +69,31 @@ def test_what_short_texts_are_asked_first_hides_nothing(text: str) -> None:
     folded = fold(text)
     for kind, find in RECOGNISERS.items():
         assert sorted(find(folded)) == sorted(scan._find_kind(kind, folded))
+
+
+LONG_PIECES = PIECES | st.sampled_from(
+    ["1 ", "1", "12-", "+1 415 555 2671 ", "020 7946 0958 ", "0 ", "00 ", "13812345678", "378282246310005", "1:2:", "fe80::1.2", "1.2.3.4.",
+     "1.1231:", "a.", "x" * 70, "GB82 WEST 1234 5698 7654 32 ", "11010519491231002X", "½", "ﷺ", "/", "01 23 45 67 89 ", "::1 "]
+) | st.text("0123456789 -./+()", max_size=30)  # fmt: skip
+LONG_TEXTS = st.lists(
+    st.tuples(
+        st.lists(LONG_PIECES, min_size=1, max_size=4).map("".join), st.sampled_from([1, 2, 5, 40, 300, 1500])
+    ).map(lambda drawn: (drawn[0] * drawn[1])[:6000]),
+    max_size=6,
+).map("".join)
+
+
+@given(LONG_TEXTS, st.sampled_from([1024, 1500, 2048]), st.sampled_from([64, 1000, 4096]))
+@settings(max_examples=40, deadline=None)
+def test_a_long_text_is_searched_in_pieces_as_it_would_be_in_one(text: str, window: int, piece: int) -> None:
+    def found(window: int, piece: int) -> list[tuple[Kind, tuple[int, int]]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scan, "_WINDOW", window)
+            patch.setattr(folding, "_PIECE", piece)
+            folded = fold(text)
+            return sorted((kind, folded.original(span)) for kind, span in scan._spans(folded, ALL))
+
+    assert found(1 << 40, 1 << 40) == found(window, piece)
 
 
 @given(st.text(max_size=60))

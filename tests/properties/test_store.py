@@ -1,7 +1,9 @@
 """The store ends with the newest state of each object, however events, listings and answers are reordered, doubled or dropped."""
 
+import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,10 +99,10 @@ def test_what_is_newer_than_a_listing_stays() -> None:
 def test_a_listing_of_one_namespace_or_kind_leaves_the_others() -> None:
     store = Store()
     store.feed(service("a", 1))
-    store.feed({**service("b", 1), "kind": "ConfigMap"})
+    store.feed({**service("b", 1), "kind": "ServiceAccount"})
     store.replace("Service", "elsewhere", [], 5)
     store.replace("Deployment", "", [], 5)
-    assert store.sizes() == {"Service": 1, "ConfigMap": 1}
+    assert store.sizes() == {"Service": 1, "ServiceAccount": 1}
     assert store.replace("Service", "ns", [], 5) == [(("Service", "ns", "a"), Key("ns", "m"))]
 
 
@@ -157,6 +159,22 @@ def test_deletions_are_forgotten_in_time() -> None:
     now = REMEMBERED + 1
     store.drop(service("last", 1000))
     assert len(store._gone) == 1
+
+
+def test_equal_names_are_one_string_and_names_of_what_is_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any version of Python: of one of them, `sys.intern` never forgets."""
+    monkeypatch.setattr("modelward_operator.cluster.store.SPARE", 10)
+    store = Store()
+    for number in range(3):
+        store.feed(json.loads(json.dumps(service(f"model-{number}", 1))))
+    namespaces = {id(ref[1]) for ref in store._records}
+    assert (3, 1) == (len(store._records), len(namespaces))
+    for number in range(1000):
+        gone = service(f"gone-{number}", 2 * number + 1)
+        store.feed(gone)
+        store.drop(gone)
+    assert len(store._words._known) <= 30
+    assert {id(word) for word in store._words._known} >= {id(ref[1]) for ref in store._records}
 
 
 def test_the_store_is_complete_once_everything_expected_was_listed() -> None:

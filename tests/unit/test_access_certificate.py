@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from modelward_runtime.access.certificate import Certificates, Pair, Unusable, read_pair
 from modelward_runtime.errors import LoadError, LoadReason
 from tests.serving_certificates import Authority, Issued, mount
+from tests.until import until
 
 AUTHORITY = Authority()
 FIRST, SECOND = AUTHORITY.issue("EC"), AUTHORITY.issue("RSA")
@@ -54,14 +55,14 @@ def test_what_is_no_pair_is_refused_and_the_last_good_one_holds(
     write(tmp_path, FIRST.certificate, FIRST.key)
     certificates = Certificates(tmp_path, told.append)
     assert "" == certificates.refresh()
-    context = certificates._context
+    context = certificates._contexts
     write(tmp_path, certificate, key)
     with pytest.raises(Unusable, match=words):
         read_pair(tmp_path)
     assert words in certificates.refresh(), reason
     assert words in certificates.refresh(), "and still, when nothing has changed"
     assert [FIRST.sha256] == [pair.sha256 for pair in told]
-    assert context is certificates._context
+    assert context is certificates._contexts
     write(tmp_path, SECOND.certificate, SECOND.key)
     assert "" == certificates.refresh()
     assert SECOND.sha256 == told[-1].sha256
@@ -94,12 +95,12 @@ async def test_a_pair_is_waited_for_and_what_is_missing_is_told(tmp_path: Path) 
     failures: list[LoadError] = []
     certificates = Certificates(tmp_path / "tls")
     arriving = asyncio.ensure_future(certificates.arrive(failures.append, every=0.01))
-    await asyncio.sleep(0.03)
+    await until(lambda: failures)
     assert not arriving.done()
     assert (LoadReason.SERVING_CERTIFICATE_UNUSABLE, False) == (failures[-1].reason, failures[-1].permanent)
     assert "tls.crt cannot be read" in failures[-1].message
     mount(tmp_path / "tls", FIRST.certificate, FIRST.key)
-    await asyncio.wait_for(arriving, 5)
+    await asyncio.wait_for(arriving, 60)
 
 
 def test_without_a_pair_there_is_no_listener(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ async def test_kept_connections_to_a_machine_that_is_gone_cost_one_attempt(revie
     server.script = [answer(201, REVIEW)] * 2
     first = [asyncio.ensure_future(ask(reviews)) for _ in range(2)]
     await asyncio.gather(*first)
-    assert 2 == len(reviews._client._idle)
+    assert 2 == len(reviews._api._client._idle)
     server.script = [silence, answer(201, REVIEW)]
     assert {"authenticated": True} == await ask(reviews)
     assert 3 == server.connections
@@ -190,7 +190,7 @@ async def reviews(server: Server, tmp_path: Path) -> AsyncIterator[ApiReviews]:
     api = ApiServer(server=server.url, token_file=str(tmp_path / "token"), ca_file=str(tmp_path / "ca.crt"))
     made = ApiReviews(api, seconds=1)
     yield made
-    made._client.close()
+    made._api.close()
 
 
 async def ask(reviews: ApiReviews) -> Any:

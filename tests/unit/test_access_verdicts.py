@@ -1,17 +1,16 @@
 """What is remembered about tokens, for how long, and that one review serves all who ask."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 
 import pytest
 
 from modelward_runtime.access import verdicts
-from modelward_runtime.access.door import GuardedGate
+from modelward_runtime.access.door import GuardedGate, hash_token
 from modelward_runtime.access.identity import FOREVER, Identity, Refusal, Unreachable
 from modelward_runtime.access.verdicts import Verdicts
+from modelward_runtime.caller import Caller
 from modelward_runtime.errors import ApiError, CallerUnknown, PredictForbidden, Unauthenticated
-from modelward_runtime.states import Caller
 
 ADA = Caller("ada")
 
@@ -246,7 +245,7 @@ async def test_and_a_stranger_after_that(house: House, reason: str, later: float
     house.now, house.error = house.now + later, error
     await house.admit("known")
     await house.settle()
-    assert (error is None) == (hashlib.sha256(b"known").digest() in house.gate._verdicts._acquainted), reason
+    assert (error is None) == (hash_token(b"known") in house.gate._verdicts._acquainted), reason
     house.now += 3601
     flood = house.flood(1000, lambda number: f"10.0.0.{number}")
     for _ in range(10):
@@ -280,6 +279,6 @@ async def test_tables_are_bounded_and_the_refused_push_nobody_out(
 
 async def test_no_token_is_kept(house: House) -> None:
     await house.admit("secret")
-    digest = hashlib.sha256(b"secret").digest()
+    digest = hash_token(b"secret")
     assert [digest] == list(house.gate._verdicts._admissions)
     assert "secret" not in repr(vars(house.gate._verdicts))

@@ -14,6 +14,7 @@ from modelward_runtime import grpc_server
 from modelward_runtime.access.config import Limits
 from modelward_runtime.audit.entry import input_hmac, outcome
 from modelward_runtime.audit.journal import Journal
+from modelward_runtime.caller import Caller
 from modelward_runtime.errors import (
     ApiError,
     BadRequest,
@@ -32,12 +33,13 @@ from modelward_runtime.model import TensorSpec, face_of
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from modelward_runtime.sinks.sink import SinkFailed
-from modelward_runtime.states import Caller, Decoded
+from modelward_runtime.states import Decoded
 from modelward_runtime.web import App
 from tests.audit_logs import auditor_on, check, journal_in, kinds, records
 from tests.doors import door
 from tests.runtime_models import doubler, echo
 from tests.unit.test_runtime_web import INFER, REQUEST, Client
+from tests.wire import Wire, head_of, settled
 
 KEY = b"k" * 32
 
@@ -61,7 +63,7 @@ async def journal(tmp_path: Path, exchange: Exchange) -> Journal:
 @pytest.fixture
 async def stub(exchange: Exchange) -> AsyncIterator[Any]:
     server = grpc_server.create(exchange, door(), max_body_bytes=1 << 20)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_port("127.0.0.1", 0)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield pb_grpc.GRPCInferenceServiceStub(channel)
@@ -102,6 +104,10 @@ async def test_a_call_over_rest_leaves_a_record(
     expected: Any,
 ) -> None:
     status, _, answer = await Client(exchange).send("POST", path, body, headers)
+    if status == 429:
+        assert [] == calls(tmp_path), "told with others like it"
+        tell(exchange)
+        await journal.close(5)
     (call,) = calls(tmp_path)  # safe before the answer left
     assert (*expected, status) == (call["code"], call["decision"], call["reason"], expected[0]), reason
     assert ("rest", "tiny", "1", "g1", "sha256:" + "1" * 64) == (
@@ -114,16 +120,30 @@ async def test_a_call_over_rest_leaves_a_record(
     assert check(tmp_path).is_whole
 
 
+AT_THE_DOOR = [
+    # what is shown at a door that takes one call a second, and the code, reason and subject of its record
+    ("Bearer good", (200, "", "alice")),
+    ("Bearer good", (429, "rate-limited", "alice")),
+    ("Bearer bad", (403, "forbidden", "mallory")),
+    ("", (401, "unauthenticated", "")),
+]
+
+
+def judged(authorization: bytes) -> Caller:
+    """Return who one token is of; the rest is refused."""
+    if authorization == b"Bearer good":
+        return Caller("alice")
+    raise PredictForbidden("mallory") if authorization else Unauthenticated
+
+
 class Strict:
-    """A gate that knows one token and refuses the rest."""
+    """A gate that has to ask about everybody."""
 
     def recall(self, authorization: bytes) -> Caller | None:
         return None
 
     async def admit(self, authorization: bytes, peer: str = "") -> Caller:
-        if authorization == b"Bearer good":
-            return Caller("alice")
-        raise PredictForbidden("mallory") if authorization else Unauthenticated
+        return judged(authorization)
 
 
 async def test_who_is_refused_at_the_door_is_recorded_over_rest(
@@ -131,17 +151,13 @@ async def test_who_is_refused_at_the_door_is_recorded_over_rest(
 ) -> None:
     client = Client(exchange)
     client.app = App(exchange, door(Strict(), Limits(requests_per_second="1", burst=1)), max_body_bytes=2000)
-    for authorization in ("Bearer good", "Bearer good", "Bearer bad", ""):
+    for authorization, _ in AT_THE_DOOR:
         await client.send("POST", INFER, REQUEST, {"authorization": authorization})
     tell(exchange)
     await journal.close(5)
-    expected = [
-        (200, "", "alice"),
-        (429, "rate-limited", "alice"),
-        (403, "forbidden", "mallory"),
-        (401, "unauthenticated", ""),
+    assert [record for _, record in AT_THE_DOOR] == [
+        (call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)
     ]
-    assert expected == [(call["code"], call["reason"], call["subject"]) for call in calls(tmp_path)]
     assert "Bearer" not in json.dumps(records(tmp_path))
 
 
@@ -149,7 +165,7 @@ async def test_who_is_refused_at_the_door_is_recorded_over_grpc(
     exchange: Exchange, journal: Journal, tmp_path: Path
 ) -> None:
     server = grpc_server.create(exchange, door(Strict()), max_body_bytes=1 << 20)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_port("127.0.0.1", 0)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = pb_grpc.GRPCInferenceServiceStub(channel)
@@ -171,7 +187,7 @@ async def test_who_is_refused_at_the_door_is_recorded_over_grpc(
 async def test_a_refusal_does_not_wait_for_a_log_that_takes_no_records(exchange: Exchange) -> None:
     exchange.auditor = auditor_on(None)
     server = grpc_server.create(exchange, door(Strict()), max_body_bytes=1 << 20)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_port("127.0.0.1", 0)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -198,6 +214,21 @@ async def test_a_flood_without_a_token_is_one_record_a_second_and_holds_no_room(
     assert 200 == (await client.send("POST", INFER, REQUEST, {"authorization": "Bearer good"}))[0]
     await journal.close(5)
     assert [(401, 500), (200, 1)] == [(call["code"], call.get("calls", 1)) for call in calls(tmp_path)]
+    assert check(tmp_path).is_whole
+
+
+async def test_a_permitted_caller_who_floods_is_one_record_a_second_and_holds_no_room(
+    exchange: Exchange, journal: Journal, tmp_path: Path
+) -> None:
+    client = Client(exchange)
+    client.app = App(exchange, door(Strict(), Limits(requests_per_second="1", burst=2)), max_body_bytes=2000)
+    found = [(await client.send("POST", INFER, REQUEST, {"authorization": "Bearer good"}))[0] for _ in range(300)]
+    assert [200, 200, *[429] * 298] == found
+    assert 0 == journal.reserved
+    tell(exchange)
+    await journal.close(5)
+    expected = [(200, 1, "alice"), (200, 1, "alice"), (429, 298, "alice")]
+    assert expected == [(call["code"], call.get("calls", 1), call["subject"]) for call in calls(tmp_path)]
     assert check(tmp_path).is_whole
 
 
@@ -275,27 +306,23 @@ async def test_while_its_log_cannot_be_written_the_server_is_not_ready(exchange:
 
 
 async def test_a_caller_who_leaves_leaves_a_record(exchange: Exchange, journal: Journal, tmp_path: Path) -> None:
-    async def gone() -> Any:
-        return {"type": "http.disconnect"}
-
-    scope = {"type": "http", "method": "POST", "path": INFER, "headers": [(b"content-length", b"9")]}
-    await App(exchange, door(), max_body_bytes=100)(scope, gone, _no_answer)
+    wire = Wire(App(exchange, door(), max_body_bytes=100))
+    wire.feed(head_of("POST", INFER, {"content-length": "9"}))
+    wire.hang_up()
+    await settled()
+    assert b"" == wire.sent
     await journal.close(5)
     (call,) = calls(tmp_path)
     assert (499, "Failed", "ClientGone") == (call["code"], call["decision"], call["reason"])
 
 
-async def _no_answer(_: Any) -> None:
-    raise AssertionError("nobody is there")
-
-
 async def test_a_flaw_of_ours_is_recorded_without_its_text(
     exchange: Exchange, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(exchange, "infer", broken)
+    monkeypatch.setattr(exchange, "begin", broken)
     assert 500 == (await Client(exchange).infer())[0]
     await journal.close(5)
     (call,) = calls(tmp_path)

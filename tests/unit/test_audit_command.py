@@ -1,6 +1,7 @@
 """`modelward audit verify` and `keygen audit` as one calls them: words, JSON, exit codes."""
 
 import json
+import os
 import time
 import tracemalloc
 from pathlib import Path
@@ -88,15 +89,28 @@ def test_some_files_only(log: Path) -> None:
 def test_what_cannot_be_tried(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trust = ("--trust", log.parent / "audit.pub.pem")
     (log.parent / "empty").mkdir()
+    loop, pipe = log.parent / "loop.jsonl", log.parent / "pipe.jsonl"
+    loop.symlink_to(loop)
+    os.mkfifo(pipe)
     for arguments, expected in [
         ((log / "nothing", *trust), "nothing: No such file"),
         ((log.parent / "empty", *trust), "there is no *.jsonl file"),
         ((log, "--trust", log / "pod.b1.000001.jsonl"), "is no public key in PEM form"),
         ((log, "--trust", log.parent / "absent.pem"), "absent.pem: No such file"),
         ((log, *trust, "--head", "12"), "12 is no hash"),
+        ((loop, *trust), "loop.jsonl: Too many levels of symbolic links"),
+        ((pipe, *trust), "pipe.jsonl is no plain file"),
     ]:
         assert 2 == run("audit", "verify", *arguments)
         assert expected in capsys.readouterr().err
+
+
+def test_a_files_name_cannot_command_the_terminal(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (log / "a\x1b[2Jb.jsonl").write_text("no record\n")
+    assert 1 == run("audit", "verify", log, "--trust", log.parent / "audit.pub.pem")
+    told = capsys.readouterr().out
+    assert r"a\x1b[2Jb.jsonl:1: the first record does not end in a hash" in told
+    assert "\x1b" not in told
 
 
 def test_payload_logs_in_the_same_directory_are_another_matter(log: Path) -> None:

@@ -12,6 +12,7 @@ from modelward_runtime.audit.auditor import Auditor
 from modelward_runtime.audit.config import Audit
 from modelward_runtime.audit.entry import Entry, audited
 from modelward_runtime.audit.running import AuditLog
+from modelward_runtime.caller import Caller
 from modelward_runtime.errors import Unavailable
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.metrics import Metrics
@@ -22,7 +23,6 @@ from modelward_runtime.sinks.config import File
 from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.metrics import OutletMetrics
 from modelward_runtime.sinks.sink import Writer
-from modelward_runtime.states import Caller
 from tests.audit_logs import BOOT, auditor_on, check, journal_in, kinds, records, write_keys
 from tests.runtime_models import doubler
 from tests.unit.test_runtime_web import Client
@@ -56,12 +56,13 @@ class House:
 
     async def call(self) -> "asyncio.Task[int]":
         """In flight; the answer is how many records of calls are on the disk as it leaves."""
-        auditor = self.auditor
+        auditor, entered = self.auditor, asyncio.Event()
 
         async def work(entry: Entry | None) -> bytes:
             assert entry
             entry.identify(Caller("alice"))
             entry.govern()
+            entered.set()
             await self.gate.wait()
             return b"answer"
 
@@ -70,7 +71,7 @@ class House:
             return kinds(records(self.folder)).count("prediction")
 
         task = asyncio.ensure_future(answer())
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(entered.wait(), 60)
         return task
 
     def change(self, said: Audit | None, generation: str = "g2") -> None:

@@ -27,6 +27,7 @@ from tests.audit_logs import (
     terms,
     write_log,
 )
+from tests.until import until
 
 
 class Moody:
@@ -62,12 +63,6 @@ def journal_on(sink: Moody) -> Journal:
     journal = Journal(Writer("pod", "b1"), terms(sink), OutletMetrics("t", "t"))
     journal.begin([])
     return journal
-
-
-async def until(condition: object) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def test_a_chain_begins_is_signed_and_ends(tmp_path: Path) -> None:

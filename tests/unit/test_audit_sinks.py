@@ -18,6 +18,7 @@ from modelward_runtime.sinks.clock import DAY, HOUR, SteadyClock
 from modelward_runtime.sinks.config import Retention
 from modelward_runtime.sinks.file import FileSink
 from modelward_runtime.sinks.keeping import Keeper
+from modelward_runtime.sinks.lines import time_of
 from modelward_runtime.sinks.sink import Piece, SinkFailed, Writer, model_id, new_boot, pod_name
 from modelward_runtime.sinks.stdout import StdoutSink
 from tests.audit_logs import BOOT, check, files, journal_in, kinds, prediction, records, write_log
@@ -37,6 +38,36 @@ def small_disk() -> Iterator[None]:
 
 def line(number: int) -> bytes:
     return b"%0499d\n" % number
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"time":"x","a":' + b"[" * 200_000,
+        b"\xff",
+        b'{"time":"\xff"}',
+        b'{"time":5}',
+        b'{"time":"2026-13-01T00:00:00Z"}',
+        b'{"time":"9999-12-31T23:59:59+99:99"}',
+        b"[]",
+    ],
+)
+def test_a_line_that_a_neighbour_on_the_volume_planted_has_no_time(line: bytes) -> None:
+    """Retention looks at every file of the directory, which several models may share."""
+    assert 0.0 == time_of(line)
+
+
+def test_what_is_no_file_on_a_shared_volume_stops_nobody(tmp_path: Path) -> None:
+    """Neither the start, which looks for the ends of other logs, nor retention waits for a pipe, or falls over a link to nothing."""
+    boot = new_boot(0, model_id("risk", "m"))
+    os.mkfifo(tmp_path / f"other.{boot}.000001.jsonl")
+    (tmp_path / f"other.{boot}.000002.jsonl").symlink_to("nothing")
+    (tmp_path / f"other.{boot}.000003.jsonl").mkdir()
+    (tmp_path / f"other.{boot}.000004.jsonl").write_bytes(line(0))
+    sink = FileSink(tmp_path, Writer("pod", new_boot(1, model_id("risk", "m"))))
+    assert [line(0).rstrip()] == sink.heads()
+    (piece,) = sink.pieces(float("inf"))
+    assert line(0).rstrip() == sink.tail(piece)
 
 
 @pytest.mark.usefixtures("small_disk")
@@ -62,6 +93,46 @@ def test_a_file_that_could_not_be_begun_is_not_there(tmp_path: Path) -> None:
     assert ["pod.b1.000001.jsonl"] == [file.name for file in tmp_path.iterdir()]
     sink.write([line(1)], fresh=True)
     assert line(1) == (tmp_path / "pod.b1.000002.jsonl").read_bytes()
+
+
+def fill(sink: FileSink, *, pieces: int = 0) -> tuple[int, str]:
+    """Write until it is refused: how many lines of 500 bytes were taken, and why no more. `pieces`: lines of a file."""
+    for number in range(10_000):
+        try:
+            sink.write([line(number)], fresh=bool(pieces and number % pieces == 0))
+        except SinkFailed as error:
+            return number, str(error)
+    raise AssertionError("it never ended")
+
+
+def taken(folder: Path) -> int:
+    """What the kubelet measures: the blocks of the files."""
+    return sum(file.stat().st_blocks * 512 for file in folder.iterdir())
+
+
+LIMIT = 1 << 20
+
+
+@pytest.mark.parametrize(("reason", "pieces"), [("one file", 0), ("small files, whose blocks count", 3)])
+def test_a_folder_with_a_limit_is_full_before_somebody_deletes_it(tmp_path: Path, reason: str, pieces: int) -> None:
+    sink = FileSink(tmp_path, WRITER, limit=LIMIT)
+    count, why = fill(sink, pieces=pieces)
+    assert 0.8 * LIMIT < taken(tmp_path) <= 0.9 * LIMIT, reason
+    assert f"{tmp_path}: " in why
+    assert f"at {LIMIT} (sizeLimit) all would be deleted, with the pod" in why
+    assert (0, why) == fill(sink), "the batch can be tried again"
+    kept = b"".join(file.read_bytes() for file in sorted(tmp_path.iterdir()))
+    assert b"".join(map(line, range(count))) == kept
+
+
+def test_what_lies_there_counts_and_what_is_taken_away_makes_room(tmp_path: Path) -> None:
+    count, _ = fill(FileSink(tmp_path, WRITER, limit=LIMIT), pieces=500)
+    sink = FileSink(tmp_path, Writer("pod", "b2"), limit=LIMIT)
+    assert 0 == fill(sink)[0], "the process was started anew in the same folder"
+    (tmp_path / "pod.b1.000001.jsonl").unlink()
+    again, _ = fill(sink)
+    assert 480 < again < 520 < count
+    assert taken(tmp_path) <= 0.9 * LIMIT
 
 
 def test_two_sinks_of_one_writer_never_share_a_file(tmp_path: Path) -> None:
@@ -277,6 +348,11 @@ async def test_a_models_retention_is_its_own(tmp_path: Path) -> None:
     sink = FileSink(tmp_path, Writer("pod", new_boot(NOW, model_id("risk", "churn"))))
     assert 1 == await Keeper(sink, Retention(min_days=0, max_days=1), always, clocks.made).look()
     assert (True, False) == (other.exists(), own.exists())
+
+
+def test_starts_within_one_second_sort_by_time() -> None:
+    boots = [new_boot(NOW + number / 1000, model_id("risk", "fraud")) for number in range(0, 1000, 7)]
+    assert boots == sorted(boots)
 
 
 @pytest.mark.parametrize(

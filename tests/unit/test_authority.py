@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from modelward_operator.cluster.authority import BELIEVED, NAME, OVERLAP, REIGN, Authorities
+from modelward_operator.cluster.authority import ACTIVATOR, BELIEVED, NAME, OVERLAP, REIGN, SIGNER, Authorities
 from modelward_operator.cluster.client import Client, NotFound
-from modelward_operator.cluster.x509 import Pair, fingerprint, new_authority, new_leaf, validity
+from modelward_operator.cluster.x509 import Pair, fingerprint, is_true, new_authority, new_leaf, validity
 from modelward_operator.errors import Conflict, Unreadable
 from modelward_operator.facts import Json
 
@@ -55,13 +55,14 @@ def unbound_authority(now: datetime) -> Pair:
 class Secrets:
     """The API server, as far as one Secret goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = NAME) -> None:
+        self.name = name
         self.live: dict[str, Any] = {}
         self.requests: list[str] = []
 
     async def get(self, _resource: object, namespace: str, name: str) -> Json:
         self.requests.append("get")
-        assert (namespace, name) == ("modelward-system", NAME)
+        assert (namespace, name) == ("modelward-system", self.name)
         if not self.live:
             raise NotFound("no")
         return self.live
@@ -139,6 +140,48 @@ def test_a_client_refuses_it_otherwise(reason: str, name: str, after: timedelta)
     authority = new_authority(BEGIN, DOMAIN)
     with pytest.raises(VerificationError):
         check(new_leaf(authority, NAMES, BEGIN), authority.certificate, name, BEGIN + after)
+
+
+AUTHORITY = new_authority(BEGIN, DOMAIN)
+LEAF = new_leaf(AUTHORITY, NAMES, BEGIN)
+CENTURY = "2126-11-23T12:00:00Z"
+STRANGER = new_leaf(new_authority(BEGIN, DOMAIN), NAMES, BEGIN).certificate
+
+
+def record(pem: str = LEAF.certificate, **said: str) -> dict[str, str]:
+    """What `issuer.py` notes down of a certificate, but for what is said otherwise."""
+    begin, end = (moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in validity(pem))
+    true = {
+        "tls.crt": pem,
+        "sha256": fingerprint(pem),
+        "notBefore": begin,
+        "notAfter": end,
+        "dnsNames": " ".join(NAMES),
+    }
+    return {**true, "issuer": fingerprint(AUTHORITY.certificate), **said}
+
+
+@pytest.mark.parametrize(
+    ("reason", "said", "expected"),
+    [
+        ("as it is written", record(), True),
+        ("it lasts longer than its certificate", record(notAfter=CENTURY), False),
+        ("it begins later", record(notBefore="2026-11-24T12:00:00Z"), False),
+        ("it is for other names", record(dnsNames="fraud.shop.svc"), False),
+        ("its hash is another's", record(sha256="ab" * 32), False),
+        ("more stands beside the certificate", record(LEAF.certificate + LEAF.certificate), False),
+        ("another CA signed it", record(STRANGER), False),
+        ("its CA is in no bundle", record(issuer="ab" * 32), False),
+        ("it signed itself", record(AUTHORITY.certificate), False),
+        ("it is no certificate", {**record(), "tls.crt": "PEM"}, False),
+        ("a time without a zone", record(notAfter="2027-02-21T12:00:00"), False),
+    ],
+)
+def test_a_record_is_true_that_says_what_its_certificate_does(
+    reason: str, said: dict[str, str], expected: bool
+) -> None:
+    """Whoever may make ConfigMaps may make one that looks like a record."""
+    assert expected == is_true(said, new_authority(BEGIN, DOMAIN).certificate + AUTHORITY.certificate), reason
 
 
 @pytest.mark.parametrize("name", ["www.example.com", "fraud.risk", "svc.example.com", "fraud.risk.svc.other.domain"])
@@ -263,3 +306,33 @@ async def test_the_secret_is_read_again_now_and_then(authorities: Authorities, s
     clock.passes(timedelta(seconds=BELIEVED + 1))
     await authorities.public()
     assert secrets.requests == ["get", "create by modelward"] * 2
+
+
+async def test_of_a_mounted_secret_two_entries_are_the_ca_that_signs_also_when_another_does(clock: Clock) -> None:
+    secrets = Secrets(ACTIVATOR)
+    made = Authorities(
+        cast("Client", secrets),
+        "modelward-system",
+        name=ACTIVATOR,
+        is_mounted=True,
+        now=lambda: clock.now,
+        clock=clock.seconds,
+    )
+
+    async def mounted() -> str:
+        public = await made.public()
+        certificate, key = (base64.b64decode(secrets.live["data"][name]).decode() for name in SIGNER)
+        assert (public.signer, certificate in public.bundle) == (fingerprint(certificate), True)
+        signing = load_pem_private_key(key.encode(), None)
+        assert signing.public_key() == load(certificate).public_key()
+        return certificate
+
+    first = await mounted()
+    clock.passes(REIGN + timedelta(days=1))
+    assert await mounted() == first, "the successor is only published yet"
+    clock.passes(OVERLAP + timedelta(days=1))
+    assert await mounted() != first
+    before = len(secrets.requests)
+    clock.passes(timedelta(seconds=BELIEVED + 1))
+    await mounted()
+    assert secrets.requests[before:] == ["get"], "nothing is written where nothing changed"

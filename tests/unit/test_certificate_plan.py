@@ -14,7 +14,7 @@ from modelward_operator.status.summarise import look_again_after
 from tests.makers import NOW, drawn, make_given, make_pod
 
 MANAGED: Json = {"security": {"tls": {"mode": "Managed"}}}
-AUTHORITY = Authority("PEM", "ca-2", frozenset({"ca-1", "ca-2"}))
+AUTHORITY = Authority("PEM", "ca-2", frozenset({"ca-1", "ca-2"}), frozenset({"record-1"}))
 NAMES = ("fraud.risk.svc", "fraud.risk.svc.cluster.local")
 
 
@@ -86,6 +86,16 @@ def test_a_record_goes_first_and_another_certificate_is_ordered_when_it_is_gone(
 def test_until_the_old_ca_is_gone_from_the_bundle_what_it_signed_stands() -> None:
     assert drawn(managed(record(managed(), issuer="ca-1"))).certificate is None
     assert current_record(managed(record(managed(), issuer="ca-1"))) is not None
+
+
+def test_a_record_that_somebody_planted_goes_and_the_certificate_that_was_issued_stands() -> None:
+    """It says that it is the newest and lasts for a century; the CA did not sign what it holds."""
+    planted = record(managed(), age=0, life=36500, sha256="cd" * 32)
+    planted = {**planted, "metadata": {**planted["metadata"], "uid": "planted"}}
+    genuine = record(managed())
+    assert config_maps(managed(genuine, planted)) == ["fraud-tls", f"fraud-tls-{'ab' * 5}"]
+    assert drawn(managed(genuine, planted)).certificate is None
+    assert config_maps(managed(planted)) == ["fraud-tls"], "not planned, so pruned; then another is ordered"
 
 
 MISSING = 'FailedMount: MountVolume.SetUp failed for volume "tls" : secret "fraud-tls" not found'

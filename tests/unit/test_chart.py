@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from modelward_operator.api.parse import Invalid, parse
+from modelward_operator.cluster import authority
+from modelward_operator.plan import names
+from modelward_operator.plan.routes import FIRST_PORT, LAST_PORT
 from modelward_operator.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +32,8 @@ def one(kind: str, name: str = "modelward-operator") -> dict[str, Any]:
 
 POD = one("Deployment")["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+ACTIVATOR_POD = one("Deployment", "modelward-activator")["spec"]["template"]["spec"]
+WORKLOADS = ("operator", "activator")
 
 
 def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -54,11 +59,11 @@ def test_values_and_schema_name_the_same_fields_and_types() -> None:
 
 def test_every_value_is_used_by_a_template() -> None:
     unused = {path for path, _, _ in leaves(VALUES, SCHEMA) if f".Values.{path}" not in TEMPLATES}
-    assert unused == {"operator.resources.requests", "operator.resources.limits"}, "these two are used as one"
+    assert unused == {f"{of}.resources.{kind}" for of in WORKLOADS for kind in ("requests", "limits")}, "used as one"
 
 
 def test_no_value_is_used_that_does_not_exist() -> None:
-    known = {path for path, _, _ in leaves(VALUES, SCHEMA)} | {"operator.resources"}
+    known = {path for path, _, _ in leaves(VALUES, SCHEMA)} | {f"{of}.resources" for of in WORKLOADS}
     assert known >= set(re.findall(r"\.Values\.([A-Za-z.]+)", TEMPLATES))
 
 
@@ -81,30 +86,65 @@ def test_operator_can_read_the_settings_that_the_chart_gives_it() -> None:
     assert settings.watch_namespaces == ()
 
 
-def test_pods_meet_pod_security_restricted() -> None:
-    assert POD["securityContext"]["runAsNonRoot"] is True
-    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert CONTAINER["securityContext"] == {
+SAFE_SYSCTLS = {"net.ipv4.ip_local_port_range"}
+"""Of those that Pod Security permits."""
+
+
+@pytest.mark.parametrize("name", ["modelward-operator", "modelward-activator"])
+def test_pods_meet_pod_security_restricted(name: str) -> None:
+    pod = one("Deployment", name)["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert {sysctl["name"] for sysctl in pod["securityContext"].get("sysctls", ())} <= SAFE_SYSCTLS
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & POD.keys()
-    assert all("emptyDir" in volume for volume in POD["volumes"])
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "emptyDir", "projected", "secret"}
 
 
-def test_two_replicas_spread_and_are_drained_one_by_one() -> None:
-    assert one("Deployment")["spec"]["replicas"] == 2
-    assert POD["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
-    assert one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+@pytest.mark.parametrize("name", ["modelward-operator", "modelward-activator"])
+def test_two_replicas_spread_and_are_drained_one_by_one(name: str) -> None:
+    deployment = one("Deployment", name)["spec"]
+    assert deployment["replicas"] == 2
+    spread = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert spread[0]["topologyKey"] == "kubernetes.io/hostname"
+    assert one("PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
 
 
+@pytest.mark.parametrize("name", ["modelward-operator", "modelward-activator"])
 @pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget", "NetworkPolicy", "Service"])
-def test_every_selector_finds_the_pods(kind: str) -> None:
-    spec = one(kind, "modelward-operator-metrics" if kind == "Service" else "modelward-operator")["spec"]
+def test_every_selector_finds_the_pods(kind: str, name: str) -> None:
+    if (kind, name) == ("Service", "modelward-activator"):
+        assert not [item for item in OBJECTS if (item["kind"], item["metadata"]["name"]) == (kind, name)]
+        return  # it is behind the models' own Services
+    spec = one(kind, "modelward-operator-metrics" if kind == "Service" else name)["spec"]
     selector = spec.get("selector", spec.get("podSelector"))
-    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    labels = one("Deployment", name)["spec"]["template"]["metadata"]["labels"]
     assert selector.get("matchLabels", selector).items() <= labels.items()
+
+
+def test_the_operator_finds_the_activator_by_the_names_that_the_chart_gives_it() -> None:
+    deployment = one("Deployment", names.ACTIVATOR)
+    assert deployment["spec"]["template"]["metadata"]["labels"].items() >= names.ACTIVATOR_PODS.items()
+    assert names.ACTIVATOR == ACTIVATOR_POD["serviceAccountName"]
+    (secret,) = (volume["secret"] for volume in ACTIVATOR_POD["volumes"] if "secret" in volume)
+    assert (authority.ACTIVATOR, list(authority.SIGNER)) == (
+        secret["secretName"],
+        [item["key"] for item in secret["items"]],
+    )
+    (container,) = ACTIVATOR_POD["containers"]
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounted["api"] == names.API_DIR, "where the routes say that the token is"
+
+
+def test_no_connection_of_the_activators_own_takes_a_models_port() -> None:
+    (sysctl,) = ACTIVATOR_POD["securityContext"]["sysctls"]
+    low, high = map(int, sysctl["value"].split())
+    assert not set(range(low, high + 1)) & set(range(FIRST_PORT, LAST_PORT + 1))
 
 
 def test_operators_pods_carry_the_label_that_the_contract_names() -> None:
@@ -132,6 +172,8 @@ def test_chart_carries_the_generated_crds_unchanged(path: Path) -> None:
         "modelward-relax-models",
         "modelward-relax-policies",
         "modelward-relax-files",
+        "modelward-cost-ledgers",
+        "modelward-histories",
     ],
 )
 def test_admission_fails_closed_and_denies(name: str) -> None:

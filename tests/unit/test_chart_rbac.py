@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from modelward_operator.cluster import authority, kinds
+from modelward_operator.cluster import authority, kinds, shelf
 from modelward_operator.cluster.kinds import Resource
+from modelward_operator.plugin.needs import CLUSTERWIDE, NAMESPACED
 from tests.makers import drawn, make_given
 
 ROOT = Path(__file__).parents[2]
@@ -41,19 +42,40 @@ def at(resource: Resource, subresource: str = "") -> tuple[str, str]:
 
 def test_operator_is_granted_what_its_kinds_need_and_no_more() -> None:
     expected: Grants = {
-        at(kinds.MODEL): READ,  # never a spec
+        at(kinds.MODEL): READ | {"record"},  # never a spec; `record` lets it write histories
         at(kinds.MODEL, "status"): {"patch"},
+        at(kinds.BUDGET, "status"): {"patch"},
         at(kinds.MODEL, "finalizers"): {"update"},  # blockOwnerDeletion
         **{at(child): READ | {"create", "patch", "delete"} for child in kinds.CHILDREN},
-        **{at(observed): READ for observed in (*kinds.OBSERVED, *kinds.SURROUNDINGS, *kinds.NAMED)},
+        **{at(observed): READ for observed in (*kinds.OBSERVED, *kinds.SURROUNDINGS, *kinds.NAMED, kinds.GATEWAY)},
+        at(kinds.REVISION): {
+            "get",
+            "list",
+            "create",
+            "patch",
+            "delete",
+        },  # entries of the history: made, forgotten, taken back; what they say never changes
         at(kinds.EVENT): {"list", "create"},
         at(kinds.LEDGER): {"create", "get", "spend"},  # it makes them; the rest it only grants
         at(kinds.LEDGER, "status"): {"update"},
+        at(kinds.COSTS): {
+            "list",
+            "create",
+            "update",
+            "delete",
+            "record",
+        },  # read at the start, written against a version, pruned
         at(kinds.SECRET): {"create"},  # the key of a managed certificate, which nobody but the pods reads
         at(kinds.MODEL, "predict"): {"create"},  # held to be granted to allowedSubjects
         ("rbac.authorization.k8s.io", "clusterroles"): {"bind"},
     }
     assert expected == grants(OPERATOR)
+
+
+def test_doctor_asks_about_these_rights() -> None:
+    asked = {(group, resource): set(verbs) for group, resource, verbs in (*NAMESPACED, *CLUSTERWIDE)}
+    granted = {key: verbs for key, verbs in grants(OPERATOR).items() if verbs != {"bind"}}
+    assert granted == asked
 
 
 def test_pods_are_granted_no_more_of_ledgers_than_the_operator_holds() -> None:
@@ -87,7 +109,25 @@ def test_of_secrets_it_reads_its_own_ca_alone() -> None:
     rules = role(MANIFESTS, "Role", "modelward-operator-ca")
     assert {at(kinds.SECRET): {"create", "get", "update"}} == grants(rules)
     assert [["create"], ["get", "update"]] == [rule["verbs"] for rule in rules]
-    assert rules[1]["resourceNames"] == [authority.NAME]
+    assert rules[1]["resourceNames"] == [authority.NAME, authority.ACTIVATOR]
+
+
+def test_the_activator_reads_routes_and_endpoints_and_writes_nothing() -> None:
+    assert {at(kinds.CONFIG_MAP): READ} == grants(role(MANIFESTS, "Role", "modelward-activator"))
+    assert {at(kinds.ENDPOINT_SLICE): READ} == grants(role(MANIFESTS, "ClusterRole", "modelward-activator"))
+    golden = "tests/golden/chart/namespaced.golden.yaml"
+    assert {at(kinds.ENDPOINT_SLICE): READ} == grants(role(golden, "Role", "modelward-activator-endpoints"))
+
+
+def test_where_the_operator_lives_it_may_keep_the_activators_table() -> None:
+    expected: Grants = {
+        at(kinds.CONFIG_MAP): READ | {"create", "patch", "delete"},
+        at(kinds.NETWORK_POLICY): READ | {"create", "patch", "delete"},
+        at(kinds.POD): READ,
+        at(kinds.DEPLOYMENT): {"get"},
+    }
+    assert expected == grants(role(MANIFESTS, "Role", "modelward-operator-activator"))
+    assert {resource for resource, _ in shelf.FOLLOWED} <= {kinds.CONFIG_MAP, kinds.NETWORK_POLICY, kinds.POD}
 
 
 def test_it_looks_up_where_the_api_server_is_and_no_other_service() -> None:
@@ -111,7 +151,11 @@ def test_pods_may_ask_whose_a_token_is_where_models_are_served() -> None:
     )
     assert subjects(MANIFESTS) == ["Group system:serviceaccounts"]
     golden = "tests/golden/chart/namespaced.golden.yaml"
-    assert subjects(golden) == ["Group system:serviceaccounts:risk", "Group system:serviceaccounts:shop"]
+    assert subjects(golden) == [
+        "Group system:serviceaccounts:risk",
+        "Group system:serviceaccounts:shop",
+        "ServiceAccount modelward-activator",
+    ]
 
 
 def test_lease_is_the_only_one_that_it_may_take() -> None:
@@ -123,7 +167,8 @@ def test_lease_is_the_only_one_that_it_may_take() -> None:
 
 def test_an_install_for_some_namespaces_grants_the_same_there_and_nothing_in_the_cluster() -> None:
     golden = "tests/golden/chart/namespaced.golden.yaml"
-    expected = {name: verbs for name, verbs in grants(OPERATOR).items() if name != at(kinds.POLICY)}
+    cluster = {at(kind) for kind in (kinds.POLICY, kinds.NODE, kinds.PRICES, kinds.COSTS)}  # without prices no ledger
+    expected = {name: verbs for name, verbs in grants(OPERATOR).items() if name not in cluster}
     expected[at(kinds.NAMESPACE)] = {"get"}  # a Role reaches the Namespace that it lies in, by name
     assert expected == grants(role(golden, "Role", "modelward-operator"))
     objects = [item for item in yaml.safe_load_all((ROOT / golden).read_text()) if item]
@@ -146,12 +191,16 @@ def test_users_roles_never_touch_the_status(name: str, *, writes: bool) -> None:
 
 def test_writing_policies_is_for_admins_and_relaxing_for_nobody_by_default() -> None:
     granted = {
-        name: grants(role(MANIFESTS, "ClusterRole", f"modelward-{name}")) for name in ("edit", "privacy", "relax")
+        name: grants(role(MANIFESTS, "ClusterRole", f"modelward-{name}"))
+        for name in ("edit", "privacy", "budgets", "relax")
     }
     policies = ("modelward.dev", "privacypolicies")
     assert policies not in granted["edit"]
     assert {policies: {"create", "update", "patch", "delete", "deletecollection"}} == granted["privacy"]
-    relaxed = ("modeldeployments", "privacypolicies", "privacyledgers")
+    budgets = ("modelward.dev", "costbudgets")
+    assert budgets not in granted["edit"]
+    assert {budgets: {"create", "update", "patch", "delete", "deletecollection"}} == granted["budgets"]
+    relaxed = ("modeldeployments", "privacypolicies", "privacyledgers", "costbudgets")
     assert {("modelward.dev", plural): {"relax"} for plural in relaxed} == granted["relax"]
     objects = [item for item in yaml.safe_load_all((ROOT / MANIFESTS).read_text()) if item]
     labels = next(item["metadata"]["labels"] for item in objects if item["metadata"]["name"] == "modelward-relax")

@@ -134,6 +134,31 @@ async def test_no_name_leads_out_of_its_place(name: str) -> None:
     assert not {".", "..", name} & {first[6], second[4]}
 
 
+async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may make Deployments may make a hundred of a megabyte each, and one page of them would be the end of the operator's memory."""
+    monkeypatch.setattr(client_module, "PAGE_BYTES", 100_000)
+    sizes = [10] * 120 + [60_000] * 5 + [300_000] + [10] * 60
+    limits: list[tuple[int, int]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        limits.append((begin, limit))
+        end = min(begin + limit, len(sizes))
+        items = [{"metadata": {"name": str(n), "annotations": {"x": "y" * sizes[n]}}} for n in range(begin, end)]
+        more = {"continue": str(end)} if end < len(sizes) else {}
+        return web.Response(text=json.dumps({"metadata": {"resourceVersion": "7", **more}, "items": items}))
+
+    async with serving(handler) as (client, _):
+        pages = [items async for items, _ in client.pages(DEPLOYMENT)]
+    assert [str(number) for number in range(len(sizes))] == [
+        item["metadata"]["name"] for page in pages for item in page
+    ]
+    assert limits[:2] == [(0, 100), (100, 100)]
+    assert max(sum(sizes[int(item["metadata"]["name"])] for item in page) for page in pages if len(page) > 1) <= 100_000
+    assert len(limits) < 40
+    assert (limits[-1][1], len(pages[-1])) > (1, 1), "small ones come in larger pages again"
+
+
 async def test_a_listing_goes_through_all_pages() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         page = int(request.query.get("continue", "0"))
@@ -173,6 +198,30 @@ async def test_watch_lines_may_be_cut_anywhere_and_be_as_large_as_an_object() ->
     async with serving(streaming(*cuts)) as (client, _):
         events = [e async for e in client.watch(POD, "", labels="", since="1")]
     assert [e["object"]["metadata"]["name"] for e in events] == ["a", "b", "c"]
+
+
+ECHOES: list[tuple[str, str, int, str]] = [
+    ("news of what is known", "MODIFIED", 6, "MODIFIED"),
+    ("news of what is not", "ADDED", 0, "ADDED"),
+    ("the echo of an answer", "MODIFIED", 7, "BOOKMARK"),
+    ("older than an answer", "ADDED", 8, "BOOKMARK"),
+    ("an end is never an echo", "DELETED", 8, "DELETED"),
+    ("a bookmark is of no object", "BOOKMARK", 0, "BOOKMARK"),
+]
+
+
+@pytest.mark.parametrize(("reason", "told", "version", "expected"), ECHOES, ids=[case[0] for case in ECHOES])
+async def test_an_event_that_tells_no_more_than_is_known_is_a_bookmark(
+    reason: str, told: str, version: int, expected: str
+) -> None:
+    def known(namespace: str, name: str) -> int:
+        return version if (namespace, name) == ("ns", "a") else 0
+
+    obj = {"metadata": {"resourceVersion": "7", "name": "a", "namespace": "ns"}, "spec": {}}
+    async with serving(streaming(json.dumps({"type": told, "object": obj}).encode() + b"\n")) as (client, _):
+        (event,) = [e async for e in client.watch(POD, "", labels="", since="1", known=known)]
+    assert (expected, "7") == (event["type"], event["object"]["metadata"]["resourceVersion"]), reason
+    assert ("spec" in event["object"]) == (told == expected), reason
 
 
 async def test_a_watch_that_is_too_old_says_so() -> None:

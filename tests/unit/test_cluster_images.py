@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster import buildah, images
+from e2e.cluster import buildah, emulation, images
+from e2e.cluster.failures import ClusterError
 
 
 @pytest.fixture
@@ -66,3 +67,57 @@ def test_pruning_keeps_the_newest_tags_the_wanted_one_and_what_is_not_ours() -> 
     lines = [*ours, *(f"2026-01-0{day}|elsewhere/x:t{day}" for day in range(1, 7))]
     old = buildah.superfluous(lines, keep={"localhost/modelward/operator:t1"})
     assert old == ["localhost/modelward/operator:t3", "localhost/modelward/operator:t2"]
+
+
+def registered(folder: Path, **entries: str) -> Path:
+    for name, text in {"register": "", "status": "enabled\n", **entries}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+ARM = "enabled\ninterpreter /usr/bin/qemu-aarch64-static\nflags: POCF\noffset 0\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "entry", "runs"),
+    [
+        ("an interpreter that is held open", ARM, True),
+        ("switched off", ARM.replace("enabled", "disabled"), False),
+        ("looked for inside the build's root, where it is not", ARM.replace("POCF", "PO"), False),
+        ("of another kind", ARM.replace("aarch64", "riscv64"), False),
+    ],
+)
+def test_programs_of_another_kind_run_where_an_interpreter_is_registered(
+    reason: str, entry: str, runs: bool, tmp_path: Path
+) -> None:
+    folder = registered(tmp_path, **{"qemu-aarch64": entry})
+    if runs:
+        emulation.check("arm64", folder, "x86_64")
+        return
+    with pytest.raises(ClusterError, match="cannot run programs of arm64: apt-get install qemu-user-static") as refused:
+        emulation.check("arm64", folder, "x86_64")
+    assert "buildah manifest create" in str(refused.value), reason
+
+
+def test_its_own_programs_every_machine_runs(tmp_path: Path) -> None:
+    emulation.check("amd64", tmp_path / "absent", "x86_64")
+    emulation.check("arm64", tmp_path / "absent", "aarch64")
+    with pytest.raises(ClusterError):
+        emulation.check("amd64", tmp_path / "absent", "aarch64")
+
+
+def test_an_image_of_another_kind_has_a_base_and_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELWARD_CACHE", str(tmp_path))
+    monkeypatch.setattr(emulation, "native", lambda: "amd64")
+    for architecture in ("", "arm64"):
+        tar = images.base_tar(architecture)
+        tar.parent.mkdir(exist_ok=True)
+        tar.write_text(architecture)
+    native, foreign = images.package("operator"), images.package("operator", "arm64")
+    assert foreign.local.endswith("-arm64")
+    assert images.base("arm64").local in foreign.arguments[0]
+    assert native.tag != foreign.tag
+    assert "--architectures=arm64" in images.base_command("arm64")
+    assert images.base_command() == images.base_command("amd64") == images.BASE_COMMAND

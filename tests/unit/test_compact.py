@@ -19,6 +19,7 @@ from tests.makers import INSTALLATION, NOW, drawn, make_given, make_model
 
 KEY = Key("risk", "fraud")
 MEGABYTE = "x" * 1_000_000
+LEFT = {names.APPLIED: "0123"}
 
 
 def config_map(name: str, text: str, *, model: str = "", owner: str = "", **more: Any) -> dict[str, Any]:
@@ -73,32 +74,106 @@ class Api:
 @pytest.mark.parametrize(
     ("reason", "made"),
     [
-        ("of no model", config_map("a", MEGABYTE)),
-        ("of a model that nobody controls it for", config_map("a", MEGABYTE, model="fraud")),
-        ("small, and of nobody", config_map("a", "x" * 10_000)),
         ("it says that it is controlled", config_map("a", MEGABYTE, model="fraud", owner="u-1")),
-        (
-            "a kind of that name that nobody serves",
-            _of_unknown_group(config_map("a", "x" * 10_000, model="fraud", owner="u-1")),
-        ),
-        ("it is all metadata", config_map("a", "", annotations={"x": MEGABYTE}, finalizers=[MEGABYTE])),
-        ("it is all one annotation of ours", config_map("a", "", annotations={names.APPLIED: MEGABYTE})),
+        ("it may have been left behind", config_map("a", MEGABYTE, model="fraud", annotations=LEFT)),
+        ("it is all metadata", config_map("a", "", model="fraud", annotations=LEFT, finalizers=[MEGABYTE])),
+        ("it is all one annotation", config_map("a", "", model="fraud", annotations={names.APPLIED: MEGABYTE})),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_of_a_config_map_of_others_an_outline_is_kept(reason: str, made: Json) -> None:
+def test_of_a_config_map_of_others_that_looks_like_ours_an_outline_is_kept(reason: str, made: Json) -> None:
     assert len(compact(made)) < 2_000, reason
     assert is_outline(json.loads(compact(made)))
 
 
+@pytest.mark.parametrize(
+    ("reason", "made"),
+    [
+        ("of no model", config_map("a", MEGABYTE, annotations=LEFT)),
+        ("of a model that nobody controls it for", config_map("a", MEGABYTE, model="fraud")),
+        ("a kind of that name that nobody serves", _of_unknown_group(config_map("a", "x", model="fraud", owner="u-1"))),
+    ],
+)
+def test_of_a_config_map_that_is_nobodys_business_nothing_is_kept_and_nobody_hears_of_it(
+    reason: str, made: Json
+) -> None:
+    store, ours = Store(), config_map("a", "x", model="fraud", owner="u-1", resourceVersion="6")
+    assert not store.feed({**made, "metadata": {**made["metadata"], "name": "b"}}), reason
+    assert store.feed(ours)
+    assert store.feed(made), "one that was ours is not any more: that is news"
+    assert not store.sizes()
+    assert not store.feed(ours), "and not undone by what was under way"
+    assert not store.feed(made)
+
+
 def test_three_hundred_megabytes_of_a_stranger_take_a_few_hundred_kilobytes() -> None:
-    kept = sum(len(compact(config_map(f"c{number}", MEGABYTE))) for number in range(300))
-    assert kept < 300_000
+    kept = [compact(config_map(f"c{number}", MEGABYTE, model="fraud", annotations=LEFT)) for number in range(300)]
+    assert 0 < sum(map(len, kept)) < 300_000
 
 
 def test_what_a_model_controls_is_kept_as_it_is() -> None:
     made = config_map("a", "x" * (LARGEST // 2), model="fraud", owner="u-1")
     assert made == json.loads(compact(made))
+
+
+def child(kind: str, name: str, *, model: str = "fraud", owner: Json | None = None, text: str = MEGABYTE) -> Json:
+    """Return an object of another kind that carries a model's label, as the API server holds it."""
+    labels = {names.MANAGED_BY: names.MANAGER, names.MODEL_LABEL: model}
+    meta = {"name": name, "namespace": "risk", "uid": name, "resourceVersion": "7", "labels": labels}
+    owners = [owner] if owner else []
+    return {"apiVersion": "v1", "kind": kind, "metadata": {**meta, "ownerReferences": owners}, "spec": {"x": text}}
+
+
+OWNER = {
+    "apiVersion": "modelward.dev/v1alpha1",
+    "kind": "ModelDeployment",
+    "name": "fraud",
+    "uid": "u",
+    "controller": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "made", "is_kept"),
+    [
+        ("nobody controls it", child("Deployment", "fraud"), False),
+        ("it is large and of a stranger", child("Role", "fraud-predict", owner={**OWNER, "kind": "Job"}), False),
+        ("not a name that a child has", child("Role", "fraud-2", owner=OWNER), False),
+        ("of another model than it says", child("Deployment", "a", model="a", owner=OWNER), False),
+        ("the model's own, which a hand has filled", child("Deployment", "fraud", owner=OWNER), True),
+        ("small, and of nobody", child("Deployment", "fraud", text="x"), True),
+        ("endpoints, of which there may be a thousand", child("EndpointSlice", "fraud-x", text="x" * 300_000), True),
+        ("more than a thousand", child("EndpointSlice", "fraud-x"), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_of_other_kinds_what_is_large_is_kept_of_the_models_own_child_alone(
+    reason: str, made: Json, is_kept: bool
+) -> None:
+    kept = json.loads(compact(made))
+    assert (is_kept, not is_kept) == (kept == made, is_outline(kept)), reason
+    assert is_kept or len(compact(made)) < 2_000
+
+
+@pytest.mark.parametrize("kind", ["Pod", "ReplicaSet"])
+def test_of_annotations_of_pods_ours_are_kept(kind: str) -> None:
+    made = child(kind, "fraud-1", text="x")
+    annotations = {names.REVISION: "r1", "k8s.v1.cni.cncf.io/network-status": MEGABYTE}
+    kept = json.loads(compact({**made, "metadata": {**made["metadata"], "annotations": annotations}}))
+    assert {names.REVISION: "r1"} == kept["metadata"]["annotations"]
+
+
+def test_a_route_that_asks_for_more_than_any_of_ours_asks_for_nothing() -> None:
+    hosts = [f"h{number}.example.com" for number in range(64)]
+    for count, claimed in ((1, 64), (32, 0)):
+        paths = [{"path": {"value": f"/{number}"}} for number in range(count)]
+        route = {
+            **child("HTTPRoute", "fraud", owner=OWNER),
+            "spec": {"hostnames": hosts, "rules": [{"matches": paths}]},
+        }
+        store = Store()
+        store.feed(route)
+        assert claimed == len(store._claimed), count
 
 
 def test_a_page_of_config_maps_is_small() -> None:

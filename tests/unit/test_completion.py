@@ -18,6 +18,9 @@ SCRIPT = script(cli._parser(), "bash")
         ("modelward keygen ", {"kek", "signing", "audit", "--help", "--out", "--json"}),
         ("modelward keygen s", {"signing"}),
         ("modelward verify --m", {"--model-version"}),
+        ("modelward audit ve", {"verify"}),
+        ("modelward audit verify --tr", {"--trust"}),
+        ("modelward audit verify --partial mod", {"model.onnx"}),
         ("modelward rewrap --keep-old --new", {"--new-kek", "--new-kek-id"}),
         ("modelward seal mod", {"model.onnx"}),
         ("modelward seal --kek mod", {"model.onnx"}),
@@ -35,3 +38,15 @@ def test_bash_completes(line: str, expected: set[str], tmp_path: Path) -> None:
 
 def test_zsh_runs_the_same_script() -> None:
     assert script(cli._parser(), "zsh").endswith(SCRIPT)
+
+
+def test_the_examples_of_the_help_are_right() -> None:
+    parser = cli._parser()
+    for name, lines in cli.EXAMPLES.items():
+        assert [name] * len(lines) == [parser.parse_args(line.split(" ")).command for line in lines]
+
+
+def test_a_commands_help_begins_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["digest", "--help"])
+    assert "\nPrint the digest of a model file or folder, for spec.model.digest.\n" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 from modelward_operator.facts import Pod
 from modelward_operator.status.conditions import LOAD_FAILURES, REASONS, TYPES, Reason, Type
 from modelward_operator.status.diagnose import diagnose, ready
-from tests.makers import failing, make_pod, no_longer_ready
+from tests.makers import READY_REPORT, failing, make_pod, no_longer_ready
 
 
 def unscheduled(message: str) -> dict[str, Any]:
@@ -224,3 +224,20 @@ def test_how_it_ended_before_is_past_once_it_was_ready_again() -> None:
     pod = make_pod(last_state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
     assert diagnose(pod).reason == Reason.OUT_OF_MEMORY
     assert diagnose(no_longer_ready(pod)).reason == Reason.PODS_NOT_READY
+
+
+FULL = "/var/log/modelward/audit: 966000000 bytes are taken, copy the records and replace the pod"
+
+
+@pytest.mark.parametrize("was_ready", [True, False])
+def test_a_pod_whose_audit_log_is_full_says_so_and_does_not_look_like_one_that_hangs(was_ready: bool) -> None:
+    pod = make_pod(report={**READY_REPORT, "audit": {"failure": FULL}})
+    found = diagnose(no_longer_ready(pod) if was_ready else pod)
+    assert (Reason.PODS_NOT_READY, True) == (found.reason, found.failed)
+    assert f"its audit log takes no records: {FULL}" in found.message
+
+
+@pytest.mark.parametrize("audit", [None, {}, {"failure": ""}, {"failure": ["x"]}, "full"])
+def test_an_audit_log_that_takes_records_is_no_diagnosis(audit: object) -> None:
+    found = diagnose(make_pod(report={**READY_REPORT, "audit": audit}))
+    assert not found.failed

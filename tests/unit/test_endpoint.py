@@ -29,9 +29,11 @@ def served(sha256: str = SERVED, *, days: float = 80) -> Json:
     return {"notAfter": stamp(NOW + timedelta(days=days)), "sha256": sha256}
 
 
-def serving(spec: Json | None, *reports: Json, enforced: bool | None = True, **more: Any) -> Given:
+def serving(
+    spec: Json | None, *reports: Json, enforced: bool | None = True, by_others: bool = False, **more: Any
+) -> Given:
     given = with_pods(spec, *(("current", {"is_ready": True, "report": said}) for said in reports), **more)
-    return replace(given, network=Network(enforced=enforced))
+    return replace(given, network=Network(enforced=enforced, by_others=by_others))
 
 
 def managed(reports: Sequence[Json], **record_: Any) -> Given:
@@ -65,7 +67,7 @@ OPEN_CASES: list[tuple[str, Json, bool | None, tuple[str, str]]] = [
     ("nor is anything known of the network", {}, None, ("absent", "")),
     ("an open network is told", {}, False, ("True", "NetworkOpen")),
     ("declared and enforced", DECLARED, True, ("True", "Secured")),
-    ("declared and not known", DECLARED, None, ("True", "Secured")),
+    ("declared and not known", DECLARED, None, ("Unknown", "EnforcementUnknown")),
     ("declared and not enforced", DECLARED, False, ("False", "NetworkPolicyNotEnforced")),
 ]
 
@@ -90,6 +92,77 @@ def test_what_is_known_of_the_network_is_in_the_message(enforced: bool | None, w
     status = status_of(serving(None, report(), enforced=enforced))
     assert words in condition(status, "EndpointSecured")["message"]
     assert says(status, "Ready") == ("True", "Serving"), "nobody declared a network policy"
+
+
+NAMED: Json = {"security": DECLARED}
+
+
+@pytest.mark.parametrize(
+    ("network", "expected", "words"),
+    [
+        (Network(), ("Unknown", "EnforcementUnknown"), "is not known: it was not tried yet"),
+        (
+            Network(lets_operator_in=True),
+            ("Unknown", "EnforcementUnknown"),
+            "is not known: it lets the operator in, and other models' tell nothing",
+        ),
+        (
+            Network(enforced=True, by_others=True, lets_operator_in=True),
+            ("True", "Secured"),
+            "the network policy is enforced, by what trying those of other models showed",
+        ),
+        (
+            Network(enforced=False, by_others=True, lets_operator_in=True),
+            ("False", "NetworkPolicyNotEnforced"),
+            "a connection that the network policy of another model forbids went through",
+        ),
+    ],
+)
+def test_of_a_policy_that_was_not_tried_it_is_said_what_is_known_and_by_what(
+    network: Network, expected: tuple[str, str], words: str
+) -> None:
+    status = status_of(replace(serving(NAMED, report()), network=network))
+    assert says(status, "EndpointSecured") == expected
+    assert words in condition(status, "EndpointSecured")["message"]
+    ready = ("True", "Serving") if expected[0] != "False" else expected
+    assert says(status, "Ready") == ready, "who serves without having been tried serves all the same"
+
+
+@pytest.mark.parametrize("by_others", [True, False])
+def test_what_was_known_of_this_spec_stands_after_a_restart_of_the_operator(by_others: bool) -> None:
+    first = status_of(serving(NAMED, report(), by_others=by_others))
+    again = status_of(serving(NAMED, report(), enforced=None, status=first))
+    assert condition(first, "EndpointSecured") == condition(again, "EndpointSecured")
+    shown = status_of(serving(NAMED, report(), enforced=False, status=again))
+    assert says(shown, "EndpointSecured") == ("False", "NetworkPolicyNotEnforced"), "until something else is shown"
+    later = status_of(serving(NAMED, report(), enforced=None, status=shown))
+    assert says(later, "EndpointSecured") == ("Unknown", "EnforcementUnknown"), "what is False is nothing to hold on to"
+
+
+def test_what_was_known_of_this_spec_does_not_stand_once_other_models_differ() -> None:
+    first = status_of(serving(NAMED, report(), by_others=True))
+    mixed = Network(lets_operator_in=True, disagree=True)
+    later = status_of(replace(serving(NAMED, report(), status=first), network=mixed))
+    assert says(later, "EndpointSecured") == ("Unknown", "EnforcementUnknown")
+    assert "of other models' some are and some are not" in condition(later, "EndpointSecured")["message"]
+    assert says(later, "Ready") == ("True", "Serving")
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("of another spec", {"observedGeneration": 2}),
+        (
+            "by an operator that said True and did not know",
+            {"message": "x; whether the network policy is enforced is not known"},
+        ),
+    ],
+)
+def test_what_was_not_known_of_this_spec_does_not(reason: str, change: Json) -> None:
+    first = status_of(serving(NAMED, report()))
+    conditions = [{**c, **(change if c["type"] == "EndpointSecured" else {})} for c in first["conditions"]]
+    again = status_of(serving(NAMED, report(), enforced=None, status={**first, "conditions": conditions}))
+    assert says(again, "EndpointSecured") == ("Unknown", "EnforcementUnknown"), reason
 
 
 @pytest.mark.parametrize(
@@ -169,6 +242,10 @@ def test_a_moment_without_an_answer_unsays_nothing() -> None:
     first = status_of(serving(None, report()))
     again = status_of(with_pods(None, ("current", {"is_ready": True}), status=first))
     assert says(again, "EndpointSecured") == ("True", "Secured")
+    unknown = status_of(serving(NAMED, report(), enforced=None))
+    again = status_of(with_pods(NAMED, ("current", {"is_ready": True}), status=unknown))
+    assert says(again, "EndpointSecured") == ("Unknown", "EnforcementUnknown")
+    assert says(again, "Ready") == ("True", "Serving")
     fresh = status_of(with_pods(None, ("current", {"is_ready": True})))
     assert says(fresh, "EndpointSecured") == ("Unknown", "Starting")
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from modelward_runtime import engine
+from modelward_runtime import engine, providers
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.model import TensorSpec
@@ -69,25 +69,21 @@ def test_every_datatype_of_the_protocol_goes_in_and_out(tmp_path: Path, number: 
     assert datatype == "BYTES" or array.dtype == result.dtype
 
 
+def test_bf16_comes_out_without_a_copy_and_outlives_its_run(tmp_path: Path) -> None:
+    model = load(identity(TensorProto.BFLOAT16), tmp_path)
+    results = [model.run({"x": np.full((500, 2), number, np.uint16)}, ["y"])[0] for number in range(20)]
+    assert all(result.base is not None for result in results)
+    assert [[number] for number in range(20)] == [np.unique(result).tolist() for result in results]
+    (empty,) = model.run({"x": np.zeros((0, 2), np.uint16)}, ["y"])
+    assert ((0, 2), np.dtype(np.uint16)) == (empty.shape, empty.dtype)
+
+
 def sequence() -> onnx.ModelProto:
     return onnx_models.model(
         [helper.make_node("SequenceConstruct", ["x"], ["y"])],
         [value("x", TensorProto.FLOAT, ["N", 2])],
         [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)],
     )
-
-
-def zipmap() -> onnx.ModelProto:
-    """As skl2onnx makes a classifier unless told otherwise."""
-    made = onnx_models.model(
-        [helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])],
-        [value("x", TensorProto.FLOAT, ["N", 2])],
-        [],
-    )
-    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
-    mapping = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
-    made.graph.output.append(helper.make_value_info("y", helper.make_sequence_type_proto(mapping)))
-    return made
 
 
 def unknown(operator: str, domain: str = "") -> onnx.ModelProto:
@@ -105,8 +101,6 @@ def dangling() -> onnx.ModelProto:
 
 
 REFUSED = [
-    (zipmap(), LoadReason.UNSUPPORTED_TYPES, "the output 'y' is seq(map(int64,tensor(float))), which cannot be served"),
-    (zipmap(), LoadReason.UNSUPPORTED_TYPES, "options={'zipmap': False}"),
     (sequence(), LoadReason.UNSUPPORTED_TYPES, "the Open Inference Protocol carries tensors only"),
     (
         identity(TensorProto.FLOAT8E4M3FN, opset=21, ir=10),
@@ -145,13 +139,22 @@ def test_threads_are_those_of_the_hardware_unless_told(tmp_path: Path) -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-def test_cuda_falls_back_to_the_cpu_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    if engine.CUDA in engine.onnxruntime().get_available_providers():
+def test_cuda_falls_back_to_the_cpu_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if providers.CUDA in engine.onnxruntime().get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
     with caplog.at_level(logging.WARNING):
         model = load(linear(), tmp_path, accelerator="CUDA")
     assert model.execution_provider == "CPUExecutionProvider"
-    assert "CUDA is asked for and cannot be used here: serving on CPUExecutionProvider" in caplog.text
+    assert (
+        "CUDA is asked for and cannot be used here: serving on CPUExecutionProvider; this is ONNX Runtime"
+        in caplog.text
+    )
+    assert ", it is built without CUDA" in caplog.text
+    monkeypatch.setattr(engine.onnxruntime(), "cuda_version", "13.0", raising=False)
+    load(linear(), tmp_path, accelerator="CUDA")
+    assert ", it wants CUDA 13.0 and cuDNN 9, and a GPU" in caplog.text
 
 
 @pytest.mark.parametrize(

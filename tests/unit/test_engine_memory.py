@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from modelward_runtime import engine, weights
+from modelward_runtime import engine, providers, weights
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.explaining import Withheld
 from modelward_runtime.hardware import Hardware
@@ -378,7 +378,7 @@ def test_a_torn_graph_is_no_model(data: st.DataObject) -> None:
     end = data.draw(st.integers(begin + 1, len(whole)) | st.integers(begin + 1, min(begin + 100, len(whole))))
     ort = engine.onnxruntime()
     try:
-        session = ort.InferenceSession(whole[:begin] + whole[end:], providers=[engine.CPU])
+        session = ort.InferenceSession(whole[:begin] + whole[end:], providers=[providers.CPU])
     except Exception:  # noqa: BLE001  ORT has a class per status
         return
     assert not ends.are_in(session.get_modelmeta().custom_metadata_map)

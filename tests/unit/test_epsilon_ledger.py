@@ -101,6 +101,36 @@ async def test_while_the_api_is_away_blocks_go_on_and_then_calls_are_refused() -
     assert books.failure == ""
 
 
+async def test_a_ledger_that_is_back_is_found_though_nobody_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    clock = Clock()
+    store = store_with(clock)
+    books = ledger(store, clock)
+    store.away = True
+    with pytest.raises(EpsilonUnavailable):
+        await books.take("", 10)
+    await asyncio.sleep(0.1)
+    assert "away" == books.failure
+    store.away = False
+    await asyncio.wait_for(books._looking or asyncio.sleep(0), 5)
+    assert "" == books.failure
+    reads = store.reads
+    await asyncio.sleep(0.1)
+    assert (reads, 0) == (store.reads, store.writes), "it is looked at no more, and nothing was reserved"
+
+
+async def test_a_ledger_that_is_let_go_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    store = store_with(clock := Clock())
+    books = ledger(store, clock)
+    store.away = True
+    with pytest.raises(EpsilonUnavailable):
+        await books.take("", 10)
+    books.close()
+    await asyncio.sleep(0.05)
+    assert 1 == store.reads
+
+
 async def test_a_write_whose_answer_is_lost_counts_as_spent_and_is_not_spent_from() -> None:
     clock = Clock()
     store = store_with(clock)

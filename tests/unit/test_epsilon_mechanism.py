@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelward_runtime.bfloat16 import widen
 from modelward_runtime.epsilon.amount import MICRO
-from modelward_runtime.epsilon.mechanism import BoundedLaplace, Mechanism, RandomisedResponse
+from modelward_runtime.epsilon.mechanism import BoundedLaplace, Mechanism, OnBits, RandomisedResponse
 from modelward_runtime.model import Array
 from tests.epsilon_audit import Event, Outputs, measure
 
@@ -102,6 +103,13 @@ def test_answers_keep_type_and_shape_and_stay_within_what_was_declared() -> None
         noisy = laplace(0.01).randomise(np.array([[0.5], [math.nan], [math.inf], [-math.inf]], dtype))
         assert (np.dtype(dtype), (4, 1)) == (noisy.dtype, noisy.shape)
         assert np.all((noisy >= -1) & (noisy <= 1))
+
+
+def test_answers_in_bf16_are_noisy_numbers_and_not_noisy_bits() -> None:
+    ones = np.full((300, 1), 0x3F80, np.uint16)
+    released = OnBits(laplace(20.0)).randomise(ones)
+    assert (np.dtype(np.uint16), (300, 1)) == (released.dtype, released.shape)
+    assert 0.9 < np.median(widen(released)) <= 1.0
 
 
 def test_no_rows_are_no_answers() -> None:

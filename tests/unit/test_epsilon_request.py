@@ -65,7 +65,7 @@ REFUSED = [
     ("an output that is not there", policy(LABEL | {"name": "lable"}, "scores"), MODEL, "the model has no output 'lable'"),
     ("an output that is dropped", policy(LABEL, "label"), MODEL, "nothing would be answered"),
     ("labels for numbers", policy(LABEL | {"name": "scores"}, "label"), MODEL, "takes one label a row"),
-    ("noise for labels", policy(NUMBER | {"name": "label"}, "scores"), MODEL, "Laplace takes FP16, FP32, FP64"),
+    ("noise for labels", policy(NUMBER | {"name": "label"}, "scores"), MODEL, "Laplace takes BF16, FP16, FP32, FP64"),
     ("labels that are no numbers", policy(LABEL | {"labels": ["a", "b"]}, "scores"), MODEL, "some of the labels are not"),
     ("labels that are one number", policy(LABEL | {"labels": ["1", "01"]}, "scores"), MODEL, "are the same number"),
     ("noise beside it", policy(NUMBER, "label", perturbation=[{"name": "scores", "distribution": "Laplace", "scale": "1"}]), MODEL,
@@ -136,7 +136,7 @@ class Served:
         self.metrics = Metrics()
         self.exchange = Exchange("tiny", "1", self.metrics, limits)
         self.exchange.serve(MODEL, None)
-        self.exchange.govern(replace(rules, promise=self.promise))
+        self.exchange.govern(msgspec.structs.replace(rules, promise=self.promise))
         self.client = Client(self.exchange)
         self.client.app = App(self.exchange, door(), max_body_bytes=1 << 20)
 
@@ -245,7 +245,7 @@ async def test_what_was_spent_is_in_report_and_metrics_and_no_subject_is() -> No
 async def stub() -> AsyncIterator[Any]:
     with served(LABEL, "scores") as one:
         server = grpc_server.create(one.exchange, door(), max_body_bytes=1 << 20)
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_port("127.0.0.1", 0)
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield pb_grpc.GRPCInferenceServiceStub(channel)

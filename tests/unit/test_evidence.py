@@ -145,6 +145,11 @@ def _stale() -> Json:
             {"policy_file": {**POLICY_FILE, "privacy": {"policyGeneration": 2, "output": {"differentialPrivacy": {}}}}},
             "does not report that it spends a privacy budget",
         ),
+        (
+            "the budget's ledger cannot be asked",
+            {"pods": [Seen(a_pod(), a_report(epsilon={"spent": "1", "remaining": None, "failure": "away"}))]},
+            "cannot ask the ledger of its privacy budget: away",
+        ),
         ("the written policy cannot be seen", {"policy_file": {}}, "policy.json, which the operator writes"),
         (
             "everybody may call",
@@ -177,6 +182,15 @@ def test_the_page_says_what_an_auditor_asks_for() -> None:
     text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), {}, "forbidden")], AT))
     assert "No gaps" not in text
     assert "! pod fraud-0 does not answer: forbidden" in text
+
+
+def test_a_pod_cannot_write_lines_of_its_own_nor_wipe_others_away() -> None:
+    signer = {"name": "ci\n\nNo gaps: all is well.\x1b[8m\u202e\x9b2J", "fingerprint": "sha256:f"}
+    odd = a_report(audit=None, model={**a_report()["model"], "signer": signer})
+    text = page(evidence(a_model(), POLICY_FILE, PRIVACY, [Seen(a_pod(), odd)], AT))
+    assert r"signed by   ci\n\nNo gaps: all is well.\x1b[8m\u202e\x9b2J (sha256:f)" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert not any(line.startswith("No gaps") for line in text.split("\n"))
 
 
 def test_the_written_policy_is_read_from_its_config_map() -> None:

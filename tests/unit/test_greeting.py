@@ -9,7 +9,7 @@ import pytest
 from modelward_runtime.engine import OnnxModel
 from modelward_runtime.greeting import ready_line
 from modelward_runtime.model import TensorSpec
-from modelward_runtime.serve import Ready
+from modelward_runtime.surroundings import Ready
 
 
 def ready(*inputs: TensorSpec) -> Ready:
@@ -30,7 +30,8 @@ def test_addresses_can_be_reached_from_here(host: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("datatype", "zero"), [("FP32", 0.0), ("INT64", 0), ("BOOL", False), ("BYTES", ""), ("UINT8", 0), ("FP16", 0.0)]
+    ("datatype", "zero"),
+    [("FP32", 0.0), ("INT64", 0), ("BOOL", False), ("BYTES", ""), ("UINT8", 0), ("FP16", 0.0), ("BF16", 0.0)],
 )
 def test_the_example_is_a_request_of_the_models_shape(datatype: str, zero: Any) -> None:
     line = ready_line(ready(TensorSpec("x", datatype, (-1, 2)), TensorSpec("it's", datatype, ())), "127.0.0.1")
@@ -43,6 +44,6 @@ def test_the_example_is_a_request_of_the_models_shape(datatype: str, zero: Any) 
     assert msgspec.json.decode(body) == {"inputs": expected}
 
 
-@pytest.mark.parametrize("spec", [TensorSpec("x", "FP32", (1, 3, 224, 224)), TensorSpec("x", "BF16", (2,))])
-def test_what_fits_no_line_or_no_json_is_not_shown(spec: TensorSpec) -> None:
-    assert ready_line(ready(spec), "127.0.0.1").endswith("try: curl -s http://127.0.0.1:8080/v2/models/m")
+def test_what_fits_no_line_is_not_shown() -> None:
+    image = TensorSpec("x", "FP32", (1, 3, 224, 224))
+    assert ready_line(ready(image), "127.0.0.1").endswith("try: curl -s http://127.0.0.1:8080/v2/models/m")

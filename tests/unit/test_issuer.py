@@ -1,5 +1,6 @@
 """What the issuer does when something breaks off in the middle: nothing of it stays, and no stranger's Secret is touched."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -45,9 +46,13 @@ class Api:
         assert manager == "modelward"
         live = self.live[resource.kind, name]
         assert body["metadata"]["uid"] == live["metadata"]["uid"]
-        annotations = {**live["metadata"]["annotations"], **body["metadata"]["annotations"]}
-        live["metadata"] = {**live["metadata"], "annotations": annotations, "resourceVersion": "2"}
+        annotations = {**live["metadata"]["annotations"], **body["metadata"].get("annotations", {})}
+        live["metadata"] = {**live["metadata"], **body["metadata"], "annotations": annotations, "resourceVersion": "2"}
         return live
+
+    async def pages(self, resource: Resource, _namespace: str) -> AsyncIterator[tuple[list[Json], str]]:
+        self.asked.append(f"list {resource.kind}")
+        yield [body for (kind, _), body in self.live.items() if kind == resource.kind], "1"
 
     async def delete(self, resource: Resource, _namespace: str, name: str, *, uid: str) -> Json:
         self.asked.append(f"delete {resource.kind}")
@@ -112,3 +117,20 @@ async def test_a_name_that_stays_taken_is_a_strangers_until_it_is_free() -> None
     api.refusal = Conflict("it exists")
     (again,) = (await subject.issue(ORDER, GIVEN)).refusals
     assert again.reason == "Unwritten", "the time begins anew"
+
+
+@pytest.mark.parametrize("lost", ["labels", "ownerReferences"])
+async def test_a_record_that_lost_its_marks_to_somebody_s_hand_is_marked_again(lost: str) -> None:
+    api = Api()
+    subject = issuer(api)
+    await subject.issue(ORDER, GIVEN)
+    ((_, name), record) = next(item for item in api.live.items() if item[0][0] == "ConfigMap")
+    whole = record["metadata"]
+    theirs = {"labels": {"x": "y"}, "ownerReferences": [{**whole["ownerReferences"][0], "controller": False}]}
+    record["metadata"] = {**whole, lost: theirs[lost]}
+    api.refusal = Conflict("its Secret exists")
+    (refusal,) = (await subject.issue(ORDER, GIVEN)).refusals
+    assert refusal.reason == "Unwritten", "it may be one that is about to go"
+    assert (await subject.issue(ORDER, GIVEN)).refusals == ()
+    assert [name] == [one["metadata"]["name"] for one in api.records]
+    assert api.records[0]["metadata"][lost] == whole[lost]

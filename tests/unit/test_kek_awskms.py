@@ -1,14 +1,19 @@
 """AWS KMS as a key provider, against moto's server: a KMS that nobody here wrote, over HTTP, with its own errors."""
 
+import base64
+import json
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import botocore.session
+import httpx
 import pytest
 
 from modelward_runtime.config import AwsKmsKeys
@@ -24,11 +29,12 @@ DATA_KEY, CONTEXT, REGION = bytes(range(32)), bytes(32), "eu-central-1"
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running moto server."""
     (port,) = free_ports(1)
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    surroundings = {**os.environ, "MOTO_RECORDER_FILEPATH": str(tmp_path_factory.mktemp("moto") / "recording")}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=surroundings) as server:
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -131,6 +137,65 @@ def test_no_credentials_is_a_denial(endpoint: str, arn: str, monkeypatch: pytest
     error = refusal(key(endpoint, arn), wrapped)
     assert (LoadReason.KEY_DENIED, True) == (error.reason, error.permanent)
     assert "holds no AWS credentials" in error.message
+
+
+ROLE = "arn:aws:iam::123456789012:role/fraud-scorer"
+
+
+@pytest.fixture
+def projected(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The environment that EKS's webhook gives a pod whose ServiceAccount names a role; the file of the projected token."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    token = tmp_path / "token"
+    monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    return token
+
+
+def seen(endpoint: str, act: Callable[[], object]) -> list[dict[str, Any]]:
+    """What the server was asked meanwhile, as moto records it."""
+    httpx.post(f"{endpoint}/moto-api/recorder/start-recording", trust_env=False)
+    act()
+    httpx.post(f"{endpoint}/moto-api/recorder/stop-recording", trust_env=False)
+    recording = httpx.get(f"{endpoint}/moto-api/recorder/download-recording", trust_env=False).text
+    httpx.post(f"{endpoint}/moto-api/recorder/reset-recording", trust_env=False)
+    return [json.loads(line) for line in recording.splitlines()]
+
+
+def test_a_pods_projected_token_is_exchanged_for_its_roles_credentials_anew_at_each_use(
+    endpoint: str, arn: str, kms: Any, projected: Path
+) -> None:
+    projected.write_text("first.projected.token")
+    wrapped = key(endpoint, arn).wrap(DATA_KEY, CONTEXT)
+    projected.write_text("second.projected.token")  # as the kubelet renews it
+
+    def unwrap() -> None:
+        assert DATA_KEY == key(endpoint, arn).unwrap(wrapped, CONTEXT)
+
+    exchange, decrypt = seen(endpoint, unwrap)
+    sent = parse_qs(base64.b64decode(exchange["body"]).decode())
+    assert ["AssumeRoleWithWebIdentity"] == sent["Action"]
+    assert ([ROLE], ["second.projected.token"]) == (sent["RoleArn"], sent["WebIdentityToken"])
+    assert "authorization" not in {name.lower() for name in exchange["headers"]}, "the token speaks for itself"
+    headers = {name.lower(): text for name, text in decrypt["headers"].items()}
+    assert "TrentService.Decrypt" == headers["x-amz-target"]
+    assert "Credential=ASIA" in headers["authorization"], "signed with what STS gave for a while"
+    assert "projected.token" not in json.dumps(decrypt)
+
+
+def test_a_projected_token_that_is_not_there_is_a_denial(endpoint: str, arn: str, projected: Path) -> None:
+    error = refusal(key(endpoint, arn), WrappedKey("AWSKMS", arn, "x", b"x"))
+    assert (LoadReason.KEY_DENIED, True) == (error.reason, error.permanent)
+    assert str(projected) in error.message
+
+
+@pytest.mark.parametrize("code", ["InvalidIdentityToken", "IDPRejectedClaim", "ExpiredTokenException", "AccessDenied"])
+def test_a_token_that_sts_does_not_take_is_a_denial(endpoint: str, arn: str, code: str) -> None:
+    error = key(endpoint, arn)._explain("decrypt", {"Code": code, "Message": "told by STS"})
+    assert (LoadReason.KEY_DENIED, True) == (error.reason, error.permanent)
 
 
 def test_nobody_there_is_transient(arn: str) -> None:

@@ -1,6 +1,7 @@
 """Vault's Transit engine as a key provider: what is sent, and what each answer means. The real Vault is in the suite `keys`."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -147,6 +148,24 @@ def test_what_an_answer_means(
     error = refusal(key(vault, token_file), wrapped)
     assert (reason, reason is not LoadReason.KEY_SERVICE_UNREACHABLE) == (error.reason, error.permanent)
     assert text in error.message
+
+
+LIES: list[Any] = [b"[" * 200_000, b"\xff", b"", [1], {"data": [1], "auth": [1]}, {"data": "x", "auth": "x"}, {"data": {"plaintext": {}}},
+    {"auth": {"lease_duration": "long", "client_token": ["t"]}}, {"auth": {"lease_duration": 10**400}}, {"auth": {"lease_duration": -1}},
+    {"auth": {"client_token": "t\r\nX-Other: 1"}}, {"errors": {"a": 1}}, {"errors": [[[]]]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("said", LIES, ids=lambda said: str(said)[:40])
+def test_whatever_is_answered_in_vaults_place_is_a_refusal_or_no_key(
+    vault: Vault, token_file: Path, status: int, said: Any
+) -> None:
+    wrapped = key(vault, token_file).wrap(DATA_KEY, CONTEXT)
+    vault.answer = (status, said)
+    vault.tokens.clear()
+    with suppress(LoadError):
+        assert DATA_KEY != key(vault, token_file).unwrap(wrapped, CONTEXT), "the caller compares it with the manifest"
 
 
 def test_another_context_or_another_key_does_not_open(vault: Vault, token_file: Path) -> None:

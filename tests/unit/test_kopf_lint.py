@@ -70,7 +70,7 @@ def test_kopf_is_told_to_keep_quiet() -> None:
     assert settings.peering.standalone is True
     assert settings.scanning.disabled is True
     assert (settings.watching.server_timeout, settings.watching.inactivity_timeout) == (300, 70)
-    assert settings.watching.chunk_size == 500
+    assert settings.watching.chunk_size == 100
     body = kopf.Body({"metadata": {"annotations": {"a": "b"}}, "spec": {"x": 1}})
     patch = kopf.Patch()
     settings.persistence.diffbase_storage.store(body=body, patch=patch, essence={"spec": {}})

@@ -12,12 +12,13 @@ import pytest
 
 from modelward_operator.cluster.client import Client, Forbidden, NotFound
 from modelward_operator.cluster.enforcement import EnforcementProbe
+from modelward_operator.cluster.following import LOOK_AGAIN, SOON
 from modelward_operator.cluster.kinds import Resource
-from modelward_operator.cluster.network import ADDRESSES, LOOK_AGAIN, SEEN, SELDOM, SOON, NetworkReader
+from modelward_operator.cluster.network import ADDRESSES, SEEN, SELDOM, NetworkReader
 from modelward_operator.cluster.recent import AGAIN, Busy
 from modelward_operator.cluster.resolver import LOOKUPS_AT_ONCE, Resolver
 from modelward_operator.errors import Unreadable
-from modelward_operator.facts import Given, Json, Network, Service
+from modelward_operator.facts import Given, Json, Key, Network, Service
 from tests.makers import make_given, parsed
 
 KUBERNETES: dict[str, Json] = {
@@ -45,7 +46,14 @@ class World:
             return False
 
         probe = EnforcementProbe(self.clock, no_connection)
-        self.reader = NetworkReader(cast("Client", self), probe, clock=self.clock, lookup=self.lookup)
+        self.rung = list[str]()
+        self.reader = NetworkReader(
+            cast("Client", self),
+            probe,
+            clock=self.clock,
+            lookup=self.lookup,
+            ring=lambda key: self.rung.append(key.name),
+        )
 
     def clock(self) -> float:
         return self.time
@@ -84,7 +92,7 @@ def world() -> World:
 
 async def test_who_asks_the_api_server_is_told_where_it_is(world: World) -> None:
     given = make_given({"model": {"uri": "pvc://m/a/"}})
-    expected = Network(api_server=[("10.96.0.1", 443), ("192.168.7.2", 6443)], stale_after=LOOK_AGAIN)
+    expected = Network(api_server=[("10.96.0.1", 443), ("192.168.7.2", 6443)])
     assert expected == await world.read(given)
     await world.read(given)
     assert world.asked == ["Service default/kubernetes", "EndpointSlice default/kubernetes"], "once a minute for all"
@@ -123,7 +131,7 @@ async def test_a_service_that_may_not_be_read_is_told_from_one_that_is_not_there
     assert hidden.services == {"minio.storage.svc": Service(is_hidden=True)}
     world.forbids = False
     absent = await world.read(store("https://absent.storage.svc"))
-    assert (absent.services, absent.stale_after) == ({}, SOON)
+    assert absent.services == {}
 
 
 async def test_a_bare_name_that_is_no_service_is_not_looked_up_where_the_operator_lives(world: World) -> None:
@@ -157,7 +165,48 @@ async def test_what_was_never_known_is_absent(world: World) -> None:
     world.fails = True
     for endpoint in ("https://minio.storage.svc", "https://s3.example.com"):
         given = make_given({"model": {"uri": "s3://m/a/", "storage": {"endpoint": endpoint}}})
-        assert Network(stale_after=SOON) == await world.read(given), "and asked for again soon"
+        assert Network() == await world.read(given)
+    asked = len(world.asked)
+    world.time, world.fails = SOON, False
+    await world.reader.following.look()
+    assert len(world.asked) > asked, "and asked for again soon"
+    assert world.rung == ["fraud", "fraud"]
+
+
+async def test_what_many_models_asked_is_asked_again_once_and_rung_for_when_it_is_another(world: World) -> None:
+    models = [replace(store("https://s3.example.com"), key=Key("risk", name)) for name in ("a", "b", "c")]
+    for given in models:
+        await world.read(given)
+    world.asked.clear()
+    world.time = LOOK_AGAIN
+    await world.reader.following.look()
+    assert (world.asked, world.rung) == (["s3.example.com"], []), "the same answer is no news"
+    world.hosts["s3.example.com"] = ("192.0.2.8",)
+    await world.reader.following.look()
+    assert world.rung == [], "nor is it asked for all the time"
+    world.time += LOOK_AGAIN
+    await world.reader.following.look()
+    assert sorted(world.rung) == ["a", "b", "c"]
+
+
+async def test_who_finds_another_answer_tells_the_others(world: World) -> None:
+    first, second = (replace(store("https://s3.example.com"), key=Key("risk", name)) for name in ("a", "b"))
+    await world.read(first)
+    world.hosts["s3.example.com"], world.time = ("192.0.2.8",), 61.0
+    await world.read(second)
+    assert world.rung == ["a"]
+
+
+async def test_nobody_asks_for_a_model_that_is_gone_or_reads_elsewhere(world: World) -> None:
+    gone, moved = (replace(store("https://s3.example.com"), key=Key("risk", name)) for name in ("gone", "moved"))
+    for given in (gone, moved):
+        await world.read(given)
+    world.reader.forget(gone.key)
+    await world.read(replace(store("https://minio.storage.svc"), key=moved.key))
+    world.asked.clear()
+    world.time = LOOK_AGAIN
+    await world.reader.following.look()
+    assert world.asked == ["Service storage/minio"]
 
 
 async def test_a_name_that_answers_with_ever_another_address_keeps_them_open_for_an_hour(world: World) -> None:
@@ -227,6 +276,20 @@ async def test_while_every_thread_hangs_who_waits_gives_its_turn_back(slow: thre
             with contextlib.suppress(Busy):
                 assert await resolver("login.victim.example", "victim") == ["192.0.2.1"]
                 break
+
+
+async def test_a_name_that_one_namespaces_hanging_lookups_keep_from_being_asked_is_found_for_another(
+    slow: threading.Event, world: World
+) -> None:
+    assert not slow.is_set()
+    reader = NetworkReader(cast("Client", world), cast("EnforcementProbe", None), clock=world.clock, lookup=Resolver())
+    hanging = asyncio.create_task(reader._addresses("slow.evil.example", "evil"))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(reader._addresses("s3.example.com", "evil"))
+    await asyncio.sleep(0)
+    assert await reader._addresses("s3.example.com", "victim") == ["192.0.2.1"]
+    assert await waiting == ["192.0.2.1"], "what was found for one is known to all"
+    assert await hanging == []
 
 
 async def test_a_name_that_keeps_failing_is_looked_up_more_and_more_seldom(world: World) -> None:

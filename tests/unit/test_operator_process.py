@@ -64,8 +64,9 @@ def test_a_log_line_is_json_with_the_passs_id() -> None:
     before = logging.getLogger().handlers[:]
     try:
         log.configure(logging.INFO, stream)
-        with log.correlate("ns/m", "pod-1") as number:
+        with log.correlate("ns/m", "pod-1"), log.within(event="ADDED"):
             logging.getLogger("x").warning("said %s", "it", extra={"delay": 1.5})
+            written = [log.name_write(), log.name_write()]
         try:
             raise ValueError("no")  # noqa: TRY301
         except ValueError:
@@ -74,7 +75,10 @@ def test_a_log_line_is_json_with_the_passs_id() -> None:
         logging.getLogger().handlers[:] = before
     first, second = map(json.loads, stream.getvalue().splitlines())
     assert first["message"] == "said it"
-    assert (first["pass"], first["key"], first["delay"], first["level"]) == (number, "ns/m", 1.5, "WARNING")
+    assert (first["pass"], first["key"], first["delay"], first["level"]) == ("pod-1", "ns/m", 1.5, "WARNING")
+    assert first["event"] == "ADDED"
+    assert written == ["pod-1.1", "pod-1.2"]
+    assert log.name_write() == "", "outside of a pass the API server makes an id"
     assert "pass" not in second
     assert "ValueError: no" in second["exception"]
 

@@ -5,15 +5,16 @@ import pytest
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.modelpolicy import ModelPolicySpec
 from modelward_operator.api.parse import Invalid, parse, parse_policy
+from tests.exposure_specs import ACCEPTED_EXPOSURES, REFUSED_EXPOSURES
 from tests.specs import ACCEPTED, ACCEPTED_POLICIES, REFUSED, REFUSED_POLICIES, Bad, Good, model, policy
 
 
-@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.reason)
+@pytest.mark.parametrize("case", [*ACCEPTED, *ACCEPTED_EXPOSURES], ids=lambda case: case.reason)
 def test_accepted(case: Good) -> None:
     assert isinstance(parse(model(case.spec)), ModelDeploymentSpec)
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.reason)
+@pytest.mark.parametrize("case", [*REFUSED, *REFUSED_EXPOSURES], ids=lambda case: case.reason)
 def test_refused_with_the_rules_own_words(case: Bad) -> None:
     verdict = parse(model(case.spec))
     assert isinstance(verdict, Invalid)
@@ -36,7 +37,7 @@ def test_policy_refused_with_the_rules_own_words(case: Bad) -> None:
 
 def test_all_errors_come_at_once_in_the_order_of_their_paths() -> None:
     spec = (
-        "{model: {uri: 'gs://a/', digest: md5, storage: {secretRef: {}}}, accelerator: {resourceName: gpu, count: 0}}"
+        "{model: {uri: 'hf://a/', digest: md5, storage: {secretRef: {}}}, accelerator: {resourceName: gpu, count: 0}}"
     )
     verdict = parse(model(spec))
     assert isinstance(verdict, Invalid)

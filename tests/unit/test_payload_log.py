@@ -75,6 +75,16 @@ async def test_redacted_holds_the_tensors_and_metadata_only_their_shapes(tmp_pat
     assert '"data": [' not in json.dumps(metadata)
 
 
+async def test_bf16_is_logged_as_numbers(tmp_path: Path) -> None:
+    face = face_of(echo(TensorSpec("b", "BF16", (-1,))))
+    log = log_in(tmp_path, policy())
+    bits = {"b": np.array([0x3FC0, 0xFF80, 0x8000], np.uint16)}
+    log.log(face, Cleared(bits, ("out_b",)), Released({"out_b": bits["b"]}), 0.25, log.policy_generation)
+    await log.close(5)
+    (record,) = records(tmp_path)
+    assert [{"name": "b", "datatype": "BF16", "shape": [3], "data": [1.5, None, -0.0]}] == record["data"]["inputs"]
+
+
 PERSONAL = {
     "write to jo.doe@example.com now": "write to [EMAIL] now",
     "pay 4111 1111 1111 1111": "pay [PAYMENT_CARD]",

@@ -6,7 +6,7 @@ import pytest
 
 from modelward_operator.facts import Json
 from modelward_operator.plan import names
-from modelward_operator.plan.deployment import image_of
+from modelward_operator.plan.image import image_of
 from modelward_operator.plan.rollout import Strategy, strategy_in_use
 from tests.makers import INSTALLATION, NOW, drawn, live_deployment, make_given, make_pod, parsed
 
@@ -69,12 +69,33 @@ def test_upgrading_the_operator_keeps_the_image_until_the_spec_changes() -> None
     assert image_of(drawn(changed).find("Deployment")) == INSTALLATION.runtime_image
 
 
-def test_an_image_set_by_hand_is_put_back_but_believed_when_the_status_is_lost() -> None:
+def test_an_image_set_by_hand_is_put_back() -> None:
     live = live_deployment(make_given())
     live["spec"]["template"]["spec"]["containers"][0]["image"] = "runtime:by-hand"
     known = make_given(children=(live,), status={"effective": {"image": "runtime:old"}})
     assert image_of(drawn(known).find("Deployment")) == "runtime:old"
-    assert image_of(drawn(make_given(children=(live,))).find("Deployment")) == "runtime:by-hand"
+
+
+OURS = INSTALLATION.runtime_image.rpartition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "image", "expected"),
+    [
+        ("an earlier release of ours stays", f"{OURS}:0.9", f"{OURS}:0.9"),
+        ("by its digest as well", f"{OURS}@sha256:{'0' * 64}", f"{OURS}@sha256:{'0' * 64}"),
+        ("one that a stranger put there does not", "elsewhere.example/runtime:1", INSTALLATION.runtime_image),
+        ("nor one of ours in name only", f"elsewhere.example/{OURS}:1", INSTALLATION.runtime_image),
+        ("nor one beside ours", f"{OURS}-evil:1", INSTALLATION.runtime_image),
+    ],
+)
+def test_without_a_status_a_deployment_is_believed_that_says_an_image_of_ours(
+    reason: str, image: str, expected: str
+) -> None:
+    """As after a restore, or where the Deployment is older than the model: who made it may have known which model would come."""
+    live = live_deployment(make_given())
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    assert expected == image_of(drawn(make_given(children=(live,))).find("Deployment")), reason
 
 
 def test_scaling_and_opening_the_endpoint_roll_nothing() -> None:

@@ -211,3 +211,46 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "binary").write_bytes(b"\xff\x00\x89PNG")
     assert main(["plan", "-f", str(tmp_path / "binary")]) == 1
     assert "not YAML" in capsys.readouterr().err
+
+
+def test_what_nodes_beside_the_model_have_is_held_against_what_it_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = "{node.kubernetes.io/instance-type: g4dn.xlarge, nvidia.com/gpu.memory: '15360'}"
+    node = f"kind: Node\nmetadata: {{name: a, labels: {labels}}}\nstatus: {{allocatable: {{nvidia.com/gpu: '1'}}}}\n"
+    file = tmp_path / "model.yaml"
+    file.write_text("---\n".join([GOOD.replace("spec: {", "spec: {accelerator: {memory: 20Gi}, "), node]))
+    assert main(["plan", "-f", str(file)]) == 0
+    out = capsys.readouterr().out
+    asked = "# devices: each replica asks for 1 nvidia.com/gpu with 20.0 GiB of memory; nodes have, free or not: "
+    assert f"{asked}instance-type g4dn.xlarge: 1 nvidia.com/gpu on 1 node\n" in out
+    assert (
+        "# DeviceTooSmall: no node that the pods may go to says that it has nvidia.com/gpu with 20.0 GiB of memory"
+        in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "node", "path"),
+    [
+        ("a number that nobody quoted", "metadata: {name: a, labels: {nvidia.com/gpu.count: 8}}", "metadata.labels"),
+        ("no name", "metadata: {}", "metadata.name"),
+        ("no metadata", "status: {}", "metadata"),
+        ("labels that are a list", "metadata: {name: a, labels: [x]}", "metadata.labels"),
+        ("no quantity", "metadata: {name: a}\nstatus: {allocatable: {cpu: many}}", "status.allocatable.cpu"),
+        ("a status that is none", "metadata: {name: a}\nstatus: [1]", "status"),
+    ],
+)
+def test_a_node_that_is_wrong_is_explained(
+    reason: str, node: str, path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(f"{GOOD}---\nkind: Node\n{node}\n")
+    assert main(["plan", "-f", str(file)]) == 1, reason
+    assert f"{file}: Node: {path}" in capsys.readouterr().err
+
+
+def test_what_a_node_leaves_out_is_missing_and_no_error(tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(f"{GOOD}---\nkind: Node\nmetadata: {{name: a, labels: null}}\nspec: null\nstatus: null\n")
+    assert main(["plan", "-f", str(file)]) == 0

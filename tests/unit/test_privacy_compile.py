@@ -1,5 +1,6 @@
 """What a policy may not say of a model: found when the policy is taken, all at once, each with the path of its field."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.model import TensorSpec
 from modelward_runtime.privacy.compile import compile_rules
 from tests.privacy_policies import CLASSIFIER, ODD, policy, rules
 from tests.runtime_models import Double
@@ -48,7 +50,6 @@ REFUSED: list[tuple[str, Double, dict[str, Any], str]] = [
     ("columns without anything to do", CLASSIFIER, x(columns=[{"indices": [0]}]), "columns[0]: says nothing to do"),
     ("range of text", CLASSIFIER, of("text", minimum="0"), "input 'text' is BYTES, which a range cannot be asked of"),
     ("range of truth values", ODD, of("flag", minimum="0"), "input 'flag' is BOOL"),
-    ("range of BF16", ODD, of("half", columns=[{"indices": [0], "maximum": "1"}]), "input 'half' is BF16"),
     ("an empty range", CLASSIFIER, x(minimum="1", maximum="0.5"), "minimum 1 is greater than maximum 0.5"),
     ("NaN of integers", CLASSIFIER, of("n", nonFinite="Reject"), "input 'n' is INT64, which has no NaN"),
     ("personal data in numbers", CLASSIFIER, {"input": {"pii": [{"kinds": ["Email"], "tensors": ["text", "x"], "action": "Mask"}]}},
@@ -63,7 +64,6 @@ REFUSED: list[tuple[str, Double, dict[str, Any], str]] = [
     ("output named twice", CLASSIFIER, {"output": {"tensors": [{"name": "label", "drop": True}] * 2}}, "has an entry already"),
     ("an entry without a rule", CLASSIFIER, out("label"), "output.tensors[0]: says nothing to do"),
     ("top k of a vector", CLASSIFIER, out("label", topK=1), "privacy.output.tensors[0].topK: output 'label' has 1 axes"),
-    ("top k of BF16", ODD, out("bits", topK=1), "output 'bits' is BF16, which has no largest"),
     ("rounding integers", CLASSIFIER, out("label", decimals=1), "output 'label' is INT64: rounding needs"),
     ("label of a regression", ODD, out("value", labelOnly=True), "output 'value' (FP32 [-1, 1]) is neither a label nor the scores"),
     ("label and rounding", CLASSIFIER, out("probabilities", labelOnly=True, decimals=1), "of the largest only"),
@@ -165,3 +165,11 @@ def test_a_model_with_scores_alone_keeps_them_as_marks() -> None:
 
 def test_dropped_inputs_are_ignored() -> None:
     assert {"temperature"} == rules(**of("temperature", action="Drop")).face.ignored
+
+
+def test_optional_inputs_can_be_dropped_and_are_not_offered_then() -> None:
+    model = replace(CLASSIFIER, inputs=(*CLASSIFIER.inputs, TensorSpec("hint", "FP32", (-1, 2), optional=True)))
+    face = rules(model, **of("hint", action="Drop")).face
+    assert {"hint"} == face.ignored
+    assert ["x", "n", "text"] == [spec.name for spec in face.inputs]
+    assert model.inputs == rules(model, **of("hint", minimum="0")).face.inputs

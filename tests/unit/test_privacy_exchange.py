@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 import numpy as np
 import pytest
 
+from modelward_runtime.caller import ANONYMOUS
 from modelward_runtime.codec import Answer, RestCall
 from modelward_runtime.errors import ApiError, InferenceFailed, OutputWithheld
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.privacy.rules import Rules
-from modelward_runtime.states import ANONYMOUS, Decoded
+from modelward_runtime.states import Decoded
 from tests.privacy_policies import rules
 from tests.runtime_models import Double
 

@@ -82,9 +82,15 @@ async def test_a_policy_of_another_namespace_is_not_this_one() -> None:
 async def test_what_cannot_be_read_is_unknown_and_not_missing() -> None:
     with pytest.raises(Unreadable, match="503"):
         await surveyor(Api(down=True), Store()).read(KEY, make_model(NAMED))
-    broken = standard(spec="{input: {maxElements: many}}")
-    with pytest.raises(Unreadable, match=r"PrivacyPolicy standard cannot be read: spec.input.maxElements"):
-        await surveyor(Api(), filled(broken)).read(KEY, make_model(NAMED))
+
+
+async def test_one_that_is_stored_and_wrong_is_neither_missing_nor_a_reason_to_try_again() -> None:
+    found = await surveyor(Api(), filled(standard(5, spec="{input: {maxElements: many}}"))).read(KEY, make_model(NAMED))
+    assert (
+        "PrivacyPolicy standard (generation 5) cannot be read: spec.input.maxElements: input should be a valid integer"
+        == found.unread
+    )
+    assert {} == found.privacy
 
 
 @pytest.mark.parametrize(

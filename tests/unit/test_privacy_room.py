@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelward_operator.api.parse import Invalid, parse_privacy
+from modelward_operator.api.quantity import amount
 from modelward_operator.facts import Given, Json, PrivacyPolicy, Surroundings
 from modelward_operator.plan.config import policy_digest
 from modelward_operator.policies.access.rule import access
@@ -14,10 +15,11 @@ from modelward_operator.policies.apiserver import api_volume
 from modelward_operator.policies.privacy.rule import privacy
 from modelward_operator.policies.rooms import rule
 from modelward_operator.rulings import Slot
-from tests.makers import drawn, make_given, parsed
+from tests.makers import INSTALLATION, drawn, make_given, parsed
 from tests.privacy_specs import FILE, KEY, S3, privacy_policy
 
 NAMED = {"privacy": {"policyRef": {"name": "standard"}}}
+OLD = "modelward/runtime:old"
 
 
 def policy(spec: str, generation: int = 3) -> PrivacyPolicy:
@@ -233,6 +235,60 @@ def test_files_have_a_volume_that_the_pod_may_write(
     assert policy_json(given)[section]["sink"]["directory"] == where
     before = pod(make_given())["securityContext"]
     assert pod(given)["securityContext"] == {**before, **group}
+
+
+GIB = 2**30
+FOLDER, CLAIM = "sink: {type: File, file: {sizeLimit: 2Gi}}", "sink: {type: File, file: {claimName: a}}"
+BOUNDS: list[tuple[str, str, str, int | None, int | None]] = [
+    # why this row, the audit, the payload log's sink, the bytes at which the pod would be evicted for either
+    ("a required audit must not be deleted by calls", f"required: true, {FOLDER}", FILE, 2 * GIB, GIB),
+    ("nor by the log beside it", f"required: true, {S3}", FOLDER, None, 2 * GIB),
+    ("a claim has its own end", f"required: true, {CLAIM}", FILE, None, GIB),
+    ("neither has one that the kubelet sets", f"required: true, {CLAIM}", CLAIM, None, None),
+    ("nobody asked for it, and what pods read stays as it was", FILE, FILE, None, None),
+]
+
+
+@pytest.mark.parametrize(("reason", "audit", "log", "audit_bytes", "log_bytes"), BOUNDS, ids=[row[0] for row in BOUNDS])
+def test_the_pod_knows_where_the_kubelet_would_delete_a_required_log(
+    reason: str, audit: str, log: str, audit_bytes: int | None, log_bytes: int | None
+) -> None:
+    given = under(f"{{audit: {{{KEY}, {audit}}}, logging: {{mode: Metadata, {log}}}}}")
+    found = policy_json(given)
+    assert audit_bytes == found["audit"]["sink"].get("sizeLimitBytes"), reason
+    assert log_bytes == found["logging"]["sink"].get("sizeLimitBytes"), reason
+    for section, expected in (("audit", audit_bytes), ("logging", log_bytes)):
+        source, _ = volume(given, f"{section}-log") if found[section]["sink"]["type"] == "File" else ({}, {})
+        if expected is not None:
+            assert expected == amount(source["emptyDir"]["sizeLimit"]), "what the kubelet goes by"
+
+
+@pytest.mark.parametrize(
+    ("reason", "model", "image", "may_upgrade", "is_told"),
+    [
+        (
+            "an upgrade of the operator leaves the image, which refuses fields that it does not know",
+            {},
+            OLD,
+            False,
+            False,
+        ),
+        ("its turn has come", {}, OLD, True, True),
+        ("it runs this release's image", {}, INSTALLATION.runtime_image, False, True),
+        ("what its owner named may be of any release", {"runtime": {"image": OLD}}, OLD, True, False),
+        ("or of this one", {"runtime": {"image": INSTALLATION.runtime_image}}, INSTALLATION.runtime_image, False, True),
+    ],
+)
+def test_only_this_releases_image_is_told_what_its_folder_may_hold(
+    reason: str, model: Json, image: str, may_upgrade: bool, is_told: bool
+) -> None:
+    sink = "sink: {type: File, file: {sizeLimit: 1Gi}}"
+    given = under(f"{{audit: {{{KEY}, required: true, {sink}}}, logging: {{mode: Metadata, {sink}}}}}", model)
+    live = drawn(given).find("Deployment")
+    raw = {**given.raw, "status": {"effective": {"image": image}}}
+    found = policy_json(replace(given, raw=raw, children=(live,), may_upgrade=may_upgrade))
+    told = {"sizeLimitBytes" in found[section]["sink"] for section in ("audit", "logging")}
+    assert {is_told} == told, reason
 
 
 def test_a_store_has_credentials_of_its_own_and_a_way_out() -> None:

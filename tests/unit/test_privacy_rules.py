@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelward_runtime.bfloat16 import widen
 from modelward_runtime.errors import PolicyViolated
 from modelward_runtime.model import Array, TensorSpec
-from modelward_runtime.privacy.compile_input import feature_names
 from modelward_runtime.privacy.pii.replace import hasher
 from modelward_runtime.privacy.rules import Rules
+from modelward_runtime.properties import names_in
 from tests.privacy_policies import CLASSIFIER, KEY, ODD, nothing, rules
 from tests.runtime_models import Double
 
@@ -63,6 +64,13 @@ REFUSED: list[tuple[str, Rules, dict[str, Array], str]] = [
     ("an integer under a fraction", rules(**tensor("n", minimum="0.5")), {"n": np.array([[0, 1]])}, "policy: out-of-range"),
     ("NaN", rules(**tensor("x", nonFinite="Reject")), {"x": f32([0, NAN, 0, 0])}, "policy: non-finite: input 'x' has NaN or an infinity"),
     ("an infinity in BF16", rules(ODD, **tensor("half", nonFinite="Reject")), {"half": half(1, INF)}, "policy: non-finite"),
+    ("BF16 over a maximum", rules(ODD, **tensor("half", maximum="1")), {"half": half(1, 1.0078125)},
+     "policy: out-of-range: input 'half': a value is not 1 or less"),
+    ("a column of BF16", rules(ODD, **tensor("half", columns=[{"indices": [1], "minimum": "-0.5"}])), {"half": half(-9, -0.75)},
+     "policy: out-of-range: input 'half', column 1: a value is not -0.5 or more"),
+    ("an infinity in BF16 is outside of a range that the type cannot hold", rules(ODD, **tensor("half", maximum="34" + "0" * 37)),
+     {"half": half(0, INF)}, "policy: out-of-range"),
+    ("NaN in BF16 is outside of a range", rules(ODD, **tensor("half", minimum="0")), {"half": half(0, NAN)}, "policy: out-of-range"),
     ("too few columns of a dynamic axis", rules(ODD, **tensor("wide", columns=[{"indices": [3], "minimum": "0"}])),
      {"wide": f32([1, 2, 3])},
      "policy: columns-missing: input 'wide', column 3: the tensor has only 3 columns"),
@@ -115,6 +123,9 @@ PASSED: list[tuple[str, Rules, dict[str, Array]]] = [
     ("bounds that the type cannot hold", rules(**tensor("x", minimum="-4" + "0" * 38, maximum="4" + "0" * 38)),
      {"x": f32([MOST, -MOST, 0, 0])}),
     ("exactly the limits", rules(input={"maxElements": 4, "maxTextBytes": 4}), {"x": f32([1, 2, 3, 4])}),
+    ("BF16 within bounds as it spells them", rules(ODD, **tensor("half", minimum="0.1", maximum="0.3")),
+     {"half": half(0.1003, 0.3005)}),
+    ("BF16 with NaN that is allowed", rules(ODD, **tensor("half", nonFinite="Allow", maximum="1")), {"half": half(NAN, -5)}),
     ("BF16 that is finite", rules(ODD, **tensor("half", nonFinite="Reject")), {"half": half(1, -3e38)}),
     ("text with nothing in it", rules(**pii("Mask", "Email", "IBAN")), {"text": texts("a", "", "b@c")}),
 ]  # fmt: skip
@@ -184,6 +195,7 @@ RELEASED: list[tuple[str, Rules, str, Array, list[Any]]] = [
     ("more than there are", rules(**output("probabilities", topK=9)), "probabilities", f32([0.5, 0.5, 0]), [[0.5, 0.5, 0]]),
     ("the largest of scores", rules(ODD, **output("scores", labelOnly=True)), "scores", f32([0.2, 0.5], [0.5, 0.5]), [[0, 1], [1, 0]]),
     ("the largest of no rows", rules(ODD, **output("scores", labelOnly=True)), "scores", np.zeros((0, 2), np.float32), []),
+    ("the largest of no classes", rules(ODD, **output("scores", labelOnly=True)), "scores", np.zeros((2, 0), np.float32), [[], []]),
 ]  # fmt: skip
 
 
@@ -194,6 +206,28 @@ def test_released(reason: str, made: Rules, name: str, array: Array, expected: l
     np.testing.assert_allclose(released, np.array(expected).reshape(array.shape), rtol=1e-6, err_msg=reason)
     assert array.dtype == released.dtype
     assert not np.signbit(released[released == 0]).any()
+
+
+@pytest.mark.parametrize(
+    ("reason", "said", "sent", "expected"),
+    [
+        ("decimals", {"decimals": 1}, [0.16, -0.01], [0.2001953125, 0.0]),
+        ("decimals of what is not finite", {"decimals": 1}, [INF, NAN], [INF, NAN]),
+        ("the largest one", {"topK": 1}, [-3.0, -2.0], [0.0, -2.0]),
+    ],
+)
+def test_bf16_is_released_as_numbers_and_not_as_bits(
+    reason: str, said: dict[str, Any], sent: list[float], expected: list[float]
+) -> None:
+    released = rules(ODD, **output("bits", **said)).release(["bits"], [half(*sent)])["bits"]
+    np.testing.assert_array_equal(np.array([expected], np.float32), widen(released), err_msg=reason)
+
+
+def test_noise_on_bf16_is_noise_on_its_numbers() -> None:
+    made = rules(ODD, output={"perturbation": [{"name": "bits", "distribution": "Uniform", "scale": "0.5"}]})
+    released = widen(made.release(["bits"], [np.full((500, 2), 0x4000, np.uint16)])["bits"])  # twos
+    assert 1.5 <= released.min() < 1.6
+    assert 2.4 < released.max() <= 2.5
 
 
 @pytest.mark.parametrize(
@@ -222,8 +256,8 @@ def test_noise_comes_before_rounding() -> None:
     ("text", "expected"),
     [('["a", "b c"]', ["a", "b c"]), ("a, b", ["a", "b"]), ("", []), ("[1, 2]", []), ('["a"', []), ("[" * 100_000, [])],
 )
-def test_feature_names(text: str, expected: list[str]) -> None:
-    assert expected == feature_names({"feature_names": text})
+def test_lists_of_names_in_metadata(text: str, expected: list[str]) -> None:
+    assert expected == names_in(text)
 
 
 def test_the_models_metadata_are_not_changed() -> None:

@@ -8,7 +8,8 @@ import pytest
 from modelward_operator.facts import Applied, Given, Json, Pod
 from modelward_operator.plan.config import policy_digest
 from modelward_operator.policies.rooms import rule
-from modelward_operator.status.summarise import look_again_after, summarise
+from modelward_operator.status.news import news
+from modelward_operator.status.summarise import LEDGER_LOOK, POLICY_LOOK, look_again_after, summarise
 from tests.makers import READY_REPORT, current_revision, drawn, failing, make_given, make_pod, parsed
 from tests.unit.test_privacy_room import NAMED, under
 
@@ -19,7 +20,12 @@ NAME = "PrivacyPolicy standard (generation 3)"
 
 def pod(name: str = "fraud-a", generation: str = NEW, failure: object = None, *, old: bool = False, **more: Any) -> Pod:
     """A ready pod that reports this generation of policy.json."""
-    report = {**READY_REPORT, "policyDigest": generation, "policyFailure": failure}
+    report = {
+        **READY_REPORT,
+        "policyDigest": generation,
+        "policyFailure": failure,
+        "epsilon": more.pop("epsilon", None),
+    }
     revision = "old" if old else current_revision(GIVEN)
     return make_pod(name, is_ready=True, revision=revision, report=report, **more)
 
@@ -99,13 +105,13 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
     (
         "who said so and is silent for a moment still does",
         with_pods(silent(pod("a"))),
-        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pods: a"),
+        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pod: a"),
         SAME["privacy"],
     ),
     (
         "after a restart of the operator the status remembers it",
         with_pods(silent(pod("a"), heard=False), status=SAME),
-        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pods: a"),
+        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pod: a"),
         SAME["privacy"],
     ),
     (
@@ -113,7 +119,7 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
         with_pods(
             replace(pod("a"), report={}, last_loaded={"state": "Ready", "model": {"verified": True}}), status=SAME
         ),
-        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pods: a"),
+        ("True", "PolicyEnforced", f"{NAME} is enforced by 1 pod: a"),
         SAME["privacy"],
     ),
     (
@@ -127,6 +133,16 @@ ROWS: list[tuple[str, Given, tuple[str, str, str], Json | None]] = [
         with_pods(silent(pod("a"), heard=False), status=BEFORE),
         ("Unknown", "PrivacyPolicyPending", f"0 of 1 ready pods enforce {NAME}; not yet: a"),
         BEFORE["privacy"],
+    ),
+    (
+        "it enforces it, and cannot ask for more of the budget",
+        with_pods(pod("a", epsilon={"failure": ""}), pod("b", epsilon={"failure": "the API is away"}), status=SAME),
+        (
+            "Unknown",
+            "LedgerUnreachable",
+            f"{NAME} is enforced by 2 pods; b cannot ask the ledger of the privacy budget: the API is away",
+        ),
+        SAME["privacy"],
     ),
     (
         "a failure that is no text is none, and no generation either",
@@ -150,6 +166,12 @@ def test_ready_follows() -> None:
     assert condition(told(with_pods(pod())), "Ready")[0] == "True"
     assert condition(told(with_pods(pod(generation="before"))), "Ready")[:2] == ("Unknown", "PrivacyPolicyPending")
     assert condition(told(with_pods(pod(failure="no"))), "Ready")[:2] == ("False", "PolicyUnsatisfiable")
+
+
+def test_a_pod_with_a_ledger_is_asked_again_whether_it_can_use_it() -> None:
+    for said, expected in ((None, None), ({"failure": ""}, LEDGER_LOOK), ({"failure": "away"}, POLICY_LOOK)):
+        given = with_pods(pod("a", epsilon=said))
+        assert expected == look_again_after(given, told(given), Applied())
 
 
 def test_a_pod_that_cannot_start_under_the_policy_says_why() -> None:
@@ -202,3 +224,28 @@ def test_a_long_list_of_pods_is_cut() -> None:
 )
 def test_pods_are_asked_again_until_all_enforce_it(reason: str, given: Given, again: float | None) -> None:
     assert again == look_again_after(given, told(given), Applied()), reason
+
+
+def outdated(given: Given) -> Given:
+    """The facts where rules that came later refuse the policy."""
+    policy = replace(given.around.privacy["standard"], outdated="spec.audit: required needs a claim")
+    return replace(given, around=replace(given.around, privacy={"standard": policy}))
+
+
+def test_what_newer_rules_refuse_holds_and_says_so_once() -> None:
+    given = outdated(with_pods(pod()))
+    status = told(given)
+    refused = "the rules of this release refuse it: spec.audit: required needs a claim"
+    message = f"{NAME} is enforced by 1 pod: fraud-a; it holds as it is stored, and {refused}"
+    assert ("True", "PrivacyPolicyOutdated", message) == condition(status)
+    assert SAME["privacy"] == status["privacy"]
+    assert ("True", "Serving") == condition(status, "Ready")[:2]
+    assert ["PrivacyPolicyOutdated"] == [one.reason for one in news(given, status) if one.type == "Warning"]
+    later = outdated(with_pods(pod(), status=status))
+    assert [] == news(later, told(later))
+    mended = with_pods(pod(), status=status)
+    assert ("True", "PolicyEnforced") == condition(told(mended))[:2]
+
+
+def test_a_pod_that_cannot_is_told_before_what_newer_rules_refuse() -> None:
+    assert ("False", "PolicyUnsatisfiable") == condition(told(outdated(with_pods(pod(failure=UNKNOWN_FIELD)))))[:2]

@@ -1,4 +1,4 @@
-"""A pass under a spec that cannot be read: nothing changes, unless a policy forbids what the pods have loaded."""
+"""A pass under a spec, or a PrivacyPolicy, that cannot be read: nothing changes, unless a room denies what runs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from modelward_operator.cluster.apply import superfluous, up_to_date
-from modelward_operator.facts import Applied, Given, Json, Key, Plan, Pod, Surroundings
+from modelward_operator.facts import Applied, Given, Json, Key, Plan, Pod, Policy, Surroundings
 from modelward_operator.plan import names
 from modelward_operator.plan.standdown import stand_down
 from modelward_operator.policies.governance.publickey import fingerprint
 from modelward_operator.reconcile import reconcile
 from modelward_operator.status.news import News
+from modelward_operator.status.summarise import POLICY_LOOK
 from tests.makers import live_deployment, make_given
 from tests.public_keys import ALICE, BOB
 from tests.unit.test_governance import SEALED, SIGNERS, loaded, policy
@@ -84,6 +85,60 @@ async def test_what_meets_every_policy_runs_on() -> None:
 async def test_a_pod_that_has_not_said_what_it_loaded_is_looked_at_again() -> None:
     stage = Stage(unreadable(replace(signed_by(ALICE), report={"state": "Serving"}, mute=10.0)))
     assert await reconcile(stage.given.key, stage) == 2.0
+
+
+UNREAD = "PrivacyPolicy standard (generation 4) cannot be read: spec.input.maxElements: input should be a valid integer"
+NAMED: Json = {"privacy": {"policyRef": {"name": "standard"}}}
+
+
+def under_unread(spec: Json, *policies: Policy, status: Json | None = None) -> Given:
+    """A model that was served, under a PrivacyPolicy that was made unreadable."""
+    deployment = live_deployment(make_given(SEALED))
+    given = make_given({**SEALED, **NAMED, **spec}, children=(deployment,), pods=(signed_by(BOB),), status=status)
+    return replace(given, around=Surroundings({}, policies, {}, unread=UNREAD))
+
+
+async def test_under_a_privacy_policy_that_cannot_be_read_nothing_changes_and_the_status_says_why() -> None:
+    before = {"type": "ModelAvailable", "status": "True", "reason": "Loaded", "message": "1 of 1"}
+    stage = Stage(
+        under_unread({"resources": {"limits": {"memory": "9Gi"}}}, status={"conditions": [before], "replicas": 1})
+    )
+    again = await reconcile(stage.given.key, stage)
+    assert stage.plan is None
+    assert stage.status is not None
+    found = {c["type"]: c for c in stage.status["conditions"]}
+    assert before == found["ModelAvailable"]
+    assert 1 == stage.status["replicas"]
+    for type_, value in (("PrivacyEnforced", "False"), ("Ready", "False"), ("Stalled", "True")):
+        assert (value, "PrivacyPolicyInvalid") == (found[type_]["status"], found[type_]["reason"])
+        assert found[type_]["message"] == (
+            f"{UNREAD}. What runs keeps running, held to the policy before; nothing of the model changes until it is corrected."
+        )
+    assert [("Warning", "PrivacyPolicyInvalid")] == [(one.type, one.reason) for one in stage.told]
+    assert again == POLICY_LOOK
+    stage.given = replace(stage.given, raw={**stage.given.raw, "status": stage.status})
+    said = stage.status
+    await reconcile(stage.given.key, stage)
+    assert (said, ()) == (stage.status, stage.told), "the second pass has nothing to say"
+
+
+@pytest.mark.parametrize(
+    ("spec", "policies", "reason"),
+    [
+        ({"suspend": True}, (), "Suspended"),
+        ({}, (policy(requireEncryption=True, **SIGNERS),), "ModelPolicyViolated"),
+    ],
+)
+async def test_what_a_room_denies_is_taken_away_though_the_privacy_policy_cannot_be_read(
+    spec: Json, policies: tuple[Policy, ...], reason: str
+) -> None:
+    stage = Stage(under_unread(spec, *policies))
+    await reconcile(stage.given.key, stage)
+    assert stage.plan is not None
+    assert stage.plan.find("Deployment")["spec"]["replicas"] == 0
+    ready = ready_of(stage.status)
+    assert ("False", reason) == (ready["status"], ready["reason"])
+    assert ready["message"].endswith(f"; {UNREAD}")
 
 
 def test_only_the_number_of_replicas_changes_and_nothing_is_pruned() -> None:

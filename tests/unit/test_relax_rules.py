@@ -6,19 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import modelward_operator.policies
 from modelward_operator.api.crd import privacypolicy_crd
+from tests.admission_rules import rules_of, spec_of
 
-MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
-SPEC = privacypolicy_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-RULES = {
-    variable["name"]: variable["expression"]
-    for item in yaml.safe_load_all(MANIFESTS.read_text())
-    if item and (item["kind"], item["metadata"]["name"]) == ("ValidatingAdmissionPolicy", "modelward-relax-policies")
-    for variable in item["spec"]["variables"]
-}
+SPEC = spec_of(privacypolicy_crd())
+RULES = rules_of("modelward-relax-policies")
 SECTIONS = {
     "input": RULES["inputTightens"],
     "output": RULES["outputTightens"],

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from modelward_runtime.exits import write_termination_log
 from modelward_runtime.log import JsonFormatter, PlainFormatter, timestamp
 from modelward_runtime.policy import PolicyFile
 from modelward_runtime.report import Report, State
+from tests.until import until
+from tests.wire import ask
 
 BOOT = Boot(api_version="runtime/v1", kind="Boot", model=ModelSource(name="m", version="7", uri="s3://b/m.onnx"))
 REFUSED = LoadError(LoadReason.SOURCE_UNREACHABLE, "connection refused", "fetch", permanent=False)
@@ -68,6 +72,23 @@ def test_a_ready_process_that_cannot_record_what_must_be_recorded_is_not_ready(r
     )
 
 
+async def test_a_scrape_does_not_wait_for_imports_beside_a_load(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until they are done it hears that nothing is served; once the model serves it waits for the whole."""
+    imported = threading.Event()
+    monkeypatch.setattr(admin, "_import_exposition", lambda: imported.wait(20))
+    app = admin.App(report, lambda: b"everything")
+    assert (await ask(app, "GET", "/metrics"))[2].endswith(b"modelward_ready 0.0\n")
+    assert (await ask(app, "POST", "/metrics"))[0] == 405
+    report.enter(State.READY)
+    waiting = asyncio.ensure_future(ask(app, "GET", "/metrics"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    imported.set()
+    assert (await waiting)[2] == b"everything"
+
+
 def test_an_unready_probe_says_why(report: Report) -> None:
     app = admin.App(report, bytes)
     assert app.answer("GET", "/readyz")[2] == b"Fetching\n"
@@ -76,17 +97,8 @@ def test_an_unready_probe_says_why(report: Report) -> None:
 
 
 async def test_a_head_request_has_no_body(report: Report) -> None:
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def receive() -> Any:
-        raise AssertionError("no body is read")
-
-    await admin.App(report, bytes)({"type": "http", "method": "HEAD", "path": "/livez"}, receive, send)
-    assert (200, b"") == (sent[0]["status"], sent[1]["body"])
-    assert (b"content-length", b"6") in sent[0]["headers"]
+    status, headers, body = await ask(admin.App(report, bytes), "HEAD", "/livez")
+    assert (200, "6", b"") == (status, headers["content-length"], body)
 
 
 def test_report_before_anything_is_known(report: Report) -> None:
@@ -175,7 +187,8 @@ def test_a_bad_policy_is_reported_and_the_last_good_one_holds(
     assert file.policy
     assert (report.policy_generation, file.policy.generation) == ("1", "1"), reason
     assert text in report.policy_failure
-    assert len(caplog.records) == 1, "said once, not every second"
+    complaints = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(complaints) == 1, "said once, not every second"
     path.write_text(policy("3"))
     file.refresh()
     assert (report.policy_generation, report.policy_failure) == ("3", "")
@@ -193,21 +206,85 @@ async def test_a_flaw_of_ours_does_not_end_the_watch(
         if wanted.privacy and wanted.privacy.input.hash_key_file:
             Path(wanted.privacy.input.hash_key_file).read_bytes()
 
-    async def write(content: str) -> None:
-        path.write_text(content)
-        await asyncio.sleep(0.1)
+    def write(content: str) -> None:
+        (tmp_path / "policy.new").write_text(content)
+        (tmp_path / "policy.new").rename(path)
 
     await file.enforce(adopt)
     watch = asyncio.create_task(file.watch(every=0.005))
-    await write(policy("2", privacy={"policy": "p", "policyGeneration": 1, "input": {"hashKeyFile": "/a\0b"}}))
+    write(policy("2", privacy={"policy": "p", "policyGeneration": 1, "input": {"hashKeyFile": "/a\0b"}}))
+    await until(lambda: report.policy_failure)
+    await asyncio.sleep(0.05)  # it is looked at again a few times, and nothing more is said
     assert not watch.done()
     assert file.policy is not None
     assert (report.policy_generation, file.policy.generation) == ("1", "1")
     assert "policy.json: the policy cannot be judged (ValueError" in report.policy_failure
     assert 1 == caplog.text.count("embedded null byte"), "said once, with its trace"
-    await write(policy("3"))
+    write(policy("3"))
+    await until(lambda: report.policy_generation == "3")
     assert (report.policy_generation, report.policy_failure) == ("3", "")
     watch.cancel()
+
+
+def put(path: Path, content: str) -> None:
+    """Replace the file as a whole, as a mounted ConfigMap is: nobody reads half of it."""
+    path.with_suffix(".new").write_text(content)
+    path.with_suffix(".new").rename(path)
+
+
+SLOW = {"privacy": {"policy": "p", "policyGeneration": 1}}
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What a policy needs is not ready before the event is set, and that is told at once."""
+    ready = threading.Event()
+
+    def prepare(_: Policy) -> None:
+        ready.wait(30)
+
+    monkeypatch.setattr("modelward_runtime.policy.prepare", prepare)
+    monkeypatch.setattr("modelward_runtime.policy.PREPARING", 0.02)
+    yield ready
+    ready.set()
+
+
+async def test_while_what_a_policy_needs_is_not_ready_the_last_good_one_holds_and_that_is_told(
+    report: Report, tmp_path: Path, caplog: pytest.LogCaptureFixture, hanging: threading.Event
+) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(policy("1"))
+    file = PolicyFile(path, report)
+    await file.enforce(lambda _: None, every=0.01)
+    watch = asyncio.create_task(file.watch(every=0.01))
+    put(path, policy("2", **SLOW))
+    await until(lambda: bool(report.policy_failure))
+    assert "policy.json: what the policy needs is not ready" in report.policy_failure
+    await asyncio.sleep(0.1)
+    assert ("1", 1) == (report.policy_generation, caplog.text.count("the last good one holds")), "said once"
+    put(path, policy("3"))  # which needs nothing, and does not wait
+    await until(lambda: (report.policy_generation, report.policy_failure) == ("3", ""))
+    put(path, policy("4", **SLOW))
+    await until(lambda: bool(report.policy_failure))
+    hanging.set()
+    await until(lambda: (report.policy_generation, report.policy_failure) == ("4", ""))
+    watch.cancel()
+
+
+async def test_at_the_start_nothing_serves_before_what_the_policy_needs_is_ready(
+    report: Report, tmp_path: Path, hanging: threading.Event
+) -> None:
+    (tmp_path / "policy.json").write_text(policy("1", **SLOW))
+    file = PolicyFile(tmp_path / "policy.json", report)
+    enforced = asyncio.ensure_future(file.enforce(lambda _: None, every=0.01))
+    await until(lambda: report.failure is not None)
+    failure = report.failure or {}
+    assert ("PolicyUnsatisfiable", False) == (failure["reason"], failure["permanent"])
+    assert "is not ready after" in failure["message"]
+    assert ("", False) == (report.policy_generation, enforced.done())
+    hanging.set()
+    await asyncio.wait_for(enforced, 5)
+    assert (None, "", "1") == (report.failure, report.policy_failure, report.policy_generation)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", policy("")])
@@ -219,13 +296,13 @@ async def test_without_a_good_policy_at_the_start_a_usable_one_is_waited_for(
         (tmp_path / "policy.json").write_text(content)
     file = PolicyFile(tmp_path / "policy.json", report)
     enforced = asyncio.ensure_future(file.enforce(lambda _: None, every=0.01))
-    await asyncio.sleep(0.05)
+    await until(lambda: report.failure)
     failure = report.failure or {}
     assert ("PolicyUnsatisfiable", False) == (failure["reason"], failure["permanent"])
     assert "policy.json: " in failure["message"]
     assert (None, "", False) == (file.policy, report.policy_generation, enforced.done())
     (tmp_path / "policy.json").write_text(policy("2"))
-    await asyncio.wait_for(enforced, 5)
+    await asyncio.wait_for(enforced, 60)
     assert (None, "", "2") == (report.failure, report.policy_failure, report.policy_generation)
 
 

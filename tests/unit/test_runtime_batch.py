@@ -2,19 +2,24 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
 
+from modelward_runtime import batch
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.errors import BadRequest, DeadlineExceeded, InferenceFailed, QueueFull, Unavailable
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, Model, TensorSpec
+from modelward_runtime.pace import Inline
 from modelward_runtime.states import Cleared
 from tests.runtime_models import Double
+from tests.until import until
 
 Make = Callable[..., Batcher]
+LONG = Inline(5.0)  # all runs here may be on the loop's thread
 
 
 class Gate:
@@ -40,9 +45,16 @@ class Gate:
 async def make() -> AsyncIterator[Make]:
     made: list[Batcher] = []
 
-    def build(model: Model, batching: Batching | None = None, max_queue: int = 100, workers: int = 1) -> Batcher:
-        made.append(Batcher(model, batching, max_queue=max_queue, workers=workers, observer=Metrics()))
-        return made[-1]
+    def build(
+        model: Model,
+        batching: Batching | None = None,
+        max_queue: int = 100,
+        workers: int = 1,
+        inline: Inline | None = None,
+    ) -> Batcher:
+        one = Batcher(model, batching, max_queue=max_queue, workers=workers, observer=Metrics(), inline=inline)
+        made.append(one)
+        return one
 
     yield build
     for batcher in made:
@@ -64,12 +76,6 @@ def later(batcher: Batcher, cleared: Cleared, timeout: float = 10) -> "asyncio.T
 async def settle(turns: int = 10) -> None:
     for _ in range(turns):
         await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what changes does so on a worker thread
-            await asyncio.sleep(0.001)
 
 
 async def test_requests_of_one_turn_share_a_run_and_get_their_own_rows(make: Make) -> None:
@@ -280,3 +286,168 @@ async def test_close_fails_who_still_waits(make: Make) -> None:
         await tasks[1]
     gate.open.set()
     assert [2] == await tasks[0]
+
+
+class Threads:
+    """Twice x, slowly for a while or never; remembers on which threads it ran, and with how many rows."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seen: list[tuple[bool, int]] = []
+        self.seconds = seconds
+        spec = TensorSpec("x", "FP32", (-1, 2))
+        self.model = Double(self.compute, (spec,), (TensorSpec("y", "FP32", (-1, 2)),))
+
+    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.seen.append((threading.current_thread() is threading.main_thread(), len(inputs["x"])))
+        until = time.perf_counter() + self.seconds
+        while time.perf_counter() < until:
+            pass
+        if (inputs["x"] < 0).any():
+            raise ValueError("negative")
+        return {"y": inputs["x"] * 2}
+
+
+async def ask(batcher: Batcher, cleared: Cleared) -> list[float]:
+    raw = batcher.run_now(cleared) or await batcher.run(cleared, asyncio.get_running_loop().time() + 10)
+    return [float(number) for number in raw.arrays[0][:, 0]]
+
+
+async def test_a_short_model_runs_on_the_loops_thread_once_it_is_known_to_be_short(make: Make) -> None:
+    threads = Threads()
+    batcher = make(threads.model, inline=LONG)
+    for number in range(4):
+        assert [2 * number] == await ask(batcher, rows(number))
+    assert [False, False, True, True] == [here for here, _ in threads.seen]
+    with pytest.raises(InferenceFailed, match="the model failed: negative"):
+        batcher.run_now(rows(-1))
+
+
+async def test_a_model_that_turns_slow_goes_back_to_the_workers(make: Make) -> None:
+    threads = Threads()
+    batcher = make(threads.model, inline=Inline(0.05))
+    for number in range(3):
+        await ask(batcher, rows(number))
+    threads.seconds = 0.06
+    for number in range(3):
+        await ask(batcher, rows(number))
+    assert [False, False, True, True, False, False] == [here for here, _ in threads.seen]
+
+
+async def test_on_one_processor_runs_come_one_after_the_other_each_answered_before_the_next(make: Make) -> None:
+    events: list[object] = []
+    turn, handle = 0, asyncio.get_running_loop().call_soon(lambda: None)
+
+    def compute(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        time.sleep(0.001)
+        events.append((threading.current_thread() is threading.main_thread(), turn, float(inputs["x"][0, 0])))
+        return {"y": inputs["x"] * 2}
+
+    def count_turns() -> None:
+        nonlocal turn, handle
+        turn += 1
+        handle = asyncio.get_running_loop().call_soon(count_turns)
+
+    async def caller(number: int) -> None:
+        await ask(batcher, rows(number))
+        events.append(number)
+
+    spec = TensorSpec("x", "FP32", (-1, 2))
+    batcher = make(Double(compute, (spec,), (spec,)), inline=Inline(5.0, turn=0.0005, waits=True))
+    assert batcher._pace is not None
+    count_turns()
+    batcher._pace._now = lambda: float(turn)  # the event loop's time stands still within a turn
+    for _ in range(2):
+        await ask(batcher, rows(0))
+    del events[:]
+    await asyncio.gather(*[caller(number) for number in range(4)])
+    handle.cancel()
+    runs = [event for event in events if isinstance(event, tuple)]
+    assert [(True, float(number)) for number in range(4)] == [(here, number) for here, _, number in runs], (
+        "in order, here"
+    )
+    assert len({at for _, at, _ in runs}) == 4, "probes are answered in between"
+    assert [0, 1, 2, 3] == [event for event in events if isinstance(event, int)]
+    for number in range(1, 4):
+        assert events.index(number - 1) < events.index(runs[number]), "an answer does not wait for another's run"
+
+
+async def test_short_runs_that_pay_to_share_are_shared_at_the_turns_end(make: Make) -> None:
+    threads = Threads(0.002)
+    batcher = make(threads.model, Batching(8), inline=LONG)
+    for _ in range(2):  # both weights become known
+        await ask(batcher, rows(1))
+        await asyncio.gather(*[ask(batcher, rows(number)) for number in range(5)])
+    del threads.seen[:]
+    assert batcher.run_now(rows(1)) is None, "it waits for who else comes in this turn"
+    assert [[0], [2], [4], [6], [8]] == await asyncio.gather(*[ask(batcher, rows(number)) for number in range(5)])
+    assert [(True, 5)] == threads.seen
+
+
+async def test_who_is_alone_does_not_wait_for_company(make: Make) -> None:
+    threads = Threads(0.001)
+    batcher = make(threads.model, Batching(8), inline=LONG)
+    for number in range(4):
+        await ask(batcher, rows(number))
+        await settle(2)
+    for number in range(3):
+        assert batcher.run_now(rows(number)) is not None, "nobody else has come for long"
+        await settle(2)
+    assert batcher.run_now(rows(1)) is not None
+    assert batcher.run_now(rows(2)) is None, "not alone any more"
+    await settle(2)
+    for _ in range(8):
+        assert batcher.run_now(rows(3)) is None, "a turn ago there was company"
+        await settle(2)
+    assert batcher.run_now(rows(4)) is not None, "it has not come back"
+
+
+async def test_rows_that_cost_as_much_together_as_apart_do_not_share_runs(make: Make) -> None:
+    now, runs = 0.0, list[int]()
+
+    def compute(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        nonlocal now
+        now += len(inputs["x"])
+        runs.append(len(inputs["x"]))
+        return {"y": inputs["x"] * 2}
+
+    model = Double(compute, (TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 2)),))
+    batcher = make(model, Batching(8))
+    batcher._clock = lambda: now
+    for _ in range(4):
+        await later(batcher, rows(1))
+    for _ in range(4):
+        await asyncio.gather(*[later(batcher, rows(number)) for number in range(4)])
+    assert [1] * 4 + [4] * 4 == runs
+    assert [[0], [2], [4], [6]] == await asyncio.gather(*[later(batcher, rows(number)) for number in range(4)])
+    assert [1] * 4 == runs[8:], "in the order in which they came, and nobody waits for the last"
+
+
+async def test_runs_that_cost_less_than_sharing_are_not_shared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_SHARE_FROM", 1.0)
+    threads = Threads()
+    batcher = make(threads.model, Batching(8), inline=LONG)
+    for _ in range(4):
+        await ask(batcher, rows(1))
+    del threads.seen[:]
+    assert [[0], [2], [4]] == await asyncio.gather(*[ask(batcher, rows(number)) for number in range(3)])
+    assert all(here and count == 1 for here, count in threads.seen) or (True, 3) in threads.seen, (
+        "a slow machine shares"
+    )
+
+
+async def test_a_deadline_that_has_passed_is_told_and_nothing_runs(make: Make) -> None:
+    threads = Threads()
+    batcher = make(threads.model, Batching(8), inline=LONG)
+    with pytest.raises(DeadlineExceeded):
+        await later(batcher, rows(1), timeout=-1)
+    assert [] == threads.seen
+
+
+async def test_nobody_overtakes_who_waits(make: Make) -> None:
+    gate = Gate()
+    batcher = make(gate, inline=LONG)
+    tasks = [later(batcher, rows(1)), later(batcher, rows(2))]
+    await until(lambda: gate.runs == [1])
+    assert batcher.run_now(rows(3)) is None
+    gate.open.set()
+    assert [[2], [4]] == await asyncio.gather(*tasks)

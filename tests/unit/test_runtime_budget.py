@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -18,7 +17,8 @@ from modelward_runtime.metrics import Metrics
 from modelward_runtime.proto import inference_pb2 as pb
 from modelward_runtime.proto import inference_pb2_grpc as pb_grpc
 from tests.doors import door
-from tests.unit.test_runtime_web import LIMIT, REQUEST, Client, Message, Slow, error
+from tests.unit.test_runtime_web import LIMIT, REQUEST, Client, Slow, error
+from tests.wire import NO_ANSWER, Wire, head_of, settled
 
 MIB = 1 << 20
 
@@ -110,34 +110,14 @@ async def test_an_announced_length_holds_nothing_until_its_bytes_come() -> None:
     slow.go_on.set()
     exchange = exchange_of(slow, ROOM)
     client = Client(exchange)
-    first, rest = asyncio.Event(), asyncio.Event()
-
-    def pieces() -> Iterator[Message]:
-        yield {"type": "http.request", "body": REQUEST[:20], "more_body": True}
-        yield {"type": "http.request", "body": REQUEST[20:], "more_body": False}
-
-    script, answers = pieces(), list[Message]()
-
-    async def receive() -> Message:
-        if first.is_set():
-            await rest.wait()
-        first.set()
-        return next(script)
-
-    async def send(message: Message) -> None:
-        answers.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/v2/models/tiny/infer"}
-    sending = asyncio.ensure_future(
-        client.app({**scope, "headers": [(b"content-length", b"%d" % len(REQUEST))]}, receive, send)
-    )
-    await first.wait()
-    await asyncio.sleep(0)
+    wire = Wire(client.app)
+    wire.feed(head_of("POST", "/v2/models/tiny/infer", {"content-length": str(len(REQUEST))}) + REQUEST[:20])
+    await settled()
     assert 20 == exchange.bodies.held
     assert 200 == (await client.infer())[0]
-    rest.set()
-    await sending
-    assert 200 == answers[0]["status"]
+    wire.feed(REQUEST[20:])
+    (answer,) = await wire.answers()
+    assert 200 == answer[0]
     exchange.close()
 
 
@@ -156,10 +136,6 @@ async def test_a_refusal_says_how_much_is_held() -> None:
 async def test_every_way_out_gives_its_bytes_back() -> None:
     exchange = Exchange("tiny", "1", Metrics(), Limits(request_timeout=0.1))
     client = Client(exchange)
-
-    async def hang_up() -> Message:
-        return {"type": "http.disconnect"}
-
     assert 503 == (await client.infer())[0], "not loaded"
     slow = Slow()
     exchange.serve(slow.model, None)
@@ -167,7 +143,7 @@ async def test_every_way_out_gives_its_bytes_back() -> None:
     assert 413 == (await client.infer(gzip.compress(b" " * 10 * LIMIT), content_encoding="gzip"))[0]
     assert 504 == (await client.infer())[0]
     exchange.limits = Limits()
-    assert (0, {}, b"") == await client.send("POST", "/v2/models/tiny/infer", REQUEST, then=hang_up)
+    assert NO_ANSWER == await client.send("POST", "/v2/models/tiny/infer", REQUEST, leaves=True)
     slow.go_on.set()
     assert 0 == exchange.bodies.held
     exchange.close()
@@ -180,7 +156,7 @@ async def test_over_grpc_it_is_resource_exhausted_and_says_when_to_come_back() -
     request = pb.ModelInferRequest(model_name="tiny", inputs=[tensor])
     exchange = exchange_of(slow, request.ByteSize() + 10)
     server = grpc_server.create(exchange, door(), max_body_bytes=LIMIT)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_port("127.0.0.1", 0)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = pb_grpc.GRPCInferenceServiceStub(channel)

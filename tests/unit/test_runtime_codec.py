@@ -55,6 +55,25 @@ def test_inputs_reach_the_model_in_its_own_order() -> None:
     assert ("out_a", "out_b") == decoded.outputs
 
 
+OPTIONAL = echo(TensorSpec("a", "FP32", (-1, 2)), TensorSpec("b", "INT64", (-1,), optional=True))
+
+
+def test_an_optional_input_may_be_left_out_and_nothing_else() -> None:
+    a, b = X | {"name": "a"}, {"name": "b", "shape": [1], "datatype": "INT64", "data": [7]}
+    assert ["a"] == list(decode({"inputs": [a]}, model=OPTIONAL)[1].inputs)
+    assert ["a", "b"] == list(decode({"inputs": [b, a]}, model=OPTIONAL)[1].inputs)
+    for sent, told in [
+        ([b], "input 'a' is missing; the model takes: a, b"),
+        ([a, b, b], "input 'b' was sent twice"),
+        ([a, b | {"name": "c"}], "inputs[1] is not one of the model's: a, b"),
+    ]:
+        with pytest.raises(BadRequest) as caught:
+            decode({"inputs": sent}, model=OPTIONAL)
+        assert told == caught.value.message
+    none = echo(TensorSpec("b", "INT64", (-1,), optional=True))
+    assert {} == decode({"inputs": []}, model=none)[1].inputs
+
+
 def test_binary_tensors_in_and_out_next_to_json_ones() -> None:
     head = json.dumps(
         {
@@ -112,13 +131,18 @@ def sized(size: object) -> dict[str, Any]:
         ("nested deeply in data", b'{"inputs":[{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "too deeply"),
         ("a float in shape", {"inputs": [X | {"shape": [1.5, 2]}]}, "Expected `int`, got `float`"),
         ("parameters of lists", {"inputs": [X], "parameters": {"a": []}}, "$.parameters"),
-        ("unknown input", {"inputs": [X | {"name": "z"}]}, "input 'z' is not one of the model's: x"),
+        ("unknown input", {"inputs": [X | {"name": "z"}]}, "inputs[0] is not one of the model's: x"),
         ("input twice", {"inputs": [X, X]}, "input 'x' was sent twice"),
         ("missing input", {"inputs": []}, "input 'x' is missing; the model takes: x"),
+        (
+            "no datatype of the protocol, which may be anything",
+            {"inputs": [X | {"datatype": "ada@example.com"}]},
+            "input 'x': expected datatype FP32, got one that the protocol does not know",
+        ),
         ("wrong datatype", {"inputs": [X | {"datatype": "FP64"}]}, "input 'x': expected datatype FP32, got FP64"),
         ("wrong shape", {"inputs": [X | {"shape": [1, 3]}]}, "input 'x': expected shape [-1, 2], got [1, 3]"),
         ("no data", {"inputs": [{k: X[k] for k in ("name", "shape", "datatype")}]}, "neither data nor"),
-        ("unknown output", {"inputs": [X], "outputs": [{"name": "q"}]}, "output 'q' is not one of the model's: y"),
+        ("unknown output", {"inputs": [X], "outputs": [{"name": "q"}]}, "outputs[0] is not one of the model's: y"),
         ("output twice", {"inputs": [X], "outputs": [{"name": "y"}] * 2}, "output 'y' was asked for twice"),
         ("binary without its header", {"inputs": [BINARY]}, "needs the header Inference-Header-Content-Length"),
         (

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from modelward_runtime import connection
+from modelward_runtime import site
 from modelward_runtime.exchange import Exchange
 from modelward_runtime.listen import HttpListener
 from modelward_runtime.metrics import Metrics
@@ -17,7 +17,7 @@ LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(site, "PATROL_SECONDS", 0.1)
     listener = HttpListener(App(Exchange("tiny", "1", Metrics()), door(), max_body_bytes=1000), "127.0.0.1", 0)
     await listener.start()
     yield listener.port

@@ -5,13 +5,15 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from modelward_runtime import errors, report
+from modelward_runtime import config, errors, report
 from tests.audit_logs import BOOT
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "runtime/README.md").read_text()
+OPERATIONS = (ROOT / "runtime/OPERATIONS.md").read_text()
+DIGEST = "sha256:" + 64 * "0"
 TREE = re.compile(r"^ {4}(?P<stem>[│├└─ ]*)(?P<name>[A-Z][A-Za-z]+)\b", re.MULTILINE)
 
 
@@ -31,9 +33,40 @@ def test_the_tree_of_errors_is_drawn_whole() -> None:
 
 
 def test_the_example_of_a_report_has_every_field() -> None:
-    section = README[README.index("### The admin port") :]
+    section = OPERATIONS[OPERATIONS.index("## The admin port") :]
     example = json.loads(re.findall(r"```json\n(.*?)```", section, re.DOTALL)[0])
     assert json.loads(report.Report(BOOT, "b").to_json()).keys() == example.keys()
+
+
+def examples(page: str) -> list[str]:
+    """The blocks of JSON on a page."""
+    text = (ROOT / "runtime" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_example_of_a_boot_file_is_read_and_shows_the_defaults_of_the_server() -> None:
+    written, _, security = examples("CONFIGURATION.md")
+    boot = json.loads(written.replace("sha256:…", DIGEST))
+    parsed = config.parse_boot(json.dumps(boot).encode())
+    assert parsed.server == config.Server()
+    access, _ = examples("ACCESS.md")
+    for section in (security, access):
+        config.parse_boot(json.dumps(boot | json.loads(f"{{{section}}}")).encode())
+
+
+@pytest.mark.parametrize(
+    "record", [config.Boot, config.ModelSource, config.Engine, config.Batching, config.Server, config.Policy]
+)
+def test_the_page_about_the_files_names_every_field(record: type) -> None:
+    page = (ROOT / "runtime/CONFIGURATION.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", page))
+    assert {field.encode_name for field in msgspec.structs.fields(record)} <= named
+
+
+def test_the_examples_of_a_policy_file_are_read() -> None:
+    _, limits = examples("ACCESS.md")
+    policy = json.loads(examples("CONFIGURATION.md")[1].replace('"input": {…}, "output": {…}', "").replace(", }", "}"))
+    assert config.parse_policy(json.dumps(policy | json.loads(f"{{{limits}}}")).encode()).limits
 
 
 @pytest.mark.parametrize("module", [errors, report])

@@ -26,7 +26,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 @pytest.fixture
 async def stub(exchange: Exchange) -> AsyncIterator[Any]:
     server = grpc_server.create(exchange, door(), max_body_bytes=1 << 20)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_port("127.0.0.1", 0)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield pb_grpc.GRPCInferenceServiceStub(channel)
@@ -40,13 +40,13 @@ def request(name: str = "tiny") -> Any:
 
 
 def break_once(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = exchange.infer
+    real = exchange.begin
 
-    async def broken(*_: object) -> None:
-        monkeypatch.setattr(exchange, "infer", real)
+    def broken(*_: object) -> None:
+        monkeypatch.setattr(exchange, "begin", real)
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(exchange, "infer", broken)
+    monkeypatch.setattr(exchange, "begin", broken)
 
 
 async def test_a_flaw_of_ours_is_a_logged_internal_error_without_details(

@@ -32,6 +32,19 @@ def test_numbers_survive_bytes_and_json(datatype: str) -> None:
         np.testing.assert_array_equal(sent, got)
 
 
+@pytest.mark.parametrize(
+    ("datatype", "text", "largest"),
+    [
+        ("FP32", b"[3.4028235e+38]", 3.4028234663852886e38),
+        ("FP16", b"[65519]", 65504),
+        ("BF16", b"[3.39e38]", 0x7F7F),
+        ("BF16", b"[3.396177e38]", 0x7F7F),
+    ],
+)
+def test_the_largest_number_may_be_written_as_any_that_rounds_to_it(datatype: str, text: bytes, largest: float) -> None:
+    assert from_json(text, [1], datatype).tolist() == [largest]
+
+
 def test_strings_survive_bytes_and_json() -> None:
     sent = np.array([["a", "żółć"], ["", 'q"[1],[']], dtype=object)
     binary = tensors.from_bytes(spec("BYTES"), [2, 2], tensors.to_bytes("BYTES", sent))
@@ -112,9 +125,13 @@ def test_empty_and_scalar_shapes(shape: list[int], text: bytes) -> None:
         ("beyond int64", "INT64", [1], b"[9223372036854775808]", "out of range for INT64"),
         ("beyond FP32", "FP32", [1], b"[1e39]", "out of range for FP32"),
         ("beyond FP16", "FP16", [1], b"[-70000]", "out of range for FP16"),
+        ("rounds to infinity in FP32", "FP32", [1], b"[3.4028235677973366e38]", "out of range for FP32"),
+        ("rounds to infinity in FP16", "FP16", [1], b"[65520]", "out of range for FP16"),
         ("beyond FP64", "FP64", [1], b"[1e999]", "out of range"),
         ("not an array", "FP32", [1], b"5", "data must be an array"),
-        ("BF16", "BF16", [1], b"[1]", "BF16 has no JSON form"),
+        ("rounds to infinity in BF16", "BF16", [1], b"[3.3961775292304602e38]", "out of range for BF16"),
+        ("beyond BF16", "BF16", [1], b"[-3.4e38]", "out of range for BF16"),
+        ("bool for BF16", "BF16", [1], b"[true]", "does not fit BF16: Expected `float`, got `bool`"),
     ],
 )
 def test_bad_json_data(reason: str, datatype: str, shape: list[int], text: bytes, message: str) -> None:
@@ -148,8 +165,14 @@ def test_bad_binary_data(reason: str, datatype: str, data: bytes, message: str) 
         ("datatype", "INT32", [1, 2], "expected datatype FP32, got INT32"),
         ("rank", "FP32", [2], "expected shape [-1, 2], got [2]"),
         ("fixed axis", "FP32", [1, 3], "expected shape [-1, 2], got [1, 3]"),
-        ("negative", "FP32", [-1, 2], "expected shape [-1, 2], got [-1, 2]"),
-        ("absurd", "FP32", [10**30, 2], "expected shape [-1, 2], got"),
+        ("negative", "FP32", [-1, 2], "got [-1, 2]: in a request each axis has its size; -1 stands"),
+        ("absurd", "FP32", [10**30, 2], "00, 2]: an axis is longer than 2147483648"),
+        (
+            "just too long",
+            "FP32",
+            [2**31 + 1, 2],
+            "expected shape [-1, 2], got [2147483649, 2]: an axis is longer than",
+        ),
         ("absurd rank", "FP32", [1] * 100, "and 84 more axes"),
     ],
 )
@@ -181,7 +204,13 @@ def test_nan_and_infinity_become_null() -> None:
     assert b"[null]" == msgspec.json.encode(tensors.to_json("y", "FP16", np.array([-math.inf], np.float16)))
 
 
-def test_bf16_goes_out_as_binary_only() -> None:
-    with pytest.raises(BadRequest, match="output 'y': BF16 has no JSON form"):
-        tensors.to_json("y", "BF16", np.array([1], np.uint16))
+def test_every_bf16_survives_json_and_what_is_no_number_is_null() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16)
+    finite = every[(every & 0x7F80) != 0x7F80]
+    assert finite.size == (1 << 16) - 2 * 128
+    text = msgspec.json.encode(tensors.to_json("y", "BF16", finite))
+    np.testing.assert_array_equal(finite, from_json(text, [finite.size], "BF16"))
+    assert b"[1.0,-0.0,null,null]" == msgspec.json.encode(
+        tensors.to_json("y", "BF16", np.array([0x3F80, 0x8000, 0x7F80, 0xFFC1], np.uint16))
+    )
     assert b"\x80\x3f" == tensors.to_bytes("BF16", np.array([0x3F80], np.uint16))

@@ -1,5 +1,6 @@
 """The commands about sealed models, run as a person runs them."""
 
+import fcntl
 import json
 import os
 import pty
@@ -98,11 +99,34 @@ def test_a_key_file_is_private_and_never_overwritten(shell: Shell, kind: str) ->
         assert not file.exists(), "a key pair is made whole or not at all"
 
 
+@pytest.mark.parametrize(("kind", "written"), [("kek", 0), ("signing", 0), ("signing", 1), ("audit", 0), ("audit", 1)])
+def test_a_disk_that_is_full_leaves_no_half_of_a_key(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, kind: str, written: int
+) -> None:
+    before, done, real = sorted(shell.home.iterdir()), 0, os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal done
+        if done == written:
+            raise OSError(28, "No space left on device")
+        done += 1
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert ": No space left on device" in shell.run("keygen", kind, "--out", shell.home / "new.pem", code=1)
+    assert before == sorted(shell.home.iterdir())
+
+
 def test_a_single_file_is_sealed_as_it_is(shell: Shell, model: Path, tmp_path: Path) -> None:
     """Its weights stay in it: so they load without a second copy."""
     said = shell.seal(model)
     assert {"model.onnx": model.read_bytes()} == shell.opened()
     assert shell.json("verify", tmp_path / "sealed", "--trust", tmp_path / "ci.pub.pem")["digest"] in said
+
+
+def test_the_folders_above_a_sealed_one_are_made(shell: Shell, model: Path) -> None:
+    shell.seal(model, "fraud/7/sealed")
+    shell.run("verify", shell.home / "fraud/7/sealed", "--trust", shell.home / "ci.pub.pem")
 
 
 def test_a_folder_is_sealed_file_by_file(shell: Shell, tmp_path: Path) -> None:
@@ -145,9 +169,42 @@ def test_an_interrupted_sealing_leaves_nothing_that_passes_for_whole(
     for step in ("write_file", "_seal_file", "wrap"):
         with monkeypatch.context() as patch:
             patch.setattr(writing, step, interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                shell.seal(model)
+            assert "modelward seal: interrupted\n" == shell.seal(model, code=130)
         assert sorted(path.name for path in shell.home.iterdir()) == ["ci.pem", "ci.pub.pem", "kek", "kek2", "src"]
+
+
+def test_what_is_wrong_with_keys_and_names_is_found_before_anything_is_read(
+    shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model of 100 GB is not encrypted first, to be thrown away."""
+    monkeypatch.setattr("modelward_runtime.sealing._sources", lambda _: pytest.fail("the model was looked at"))
+    for option, word, reason in [
+        ("--kek", shell.home / "none", "KeyNotFound"),
+        ("--kek-id", "no id", "ConfigInvalid"),
+        ("--tenant", "two words", "the tenant 'two words' cannot be in a sealed model"),
+        ("--name", "", "the model '' cannot be"),
+        ("--version", "\udcff", "the version '\\udcff' cannot be"),
+    ]:
+        assert reason in shell.seal(model, "sealed", option, word, code=1)
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "code", "reason"),
+    [
+        ("pvc://models/fraud", (), 1, "or into a folder, and bring that to a web server or a volume"),
+        ("https://models.example/fraud/", (), 1, "or into a folder, and bring that to a web server or a volume"),
+        ("ftp://models.example/fraud/", (), 1, "the scheme 'ftp' is not supported"),
+        ("s3://models/fraud/", ("--s3-endpoint", "store"), 2, "'store' is no endpoint"),
+        ("s3://models/fraud/", ("--s3-endpoint", "http://"), 2, "'http://' is no endpoint"),
+        ("s3://models/fraud/", ("--s3-endpoint", "http://user:word@store"), 2, "is no endpoint"),
+        ("s3://models/fraud/", ("--s3-endpoint", "http://a b"), 2, "'http://a b' is no endpoint"),
+    ],
+)
+def test_a_place_that_nothing_can_be_sealed_into(
+    shell: Shell, model: Path, where: str, options: tuple[str, ...], code: int, reason: str
+) -> None:
+    keys = ("--kek", shell.home / "kek", "--kek-id", "k1", "--sign-key", shell.home / "ci.pem")
+    assert reason in shell.run("seal", model, where, *BIND, *keys, *options, code=code)
 
 
 def test_verify_says_whether_and_why_not(shell: Shell, model: Path) -> None:
@@ -186,6 +243,11 @@ def test_inspect_shows_what_is_said_and_that_it_is_not_verified(shell: Shell, mo
     assert "not verified" in shell.run("inspect", shell.home / "sealed")
 
 
+def test_inspect_of_what_is_not_sealed_says_so(shell: Shell, model: Path) -> None:
+    assert "is no sealed model: it holds no manifest.json" in shell.run("inspect", model.parent, code=1)
+    assert "nothing: No such file" in shell.run("inspect", shell.home / "nothing", code=2)
+
+
 def others(folder: Path) -> dict[str, bytes]:
     """Everything but keys.*."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("keys.")]
@@ -204,6 +266,57 @@ def test_rewrap_changes_keys_alone(shell: Shell, model: Path) -> None:
     assert "KeyWrong" in shell.rewrap(old="kek", code=1)
     assert others(shell.home / "sealed") == before
     assert "whole" in shell.verify()
+
+
+def test_two_rewraps_of_a_folder_take_turns(shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first look to the last rename: else one's keys.json stands beside the other's keys.sig, and nobody opens the model again."""
+    shell.seal(model)
+    held = []
+
+    def look(function: Any) -> Any:
+        def looked(*arguments: Any) -> Any:
+            descriptor = os.open(shell.home / "sealed", os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(descriptor)
+            held.append(function.__name__)
+            return function(*arguments)
+
+        return looked
+
+    for name in ("finish_replacing", "replace_keys"):
+        monkeypatch.setattr(writing, name, look(getattr(writing, name)))
+    shell.rewrap()
+    assert ["finish_replacing", "replace_keys"] == held
+
+
+def test_rewraps_at_the_same_time_lose_no_key(shell: Shell, model: Path) -> None:
+    shell.seal(model)
+    words = (
+        "rewrap",
+        shell.home / "sealed",
+        "--keep-old",
+        "--kek",
+        shell.home / "kek",
+        "--new-kek",
+        shell.home / "kek",
+    )
+    ends = ("--sign-key", shell.home / "ci.pem", "--new-kek-id")
+    running = [subprocess.Popen([*PROGRAM, *map(str, (*words, *ends, f"n{number}"))]) for number in range(4)]
+    assert [0] * 4 == [child.wait(120) for child in running]
+    told = shell.json("inspect", shell.home / "sealed")
+    assert {"k1", "n0", "n1", "n2", "n3"} == {key["kekId"] for key in told["keys"]}
+    shell.verify()
+
+
+def test_rewrap_says_how_many_keys_there_can_be(shell: Shell, model: Path) -> None:
+    shell.seal(model)
+    for number in range(15):
+        shell.rewrap("--keep-old", "--new-kek-id", f"more{number}")
+    before = (shell.home / "sealed" / "keys.json").read_bytes()
+    assert "ConfigInvalid: " in (said := shell.rewrap("--keep-old", "--new-kek-id", "one-more", code=1))
+    assert "wrapped for 16 keys, and more than 16 are not possible" in said
+    assert before == (shell.home / "sealed" / "keys.json").read_bytes()
 
 
 def test_a_key_file_without_an_id_is_told_what_to_give(shell: Shell, model: Path) -> None:
@@ -245,8 +358,7 @@ def test_a_rewrap_that_was_cut_is_refused_or_still_valid_and_the_next_one_mends_
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", crash)
-        with pytest.raises(KeyboardInterrupt):
-            shell.rewrap()
+        assert "modelward rewrap: interrupted\n" == shell.rewrap(code=130)
     if renames:
         assert "SignatureInvalid: keys.json" in shell.verify(code=1)
         shell.rewrap(old="kek2")  # the new key is in effect once the second rename was made up for

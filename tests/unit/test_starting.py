@@ -2,15 +2,19 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from modelward_runtime import starting
+from modelward_runtime import hardware, starting
 from modelward_runtime.config import Boot
 from modelward_runtime.guard import Guard, guard_of
 from modelward_runtime.report import Report, State
+from modelward_runtime.surroundings import Surroundings
 from tests.sealed_models import make_model, sealed_boot
 
 
@@ -22,8 +26,9 @@ def boot(tmp_path: Path) -> Boot:
 async def waited(boot: Boot, guard: Guard, *states: State, loads: float = 10.0) -> float:
     """Seconds until imports may begin, when the load enters these states at once and ends after `loads`."""
     report, began = Report(boot, "b"), time.monotonic()
-    loading = asyncio.ensure_future(asyncio.sleep(loads))
-    waiting = asyncio.ensure_future(starting.let_verify(boot, guard, report, loading))
+    loading: asyncio.Task[Any] = asyncio.ensure_future(asyncio.sleep(loads))
+    begun = starting.Begun(boot, report, hardware.measure(), loading)
+    waiting = asyncio.ensure_future(starting.let_verify(begun, Surroundings(Path("cache"), guard)))
     await asyncio.sleep(0)
     for state in states:
         report.enter(state)
@@ -42,6 +47,27 @@ async def test_imports_begin_when_a_sealed_model_is_verified(boot: Boot, monkeyp
 
 async def test_imports_wait_a_moment_and_no_longer(boot: Boot) -> None:
     assert 0.09 < await waited(boot, guard_of(boot.security), State.VERIFYING) < 4
+
+
+def test_a_model_is_on_its_way_before_what_serves_it_is_imported() -> None:
+    code = (
+        "import sys, modelward_runtime.main, modelward_runtime.starting\n"
+        "heavy = ('serve', 'listen', 'admin', 'metrics', 'engine')\n"
+        "print([name for name in heavy if f'modelward_runtime.{name}' in sys.modules])"
+    )
+    assert "[]\n" == subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_what_a_plain_model_does_not_need_is_not_imported() -> None:
+    code = (
+        "import sys\n"
+        "from modelward_runtime import config, serve, warming\n"
+        "serve._import(config.Boot('runtime/v1', 'Boot', config.ModelSource('m', '1', 'x')))\n"
+        "late = ('google', 'grpc', 'prometheus_client', 'cryptography', 'numpy.random', 'modelward_runtime.privacy.compile',\n"
+        "        'modelward_runtime.access.client', 'modelward_runtime.openapi', 'simdjson')\n"
+        "print([name for name in late if name in sys.modules])"
+    )
+    assert "[]\n" == subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
 def test_garbage_is_looked_for_again_once_all_is_imported() -> None:

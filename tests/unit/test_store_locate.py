@@ -65,11 +65,19 @@ def test_what_names_no_artifact_is_refused(rest: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "reason", "text"),
     [
-        ("gs://bucket/m.onnx", LoadReason.UNSUPPORTED_SCHEME, "the scheme 'gs' is not supported, use s3://BUCKET/PATH"),
+        (
+            "http://host/m.onnx",
+            LoadReason.UNSUPPORTED_SCHEME,
+            "the scheme 'http' is not supported, use s3://BUCKET/PATH",
+        ),
         ("S3://bucket/m.onnx", LoadReason.UNSUPPORTED_SCHEME, "the scheme 'S3' is not supported"),
         ("ftp://x", LoadReason.UNSUPPORTED_SCHEME, "the scheme 'ftp' is not supported"),
         ("/models/m.onnx", LoadReason.UNSUPPORTED_SCHEME, "this is no URI"),
         ("s3:///m.onnx", LoadReason.BUCKET_NOT_FOUND, "the URI names no bucket"),
+        *(
+            (f"https://host/a/{climbs}/m.onnx", LoadReason.MODEL_NOT_FOUND, "write https://HOST/PATH without")
+            for climbs in ("..", "%2e%2e", ".%2E", "..%2fb", "..%5Cb", "..;", "..;v=1", "..\\b")
+        ),
     ],
 )
 def test_other_uris_are_refused(uri: str, reason: LoadReason, text: str) -> None:

@@ -218,6 +218,23 @@ def test_from_tls_nothing_leads_to_plain_http(target: str) -> None:
         assert ours.resolve("https://r.example/v2/", target, "reading").startswith("https://other.example")
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (302, {"location": "https://[bad/x"}),
+        (302, {"location": "//[::1"}),
+        (401, {"www-authenticate": 'Bearer realm="https://[bad"'}),
+    ],
+)
+def test_what_leads_to_no_address_is_refused(status: int, headers: dict[str, str]) -> None:
+    with (
+        server(lambda _: (status, headers, b"")) as (base, _),
+        pytest.raises(LoadError, match="leads to what is no address of the web") as caught,
+    ):
+        client(base).ask("GET", "v2/", "reading")
+    assert LoadReason.SOURCE_UNREACHABLE is caught.value.reason
+
+
 def test_redirects_without_end_are_given_up() -> None:
     with server(lambda _: (302, {"location": "/again"}, b"")) as (base, asked), pytest.raises(LoadError) as caught:
         client(base).ask("GET", "v2/", "reading")
@@ -255,6 +272,25 @@ def test_a_manifest_without_end_is_refused_before_it_fills_the_memory() -> None:
     with server(lambda _: (200, {}, b" " * (artifact.MOST_BYTES + 1))) as (base, _), pytest.raises(LoadError) as caught:
         Repository(HERE, Oci(endpoint=base), None, 60).files()
     assert "larger than 4194304 bytes" in caught.value.message
+
+
+def test_a_page_in_place_of_a_manifest_is_told_from_a_broken_one() -> None:
+    def login(_: object) -> tuple[int, dict[str, str], bytes]:
+        return 200, {"content-type": "text/html; charset=utf-8"}, b"<html>log in</html>"
+
+    with server(login) as (base, _), pytest.raises(LoadError, match="a web page came in place of a manifest") as caught:
+        Repository(HERE, Oci(endpoint=base), None, 60).files()
+    assert (LoadReason.INVALID_MODEL, True) == (caught.value.reason, caught.value.permanent)
+
+
+def test_a_registry_says_when_it_wants_to_be_asked_again() -> None:
+    with server(lambda _: (429, {"retry-after": "40"}, b"")) as (base, _), pytest.raises(LoadError) as caught:
+        Repository(HERE, Oci(endpoint=base), None, 60).files()
+    assert (LoadReason.SOURCE_UNREACHABLE, False, 40.0) == (
+        caught.value.reason,
+        caught.value.permanent,
+        caught.value.retry_after,
+    )
 
 
 def test_an_answer_that_was_cut_before_its_body_is_asked_for_again() -> None:

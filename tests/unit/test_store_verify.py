@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modelward_runtime import cli
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store import verify
-from modelward_runtime.store.verify import combine, digest_of, files_below
+from modelward_runtime.store.verify import combine, digest_of, files_below, hash_file
 
 HELLO = hashlib.sha256(b"hello").hexdigest()
 WORLD = hashlib.sha256(b"world").hexdigest()
@@ -81,6 +81,12 @@ def test_a_link_counts_as_the_file_it_points_to(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m/model.onnx").symlink_to(tmp_path / "elsewhere")
     assert combine({"model.onnx": HELLO}) == digest_of(tmp_path / "m")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["a pipe", "a device"])
+def test_what_has_no_end_counts_as_empty_and_is_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "model.onnx")
+    assert hashlib.sha256().hexdigest() == hash_file(tmp_path / "model.onnx")
 
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """What `kubectl get mdep` says, situation by situation."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from modelward_operator.api.parse import Invalid, parse
-from modelward_operator.facts import Applied, Given, Json, Refusal
+from modelward_operator.facts import Adjustment, Applied, Given, Json, Refusal
 from modelward_operator.policies.rooms import rule
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Type
 from modelward_operator.status.news import news
 from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid
 from tests.makers import (
+    NOW,
     READY_REPORT,
     current_revision,
     drawn,
@@ -236,6 +238,7 @@ def test_a_child_of_somebody_else_is_named() -> None:
 
 
 REJECTED = Refusal("Service", "fraud", "Rejected", "quota")
+OVERRULED = Refusal("NetworkPolicy", "fraud", "Overruled", "an admission webhook has the last word on spec.ingress")
 UNWRITTEN = Refusal("ConfigMap", "fraud-policy", "Unwritten", "apply ConfigMap: 500 failed calling webhook")
 
 
@@ -245,6 +248,7 @@ UNWRITTEN = Refusal("ConfigMap", "fraud-policy", "Unwritten", "apply ConfigMap: 
         ("no answer is no refusal", [UNWRITTEN], [SERVES], ("Unknown", "ChildUnwritten")),
         ("a refusal is", [UNWRITTEN, REJECTED], [SERVES], ("False", "ChildRejected")),
         ("what is known to be wrong stays known", [UNWRITTEN], [WRONG], ("False", "DigestMismatch")),
+        ("a webhook opens a door", [OVERRULED], [SERVES], ("False", "ChildOverruled")),
     ],
 )
 def test_a_child_that_could_not_be_written(
@@ -252,6 +256,17 @@ def test_a_child_that_could_not_be_written(
 ) -> None:
     status = status_of(with_pods(None, *pods), Applied(0, tuple(refusals)))
     assert says(status, "Ready") == expected, reason
+
+
+@pytest.mark.parametrize("pods", [[SERVES], [WRONG], []])
+def test_what_a_webhook_makes_of_a_deployment_is_told_and_stands_in_nobody_s_way(pods: list[Any]) -> None:
+    note = Adjustment("Deployment", "fraud", "an admission webhook has the last word on spec.template (…)")
+    given = with_pods(None, *pods)
+    status, without = status_of(given, Applied(0, (), (note,))), status_of(given)
+    assert says(status, "Ready") == says(without, "Ready")
+    told = f"{condition(without, 'Ready')['message']}; Deployment fraud: {note.message}"
+    assert condition(status, "Ready")["message"] == told
+    assert (look_again_after(given, status, Applied(0, (), (note,))) or 1e9) <= 600
 
 
 def test_zero_is_not_claimed_while_it_could_not_be_written() -> None:
@@ -263,6 +278,40 @@ def test_zero_is_not_claimed_while_it_could_not_be_written() -> None:
 def test_what_was_not_written_is_tried_again_and_pods_are_asked_meanwhile(refusal: Refusal, seconds: float) -> None:
     for given, expected in ((with_pods(None, SERVES), seconds), (with_pods(None, ("current", {})), 1.0)):
         assert look_again_after(given, status_of(given), Applied(0, (refusal,))) == expected
+
+
+def since(given: Given, age: timedelta) -> Json:
+    """Return the status of a model of which everything has been as it is for so long."""
+    long_ago = (NOW - age).strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = status_of(given)
+    return {**status, "conditions": [{**c, "lastTransitionTime": long_ago} for c in status["conditions"]]}
+
+
+@pytest.mark.parametrize(
+    ("reason", "refusal", "age", "seconds"),
+    [
+        ("just now", REJECTED, timedelta(seconds=5), 15.0),
+        ("for two minutes", REJECTED, timedelta(minutes=2), 60.0),
+        ("for a day", REJECTED, timedelta(days=1), 300.0),
+        ("a webhook that is down for a day", UNWRITTEN, timedelta(days=1), 60.0),
+    ],
+)
+def test_what_nobody_mends_is_looked_at_more_and_more_seldom(
+    reason: str, refusal: Refusal, age: timedelta, seconds: float
+) -> None:
+    given = with_pods(None, SERVES)
+    assert look_again_after(given, since(given, age), Applied(0, (refusal,))) == seconds, reason
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"), [(timedelta(minutes=1), 1.0), (timedelta(minutes=10), 20.0), (timedelta(days=1), 60.0)]
+)
+def test_a_pod_that_will_not_be_ready_is_asked_more_and_more_seldom(age: timedelta, seconds: float) -> None:
+    given = with_pods(None, ("current", {"report": {"state": "Fetching"}}))
+    (pod,) = given.pods
+    made = {**pod.raw["metadata"], "creationTimestamp": (NOW - age).isoformat()}
+    given = replace(given, pods=(replace(pod, raw={**pod.raw, "metadata": made}),))
+    assert look_again_after(given, status_of(given), Applied()) == seconds
 
 
 def test_the_transition_time_stands_while_the_status_stands() -> None:
@@ -311,6 +360,14 @@ def test_a_pod_cannot_write_what_the_schema_refuses() -> None:
 def test_a_size_that_the_schema_refuses_is_left_out(reason: str, report: Json) -> None:
     status = status_of(with_pods(None, ("current", {"is_ready": True, "report": report})))
     assert "sizeBytes" not in status.get("model", {}), reason
+
+
+def test_a_pod_commands_no_terminal() -> None:
+    """Whoever describes the model reads its message there, as the pod's termination log had it."""
+    lost = failing("SourceUnreachable", "Zeile 1\nZeile 2:\t\x1b[2J\x9b\u202e\u2028 模型 \u3000é", permanent=False)
+    status = status_of(with_pods(None, ("current", {"report": {"failure": lost}})))
+    message = condition(status, "Ready")["message"]
+    assert "Zeile 1\nZeile 2:\t\ufffd[2J\ufffd\ufffd\ufffd 模型 \u3000é" in message
 
 
 def test_half_a_character_is_replaced() -> None:

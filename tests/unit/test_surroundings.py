@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from modelward_operator.api.parse import Invalid, parse_privacy
 from modelward_operator.cluster.bells import Bells
 from modelward_operator.cluster.client import Client, NotFound
 from modelward_operator.cluster.kinds import Resource
@@ -13,6 +14,7 @@ from modelward_operator.cluster.surroundings import Surveyor
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Json, Key
 from tests.makers import make_model
+from tests.privacy_specs import FILE, audit, privacy_policy
 from tests.specs import HEX
 
 KEY = Key("risk", "fraud")
@@ -151,6 +153,27 @@ async def test_a_tenant_that_cannot_be_read_is_not_the_namespaces_name() -> None
     api.down = True
     with pytest.raises(Unreadable):
         await surveyor(api, clusterwide=False).read(KEY, make_model(SIGNED))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        audit(f"required: true, {FILE}"),
+        audit(f"{FILE}, retention: {{minDays: 1, maxDays: 7}}"),
+        f"{{logging: {{mode: Metadata, {FILE}, retention: {{minDays: 1, maxDays: 7}}}}}}",
+    ],
+)
+async def test_a_privacy_policy_of_an_earlier_release_stays_in_force(spec: str) -> None:
+    """Admission refuses it now, in the words that its models repeat."""
+    raw = privacy_policy(spec)
+    refused = parse_privacy(raw)
+    assert isinstance(refused, Invalid)
+    named = make_model({"privacy": {"policyRef": {"name": "standard"}}})
+    found = await surveyor(Api(standard={**raw, "metadata": {"name": "standard"}}), filled(namespace())).read(
+        KEY, named
+    )
+    assert list(found.privacy) == ["standard"]
+    assert (str(refused), "") == (found.privacy["standard"].outdated, found.unread)
 
 
 async def test_public_keys_are_read_only_under_a_policy_that_names_signers() -> None:

@@ -8,14 +8,20 @@ Called by main.py, which hands over the functions to call; there is no state her
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Protocol
+import contextlib
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
+from typing import Any, Final, Protocol
 
 import kopf
 
 from modelward_operator.facts import Json
 
 GROUP, VERSION, PLURAL = "modelward.dev", "v1alpha1", "modeldeployments"
+WATCH: Final = "infinite_watch"
+"""The name of kopf's generator of events."""
+Watch = AsyncGenerator[Any, Any]
 
 
 class Doorbell(Protocol):
@@ -68,7 +74,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     )
     settings.watching.server_timeout = 300
     settings.watching.inactivity_timeout = 70
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.networking.connect_timeout = 5
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()
@@ -114,14 +120,48 @@ async def listen(handlers: kopf.OperatorRegistry, namespaces: Collection[str], *
 
     Kopf takes the process's signals when it spawns its tasks; `spawned` is called right after, to take them back.
     """
-    tasks_of_others = asyncio.all_tasks()
-    tasks = await kopf.spawn_tasks(
-        registry=handlers,
-        settings=kopf_settings(),
-        standalone=True,
-        identity="modelward",  # type: ignore[arg-type]  # kopf keeps the type private; left out, it asks for a user that no image has
-        clusterwide=not namespaces,
-        namespaces=list(namespaces),
-    )
-    spawned()
-    await kopf.run_tasks(tasks, ignored=tasks_of_others)
+    with _watches() as begun:
+        try:
+            tasks_of_others = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
+                registry=handlers,
+                settings=kopf_settings(),
+                standalone=True,
+                identity="modelward",  # type: ignore[arg-type]  # kopf keeps the type private; left out, it asks for a user that no image has
+                clusterwide=not namespaces,
+                namespaces=list(namespaces),
+            )
+            spawned()
+            await kopf.run_tasks(tasks, ignored=tasks_of_others)
+        finally:
+            await _close(begun)
+
+
+@contextlib.contextmanager
+def _watches() -> Iterator[list["weakref.ref[Watch]"]]:
+    """Note the watches that kopf begins meanwhile."""
+    begun: list[weakref.ref[Watch]] = []
+    usual = sys.get_asyncgen_hooks().firstiter
+
+    def note(generator: Watch) -> None:
+        if getattr(generator, "__name__", "") == WATCH:
+            begun.append(weakref.ref(generator))
+        if usual is not None:
+            usual(generator)
+
+    sys.set_asyncgen_hooks(firstiter=note)
+    try:
+        yield begun
+    finally:
+        sys.set_asyncgen_hooks(firstiter=usual)
+
+
+async def _close(begun: Collection["weakref.ref[Watch]"]) -> None:
+    """Close the watches that kopf leaves open when it is stopped between two events.
+
+    Left to asyncio, a watch and the context managers that it stands in are closed at the same time as the process ends, which fails
+    (`generator didn't stop after athrow`), and is logged as an error.
+    """
+    for watch in filter(None, (reference() for reference in begun)):
+        with contextlib.suppress(RuntimeError):  # somebody waits for its next event still, and ends it
+            await watch.aclose()

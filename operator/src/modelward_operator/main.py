@@ -10,11 +10,13 @@ Called by cli.py. No decision about models is made here.
 """
 
 import asyncio
+import asyncio.sslproto
 import contextlib
 import gc
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
@@ -35,6 +37,13 @@ PASS_LIMIT: Final = 120.0
 GRACE: Final = 2.0
 """Seconds that passes in flight have to finish on SIGTERM."""
 
+DEEPEST: Final = 12_000
+"""How deeply Python may call itself: the API server takes objects of 10,000 levels (in metadata.managedFields from whoever may write one),
+and with the usual 1,000 the first of them in a listing, or in kopf's watch, would end the process, again and again. What is so deep is
+not kept (cluster/compact.py); reading it takes 3 MB of the stack's 8."""
+TLS_BUFFER: Final = 2 * 16 * 1024
+"""Bytes that asyncio keeps for each TLS connection to read into: two records. By itself it keeps 256 KiB, for some fifty connections."""
+
 logger = logging.getLogger("modelward_operator")
 
 
@@ -47,6 +56,8 @@ def run() -> int:
         logger.error("settings: %s", error)  # noqa: TRY400  -- a user's mistake needs no traceback
         return 2
     log.configure(settings.log_level)
+    asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
+    sys.setrecursionlimit(DEEPEST)
     try:
         asyncio.run(operate(settings, asyncio.Event()))
     except OperatorError as error:
@@ -108,8 +119,11 @@ async def _lead(parts: Parts, group: asyncio.TaskGroup) -> None:
         logger.info("waiting for the lease")
         await parts.lease.acquire()
         group.create_task(parts.lease.keep(), name="lease")
+        parts.queue.demote(2.0 * parts.settings.lease_seconds)
     parts.metrics.leading.set(1)
     logger.info("leading")
+    for name, duty in parts.duties.items():
+        group.create_task(duty(), name=name)
     for number in range(parts.settings.workers):
         group.create_task(_work(parts), name=f"worker {number}")
 
@@ -120,7 +134,7 @@ async def _work(parts: Parts) -> None:
         key = await parts.queue.get()
         begun, result = time.perf_counter(), "failed"
         try:
-            with log.correlate(key, parts.settings.identity):
+            with log.correlate(key, parts.rings.take(key)):
                 result = await _pass(parts, key)
         finally:
             parts.metrics.passes.labels(result).observe(time.perf_counter() - begun)

@@ -6,6 +6,8 @@ Called by the workers of `main.py` with a key from the work queue; never by an e
 is pure, so that a pass can be replayed from its `Given`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from modelward_operator.api.parse import Invalid, parse
@@ -13,8 +15,9 @@ from modelward_operator.facts import Applied, Given, Json, Key, Plan
 from modelward_operator.plan.draw import draw
 from modelward_operator.plan.standdown import stand_down
 from modelward_operator.policies.rooms import rule, rule_unread
+from modelward_operator.rulings import Ruling
 from modelward_operator.status.news import News, news
-from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid
+from modelward_operator.status.summarise import look_again_after, summarise, summarise_invalid, summarise_unread
 
 
 class Cluster(Protocol):
@@ -46,10 +49,13 @@ async def reconcile(key: Key, cluster: Cluster) -> float | None:
     # 2. The spec, or every field error at once.
     spec = parse(given.raw)
     if isinstance(spec, Invalid):
-        return await _without_spec(given, spec, cluster)
+        ruling = rule_unread(given)
+        return await _hold(given, ruling, partial(summarise_invalid, given, spec, ruling), cluster)
 
-    # 3. The rooms rule; their order cannot matter.
+    # 3. The rooms rule; their order cannot matter. What a privacy policy that cannot be read would say, none of them knows.
     ruling = rule(given, spec)
+    if given.around.unread:
+        return await _hold(given, ruling, partial(summarise_unread, given, ruling), cluster)
 
     # 4. The children that shall exist.
     plan = draw(given, spec, ruling)
@@ -61,14 +67,13 @@ async def reconcile(key: Key, cluster: Cluster) -> float | None:
     status = summarise(given, spec, ruling, plan, applied)
     await cluster.write_status(given, status)
     await cluster.tell(given, news(given, status))
-    return look_again_after(given, status, applied)
+    return look_again_after(given, status, applied, plan.again)
 
 
-async def _without_spec(given: Given, invalid: Invalid, cluster: Cluster) -> float | None:
-    """Let what runs run on under a spec that cannot be read, unless a policy forbids what the pods have loaded."""
-    ruling = rule_unread(given)
+async def _hold(given: Given, ruling: Ruling, said: Callable[[Applied], Json], cluster: Cluster) -> float | None:
+    """Let what runs run on as it is, because nobody can draw what shall run, unless a room denies it."""
     applied = await cluster.apply(stand_down(given), given) if ruling.denied else Applied()
-    status = summarise_invalid(given, invalid, ruling, applied)
+    status = said(applied)
     await cluster.write_status(given, status)
     await cluster.tell(given, news(given, status))
     return look_again_after(given, status, applied)

@@ -23,7 +23,7 @@ class Slot(StrEnum):
     """Where an addition goes."""
 
     INGRESS = "ingress"
-    """NetworkPolicy: a namespace whose pods may connect to the endpoint. Name and value: the namespace."""
+    """NetworkPolicy: who may connect to the endpoint. Name and value: a namespace, or a network in CIDR form."""
     BOOT = "boot.json"
     """A section of boot.json. Name: the section; value: its JSON."""
     POLICY = "policy.json"
@@ -73,6 +73,10 @@ class Bounds:
     def __and__(self, other: "Bounds") -> "Bounds":
         return Bounds(max(self.minimum, other.minimum), min(self.maximum, other.maximum))
 
+    def clamp(self, number: int) -> int:
+        """Return the number within the bounds that is nearest."""
+        return min(max(number, self.minimum), self.maximum)
+
     @property
     def empty(self) -> bool:
         """True when no number fits."""
@@ -101,7 +105,7 @@ class Ruling:
 
     def values(self, slot: Slot) -> dict[str, str]:
         """Return the values that were added to `slot` by name. Of a contradiction one is left: it is a denial anyway."""
-        return {a.name: a.value for a in sorted(self.additions, reverse=True) if a.slot is slot}
+        return {a.name: a.value for a in sorted((a for a in self.additions if a.slot is slot), reverse=True)}
 
     def parts(self, slot: Slot) -> dict[str, Any]:
         """Return the values that were added to `slot` by name, read as JSON."""

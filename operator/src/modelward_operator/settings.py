@@ -9,8 +9,11 @@ Called by cli.py and main.py. It must not be read from deep inside: each part ge
     CLUSTER_DOMAIN      behind .svc in the full names of Services                            (cluster.local)
     LOG_LEVEL           DEBUG INFO WARNING ERROR                                             (INFO)
     WORKERS             passes at once                                                       (16)
-    WRITES_PER_SECOND   token bucket on writes to the API server; burst is twice that        (200)
+    WRITES_PER_SECOND   token bucket on writes to the API server; burst is twice that        (400)
+    MAX_CONCURRENT_UPGRADES   models with upgradePolicy Rolling that are rolled to a new image at once   (10)
+    ACTIVATOR           false where the chart installs none: no model goes to zero              (true)
     LEADER_ELECTION     false for a single replica outside a cluster                         (true)
+    LEASE_SECONDS       after so many without a sign of the leader another replica leads      (15)
     HEALTH_PORT, METRICS_PORT   0 picks a free one, for tests                                (8080, 9090)
 """
 
@@ -43,8 +46,11 @@ class Settings:
     cluster_domain: str = "cluster.local"
     log_level: int = logging.INFO
     workers: int = 16
-    writes_per_second: int = 200
+    writes_per_second: int = 400
+    max_concurrent_upgrades: int = 10
+    activator: bool = True
     leader_election: bool = True
+    lease_seconds: int = 15
     health_port: int = 8080
     metrics_port: int = 9090
 
@@ -87,7 +93,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         cluster_domain=domain,
         log_level=logging.getLevelNamesMapping().get(choice("LOG_LEVEL", "INFO", LEVELS), logging.INFO),
         workers=number("WORKERS", 16, 1, 256),
-        writes_per_second=number("WRITES_PER_SECOND", 200, 1, 100_000),
+        writes_per_second=number("WRITES_PER_SECOND", 400, 1, 100_000),
+        max_concurrent_upgrades=number("MAX_CONCURRENT_UPGRADES", 10, 1, 1000),
+        activator=choice("ACTIVATOR", "true", ("true", "false")) == "true",
+        lease_seconds=number("LEASE_SECONDS", 15, 3, 300),
         leader_election=choice("LEADER_ELECTION", "true", ("true", "false")) == "true",
         health_port=number("HEALTH_PORT", 8080, 0, 65535),
         metrics_port=number("METRICS_PORT", 9090, 0, 65535),

@@ -50,6 +50,7 @@ class _Entry:
 
     priority: Priority
     due: float  # when it may be handed out
+    rung: float  # when it was last said to be urgent, or put here
     ready: bool = False
 
 
@@ -112,12 +113,16 @@ class WorkQueue(Generic[K]):
         table = self._rung if key in self._processing else self._entries
         entry = table.get(key)
         if entry is None:
-            entry = table[key] = _Entry(priority, due=now + delay)
+            entry = table[key] = _Entry(priority, due=now + delay, rung=now)
         elif entry.ready:
+            if priority is Priority.LIVE:
+                entry.rung = now
             self._promote(key, entry, priority)
             return
         else:
             entry.priority = min(entry.priority, priority)
+            if priority is Priority.LIVE:
+                entry.rung = now
             if now + delay >= entry.due:
                 return
             entry.due = now + delay
@@ -177,6 +182,17 @@ class WorkQueue(Generic[K]):
             self._entries[key] = entry
             heapq.heappush(self._delayed, (entry.due, next(self._order), key))
             self._wake()
+
+    def demote(self, age: float) -> None:
+        """Make routine what was urgent when it was last rung, longer ago than `age` seconds: a leader before has seen to it."""
+        limit = self._clock() - age
+        for key, entry in self._entries.items():
+            if entry.priority is Priority.LIVE and entry.rung < limit:
+                entry.priority = Priority.ROUTINE
+                if entry.ready:
+                    self._ready[Priority.ROUTINE].append(
+                        key
+                    )  # its old place in the faster line is stale and skipped there
 
     def close(self) -> None:
         """Hand out nothing any more: who waits in `get` waits until cancelled."""

@@ -1,42 +1,36 @@
 """Bodies of HTTP requests: read under a hard limit, unpacked where the client packed them.
 
 Called by `web.py`, which has the deadline and the request's share of the budget. Raises `ApiError` for every body that
-cannot be had, and `ClientGone` when nobody waits any more.
+cannot be had, and `ClientGone` when nobody waits any more. What is here already is taken without a wait.
 """
 
-import asyncio
-import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
+from modelward_runtime.aligned import make_aligned
 from modelward_runtime.budget import Hold
-from modelward_runtime.errors import BadRequest, BodyTooLarge, LengthRequired, UnsupportedMedia
+from modelward_runtime.errors import BodyTooLarge, LengthRequired, UnsupportedMedia
+from modelward_runtime.request import Body, Header, Request, Step
+from modelward_runtime.unpacking import WINDOW_BITS, unpack_by
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-_INLINE = 1 << 16
-_PIECE = 1 << 22  # so much is unpacked before the budget is asked for more
+_MOST_DIGITS = 12  # of a number of bytes
 # curl -d says x-www-form-urlencoded unless told otherwise: refusing it would break every quickstart ever pasted
 _MEDIA_TYPES = frozenset({"", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
-_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
-
-
-class ClientGone(Exception):
-    """The caller closed the connection before its answer."""
 
 
 class Headers:
     """The few request headers that matter, found in one pass."""
 
-    __slots__ = ("authorization", "chunked", "encoding", "header_length", "length", "media_type")
+    __slots__ = ("accepted", "authorization", "chunked", "encoding", "header_length", "length", "media_type")
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, headers: Iterable[Header]) -> None:
         self.length: int | None = None
         self.chunked = False
         self.media_type = ""
         self.encoding = ""
         self.header_length: str | None = None
         self.authorization: bytes | None = None
+        self.accepted = b""
         for name, value in headers:
             if name == b"content-length":
                 self.length = int(value)  # the HTTP parser lets only digits through
@@ -48,74 +42,49 @@ class Headers:
                 self.encoding = value.strip().lower().decode("latin-1")
             elif name == b"transfer-encoding":
                 self.chunked = True
+            elif name == b"accept-encoding":
+                self.accepted = value if not self.accepted else b", ".join((self.accepted, value))
             elif name == b"authorization":  # a second one is joined, as HTTP joins headers, and then is no token
                 self.authorization = value if self.authorization is None else b", ".join((self.authorization, value))
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, hold: Hold) -> bytes:
-    """The whole body, unpacked. Room is held for what has come: announcing a length costs nobody else anything."""
+def check_head(headers: Headers, limit: int) -> str:
+    """Refuse a body that the head alone rules out; how it is packed, empty where it is not."""
     if headers.media_type not in _MEDIA_TYPES:
-        raise UnsupportedMedia(f"content type '{headers.media_type[:64]}' is not understood, send application/json")
+        raise UnsupportedMedia("this content type is not understood, send application/json")
     packing = headers.encoding if headers.encoding != "identity" else ""
-    if packing and packing not in _WINDOW_BITS:
-        raise UnsupportedMedia(f"content encoding '{packing[:64]}' is not understood, send gzip, deflate or none")
+    if packing and packing not in WINDOW_BITS:
+        raise UnsupportedMedia("this content encoding is not understood, send gzip, deflate or none")
     if headers.length is None and not headers.chunked:
         raise LengthRequired("a body needs a Content-Length")
     if headers.length is not None and headers.length > limit:
         raise BodyTooLarge(limit)
-    body = await _receive_all(receive, limit, hold)
-    if not packing:
-        return body
-    return (
-        _unpack(body, packing, limit, hold)
-        if len(body) <= _INLINE
-        else await asyncio.to_thread(_unpack, body, packing, limit, hold)
-    )
+    return packing
 
 
-async def _receive_all(receive: Receive, limit: int, hold: Hold) -> bytes:
-    message = await _receive_part(receive)
-    body: bytes = message.get("body", b"")
-    _check_size(len(body), limit, hold)
-    if not message.get("more_body", False):
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body", False):
-        message = await _receive_part(receive)
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        _check_size(size, limit, hold)
-        parts.append(part)
-    return b"".join(parts)
+def begin_body(headers: Headers, request: Request, limit: int, hold: Hold, step: Step) -> None:
+    """Let the rest of a body come that is not packed, and whose head is checked; then take the step."""
+    request.when_whole(lambda size: check_size(size, limit, hold), partial(_allocate, headers), step)
 
 
-async def _receive_part(receive: Receive) -> MutableMapping[str, Any]:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
+async def read_body(headers: Headers, request: Request, limit: int, hold: Hold, deadline: float) -> Body:
+    """The whole body, unpacked. Room is held for what has come: announcing a length costs nobody else anything.
+
+    The deadline is that of unpacking; who waits for a body that does not come sets `request` one.
+    """
+    packing = check_head(headers, limit)
+    body = await request.read_whole(lambda size: check_size(size, limit, hold), partial(_allocate, headers))
+    return await unpack_by(deadline, body, packing, limit, hold) if packing else body
 
 
-def _check_size(size: int, limit: int, hold: Hold) -> None:
+def _allocate(headers: Headers, size: int) -> Body:
+    """Memory for a large body, of which only what comes is the machine's; of binary tensors behind JSON the first is aligned."""
+    told = headers.header_length or ""
+    return make_aligned(size, at=int(told) if told.isascii() and told.isdigit() and len(told) <= _MOST_DIGITS else 0)
+
+
+def check_size(size: int, limit: int, hold: Hold) -> None:
+    """Refuse a body of more bytes, or one that there is no room for: it is held. Raises `ApiError`."""
     if size > limit:
         raise BodyTooLarge(limit)
     hold.reach(size)
-
-
-def _unpack(body: bytes, packing: str, limit: int, hold: Hold) -> bytes:
-    """Unpacked bytes, never more than the limit or the budget: a small body may hold a huge one."""
-    unpacker = zlib.decompressobj(_WINDOW_BITS[packing])
-    parts, size, rest = [], 0, body
-    try:
-        while part := unpacker.decompress(rest, min(_PIECE, limit + 1 - size)):
-            rest = unpacker.unconsumed_tail
-            size += len(part)
-            if size > limit:
-                raise BodyTooLarge(limit)
-            hold.reach(len(body) + size)
-            parts.append(part)
-    except zlib.error as bad:
-        raise BadRequest(f"the body is not valid {packing}: {bad}") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise BadRequest(f"the body is not valid {packing}: it ends too early or too late")
-    return b"".join(parts)

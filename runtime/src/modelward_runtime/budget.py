@@ -52,9 +52,14 @@ class Hold:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Hold nothing from now on."""
         with self._budget.lock:
             self._over = True  # a thread that still unpacks for a caller who left must not take more
             self._budget.held -= self._size
+            self._size = 0
 
 
 def size_of_budget(max_body_bytes: int, memory: int) -> int:

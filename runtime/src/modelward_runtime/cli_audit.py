@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add it."""
-    audit = commands.add_parser("audit", help="look at audit logs")
+    audit = commands.add_parser("audit", help="verify audit logs")
     kinds = audit.add_subparsers(dest="audit_command", required=True, metavar="COMMAND")
-    verify = kinds.add_parser("verify", help="is an audit log whole? Exit code 0 yes, 1 no, 2 it could not be tried")
+    verify = kinds.add_parser(
+        "verify",
+        help="check that an audit log is whole",
+        description="Check that an audit log is whole. Exit code 0: it is; 1: it is not; 2: it could not be tried.",
+    )
     verify.add_argument("paths", type=Path, nargs="+", metavar="FILE_OR_DIR", help="files, or directories of *.jsonl")
     verify.add_argument(
         "--trust",

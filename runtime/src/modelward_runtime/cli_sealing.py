@@ -8,11 +8,14 @@ modelward rewrap   wrap its data key for another key-encryption key
 """
 
 import argparse
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  argparse gives it no public name
+
+_ENDPOINT: Final = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
 def add(commands: "Commands") -> None:
@@ -49,7 +52,7 @@ def _add_seal(commands: "Commands") -> None:
     seal.add_argument(
         "destination",
         metavar="DST",
-        help="the sealed folder to make, or s3://BUCKET/PREFIX/, or oci://REGISTRY/REPOSITORY:TAG",
+        help="the sealed folder to make, or s3://BUCKET/PREFIX/, gs://BUCKET/PREFIX/, oci://REGISTRY/REPOSITORY:TAG",
     )
     seal.add_argument("--tenant", required=True, metavar="T", help="the namespace, or its label modelward.dev/tenant")
     seal.add_argument(
@@ -65,7 +68,9 @@ def _add_seal(commands: "Commands") -> None:
         metavar="ID",
         help="the id of a key file: the key's name in the Secret. A key of a service has its own: MOUNT/KEY, the ARN",
     )
-    seal.add_argument("--s3-endpoint", metavar="URL", help="the store of an s3:// DST, where it is not AWS")
+    seal.add_argument(
+        "--s3-endpoint", type=_endpoint, metavar="URL", help="the store of an s3:// DST, where it is not AWS"
+    )
     seal.add_argument(
         "--ca-bundle", metavar="FILE", help="CAs to trust beside the system's, for an s3:// or oci:// DST"
     )
@@ -74,18 +79,28 @@ def _add_seal(commands: "Commands") -> None:
     _add_json(seal)
 
 
+def _endpoint(text: str) -> str:
+    if not _ENDPOINT.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is no endpoint: http:// or https://, a host and perhaps a port, and nothing else"
+        )
+    return text
+
+
 def _add_inspect(commands: "Commands") -> None:
     inspect = commands.add_parser("inspect", help="show what a sealed model says about itself, without verifying it")
-    inspect.add_argument("folder", type=Path, metavar="DIR")
+    inspect.add_argument("folder", type=Path, metavar="DIR", help="the sealed folder")
     _add_json(inspect)
 
 
 def _add_verify(commands: "Commands") -> None:
     verify = commands.add_parser(
         "verify",
-        help="is a sealed or signed folder whole, and signed by someone trusted? Needs no key; exit code 0 yes, 1 no",
+        help="check that a sealed or signed folder is whole, and signed by someone trusted; needs no key",
+        description="Check that a sealed or signed folder is whole, and signed by someone trusted; it needs no key.\n"
+        "Exit code 0: it is; 1: it is not; 2: it could not be tried.",
     )
-    verify.add_argument("folder", type=Path, metavar="DIR")
+    verify.add_argument("folder", type=Path, metavar="DIR", help="the sealed folder, or a plain one with model.sig")
     _add_trust(
         verify,
         "a trusted signer's public key, or the certificate of a signer or a CA, or a directory of them; may be repeated",
@@ -102,7 +117,7 @@ def _add_rewrap(commands: "Commands") -> None:
         "rewrap",
         help="wrap a sealed model's data key for another key-encryption key; only keys.json and keys.sig change",
     )
-    rewrap.add_argument("folder", type=Path, metavar="DIR")
+    rewrap.add_argument("folder", type=Path, metavar="DIR", help="the sealed folder")
     rewrap.add_argument(
         "--kek",
         required=True,

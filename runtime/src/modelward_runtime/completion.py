@@ -48,11 +48,17 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 def _words(command: argparse.ArgumentParser) -> list[str]:
     """Fixed choices of the positional arguments, then the flags."""
-    actions = command._actions  # noqa: SLF001  as above
+    actions = _actions(command)
     choices = [str(choice) for action in actions if not action.option_strings for choice in action.choices or ()]
-    return [*choices, *(flag for action in actions for flag in action.option_strings if flag.startswith("--"))]
+    flags = [flag for action in actions for flag in action.option_strings if flag.startswith("--")]
+    return [*choices, *dict.fromkeys(flags)]
 
 
 def _switches(command: argparse.ArgumentParser) -> list[str]:
-    actions = command._actions  # noqa: SLF001  as above
-    return [flag for action in actions if action.nargs == 0 for flag in action.option_strings]
+    return [flag for action in _actions(command) if action.nargs == 0 for flag in action.option_strings]
+
+
+def _actions(command: argparse.ArgumentParser) -> list[argparse.Action]:
+    """A command's own, and those of the commands below it, as of `audit verify`."""
+    below = (action for each in _commands(command).values() for action in _actions(each))
+    return [*command._actions, *below]  # noqa: SLF001  as above

@@ -16,6 +16,7 @@ from modelward_runtime.access.config import Access, Limits
 from modelward_runtime.audit.config import Audit
 from modelward_runtime.contract import Digest, Name, NotNegative, Port, Positive, Record
 from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.observability.config import Observability
 from modelward_runtime.payloads.config import Logging
 from modelward_runtime.privacy.config import Privacy
 
@@ -37,6 +38,19 @@ class Oci(Record, frozen=True):
     docker_config_file: Name | None = None
 
 
+class Gs(Record, frozen=True):
+    """How Google Cloud Storage is reached. Without a service account's key the metadata server is asked who we are, if there is one."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern="^https?://[^/]")] | None = None
+    service_account_file: Name | None = None
+
+
+class Https(Record, frozen=True):
+    """Who we are to a web server: the folder holds `token`, or `username` and `password`."""
+
+    credentials_directory: Name | None = None
+
+
 class SharedCache(Record, frozen=True):
     """A volume that several pods write to: what is kept there, by digest, and how many bytes of it at most."""
 
@@ -52,10 +66,25 @@ class ModelSource(Record, frozen=True):
     uri: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     digest: Digest | None = None
     s3: S3 = S3()
+    gs: Gs = Gs()
+    https: Https = Https()
     oci: Oci = Oci()
     ca_bundle_file: Name | None = None
     cache: SharedCache | None = None
     directory: Name | None = None  # a file or folder to serve in place: a mounted volume, or `modelward serve PATH`
+
+
+class Cuda(Record, frozen=True):
+    """How a GPU is used; of no effect without one. `graphs`: each shape's run is captured once, and replayed as one launch."""
+
+    tf32: bool = True
+    graphs: bool = False
+    tensor_rt: bool = False
+    convolution_search: Literal["Heuristic", "Exhaustive", "Default"] = "Heuristic"
+    memory_limit_bytes: Positive | None = None
+
+
+DEFAULT_CUDA: Final = Cuda()
 
 
 class Engine(Record, frozen=True):
@@ -63,13 +92,18 @@ class Engine(Record, frozen=True):
 
     threads: NotNegative = 0
     accelerator: Literal["CPU", "CUDA"] = "CPU"
+    cuda: Cuda = DEFAULT_CUDA
 
 
 class Batching(Record, frozen=True):
-    """Rows of several callers share a run. Absent means that every request runs by itself."""
+    """Rows of several callers share a run. Absent means that every request runs by itself.
+
+    `padding` PowersOfTwo: runs have 1, 2, 4 … or `max_batch_size` rows, and are filled up.
+    """
 
     max_batch_size: Positive
     max_delay_microseconds: NotNegative
+    padding: Literal["None", "PowersOfTwo"] = "None"
 
 
 class Server(Record, frozen=True):
@@ -148,6 +182,7 @@ class Boot(Record, frozen=True):
     server: Server = Server()
     security: Security | None = None
     access: Access | None = None
+    observability: Observability | None = None
 
 
 class Policy(Record, frozen=True):
@@ -192,7 +227,7 @@ def boot_id(content: bytes) -> str:
 def _parse(decoder: msgspec.json.Decoder[T], content: bytes, file: str) -> T:
     try:
         return decoder.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(f"{file}: {error}") from error
 
 

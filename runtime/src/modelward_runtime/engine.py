@@ -12,7 +12,7 @@ first byte and behind the last. What ONNX Runtime says of a sealed model's insid
 
 Memory: initializers are kept out of the arena, which otherwise rounds them up to powers of two; on a GPU the arena grows by what
 is asked and not by doubling; pages freed after loading go back to the system (`malloc_trim`), because loading touches the
-weights twice.
+weights twice. Where the C library is told to (GLIBC_TUNABLES of the image), it asks for huge pages, for models up to a size.
 """
 
 import contextlib
@@ -28,36 +28,32 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from modelward_runtime import onnxfile, weights
+from modelward_runtime import arguments, buckets, onnxfile, weights, zipmap
+from modelward_runtime.bound import Bound
+from modelward_runtime.config import DEFAULT_CUDA, Cuda
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.explaining import Told, Withheld, explain, failure, withhold
 from modelward_runtime.hardware import Hardware
-from modelward_runtime.memory import Plaintext, ReadOnce
+from modelward_runtime.memory import HUGE, Plaintext, ReadOnce
 from modelward_runtime.model import Array, TensorSpec, numpy_type
+from modelward_runtime.providers import CPU, lacking, options_of, providers_of, quiet_runs
 
 log = logging.getLogger(__name__)
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_PR_SET_THP_DISABLE, _PR_GET_THP_DISABLE = 41, 42
 _BFLOAT16 = 16  # TensorProto.DataType.BFLOAT16
 _FATAL = 4  # of ONNX Runtime's log severities
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(bfloat16)": "BF16",
-    "tensor(string)": "BYTES",
-}
+# Operators that loop, or give as much as a value says: what they cost is not in the shapes of the inputs. Without those that only cut.
+_UNSTEADY = frozenset(
+    {"Loop", "Scan", "SequenceMap", "Range", "ConstantOfShape", "Expand", "Tile", "OneHot", "StringSplit"}
+    | {"BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"}
+)
+
+
+Session = tuple[Any, onnxfile.Contents, Mapping[str, zipmap.Classes]]
+Shapes = tuple[tuple[int, ...], ...]  # of all inputs, in the model's order
 
 
 class OnnxModel(msgspec.Struct, frozen=True):
@@ -73,12 +69,19 @@ class OnnxModel(msgspec.Struct, frozen=True):
     sealed: bool = False
     defaults: frozenset[str] = frozenset()
     properties: Mapping[str, str] = msgspec.field(default_factory=dict)
+    steady: bool = False  # what a run costs depends on the shapes of its inputs alone
+    classes: Mapping[str, zipmap.Classes] = msgspec.field(default_factory=dict)  # of outputs that are sequences of maps
+    bf16_inputs: tuple[str, ...] = ()
+    bf16_outputs: bool = False
     quiet: Any = None  # RunOptions: a run that fails is told to its caller, and not to stderr with the caller's values
+    independent: bool = True  # the answer to a row does not depend on the rows beside it, as far as that could be tried
+    sizes: tuple[int, ...] = ()  # the numbers of rows that runs have, if not any: others are filled up
+    bound: Mapping[Shapes, Bound] = msgspec.field(default_factory=dict)  # runs with buffers of their own
 
     @property
     def batchable(self) -> bool:
-        """Every input and output has a dynamic first axis."""
-        return all(spec.shape and spec.shape[0] == -1 for spec in (*self.inputs, *self.outputs))
+        """Every input and output has a dynamic first axis, and rows are computed apart."""
+        return self.independent and all(spec.shape and spec.shape[0] == -1 for spec in (*self.inputs, *self.outputs))
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Compute `outputs`, in that order; blocks, without the GIL."""
@@ -90,22 +93,34 @@ class OnnxModel(msgspec.Struct, frozen=True):
             raise Withheld from None
 
     def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        if any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs)):
-            return self._run_bfloat16(inputs, outputs)
-        results: list[Array] = self.session.run(list(outputs), dict(inputs), self.quiet)
+        rows = buckets.rows_in(inputs) if self.sizes else 0
+        if size := buckets.fit(rows, self.sizes):
+            found = buckets.cut(self._compute(buckets.fill(inputs, rows, size), outputs), rows, size)
+            if found is not None:
+                return found
+        return self._compute(inputs, outputs)
+
+    def _compute(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        if self.bound and (bound := self.bound.get(tuple(array.shape for array in inputs.values()))):
+            return bound.run(inputs, outputs)
+        feeds: dict[str, Any] = dict(inputs)
+        if self.bf16_inputs:
+            feeds |= {name: _bf16_value(inputs[name]) for name in self.bf16_inputs if name in inputs}
+        if self.bf16_outputs:
+            return self._run_with_values(feeds, outputs)
+        results: list[Any] = self.session.run(list(outputs), feeds, self.quiet)
+        if self.classes:
+            return [
+                zipmap.to_array(result, self.classes[name]) if name in self.classes else result
+                for name, result in zip(outputs, results, strict=True)
+            ]
         return results
 
-    def _run_bfloat16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """The same by way of OrtValue, which knows bfloat16; numpy sees its bits as uint16."""
-        value = onnxruntime().OrtValue
-        types = {spec.name: spec.datatype for spec in self.inputs}
-        feeds = {
-            name: value.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
-            if types[name] == "BF16"
-            else value.ortvalue_from_numpy(array)
-            for name, array in inputs.items()
-        }
-        return [_to_numpy(result) for result in self.session.run_with_ort_values(list(outputs), feeds, self.quiet)]
+    def _run_with_values(self, feeds: dict[str, Any], outputs: Sequence[str]) -> list[Array]:
+        """The same by way of OrtValue, which has a bfloat16; numpy sees its bits as uint16."""
+        make = onnxruntime().OrtValue.ortvalue_from_numpy
+        values = {name: make(feed) if isinstance(feed, np.ndarray) else feed for name, feed in feeds.items()}
+        return [_to_numpy(result) for result in self.session.run_with_ort_values(list(outputs), values, self.quiet)]
 
 
 def onnxruntime() -> ModuleType:
@@ -124,28 +139,32 @@ def load(
     *,
     threads: int = 0,
     accelerator: Literal["CPU", "CUDA"] = "CPU",
+    cuda: Cuda = DEFAULT_CUDA,
     hardware: Hardware,
 ) -> OnnxModel:
     """A session of the model; LoadError says why there is none. `threads` 0: as many as the hardware allows."""
     ort = onnxruntime()
     wanted = threads or hardware.threads
-    options, providers = _options(ort, wanted, hardware), _providers(ort, accelerator)
+    options, providers = options_of(ort, wanted, hardware), providers_of(ort, accelerator, cuda)
     sealed = isinstance(source, Plaintext)
     try:
-        with _large_blocks_apart():
+        with _large_blocks_apart(), _small_pages() if _size_of(source) > HUGE else contextlib.nullcontext():
             if isinstance(source, Plaintext):
                 _say_nothing(ort, options)
-                session = _session_of_memory(ort, source, options, providers)
+                session, contents, classes = _session_of_memory(ort, source, options, providers)
             else:
-                session = _session_of_file(ort, source, options, providers)
-        inputs, outputs = _specs(session.get_inputs(), "input"), _specs(session.get_outputs(), "output")
+                session, contents, classes = _session_of_file(ort, source, options, providers)
+        metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        inputs, defaults = arguments.inputs_of(session.get_inputs(), session.get_overridable_initializers(), metadata)
+        outputs = arguments.outputs_of(session.get_outputs(), classes)
+        _check_mixture(inputs, outputs)
     except LoadError as error:
         if sealed:
             raise withhold(error) from None
         raise
     provider = session.get_providers()[0]
-    if accelerator == "CUDA" and provider != CUDA:
-        log.warning("CUDA is asked for and cannot be used here: serving on %s", provider)
+    if words := lacking(ort, accelerator, cuda, provider):
+        log.warning(words)
     return OnnxModel(
         name,
         version,
@@ -155,9 +174,13 @@ def load(
         wanted,
         session,
         sealed,
-        frozenset(argument.name for argument in session.get_overridable_initializers()),
-        _properties(session),
-        _quiet_runs(ort),
+        defaults,
+        {name: text for name, text in metadata.items() if name == "feature_names"},  # of use to a privacy policy
+        not contents.operators & _UNSTEADY,
+        {spec.name: spec.classes for spec in outputs if spec.classes},
+        tuple(spec.name for spec in inputs if spec.datatype == "BF16"),
+        any(spec.datatype == "BF16" for spec in outputs),
+        quiet_runs(ort, graphs=provider != CPU and cuda.graphs),
     )
 
 
@@ -177,17 +200,36 @@ def _large_blocks_apart() -> Iterator[None]:
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
-def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
-    contents = onnxfile.check(file)
+def _size_of(source: Path | Plaintext) -> int:
+    """Bytes of the graph, and in memory of all files."""
+    return sum(map(len, source.files.values())) if isinstance(source, Plaintext) else source.stat().st_size
+
+
+@contextlib.contextmanager
+def _small_pages() -> Iterator[None]:
+    """Within, no memory is had in huge pages, though the image asks for them (GLIBC_TUNABLES); it may have been so before."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", lambda *_: 1)
+    before = prctl(_PR_GET_THP_DISABLE, 0, 0, 0, 0)
+    prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
     try:
-        return ort.InferenceSession(str(file), sess_options=options, providers=providers)
+        yield
+    finally:
+        prctl(_PR_SET_THP_DISABLE, max(before, 0), 0, 0, 0)
+
+
+def _session_of_file(ort: ModuleType, file: Path, options: Any, providers: list[Any]) -> Session:  # noqa: ANN401  untyped
+    contents = onnxfile.check(file)
+    classes = zipmap.classes_in_file(file) if zipmap.OPERATOR in contents.operators else {}
+    try:
+        return ort.InferenceSession(str(file), sess_options=options, providers=providers), contents, classes
     except Exception as error:  # ORT has a class per status, and none above them
         raise explain(error, contents) from error
 
 
-def _session_of_memory(ort: ModuleType, plaintext: Plaintext, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401  untyped
+def _session_of_memory(ort: ModuleType, plaintext: Plaintext, options: Any, providers: list[Any]) -> Session:  # noqa: ANN401  untyped
     sizes = {path: len(view) for path, view in plaintext.files.items()}
     contents = onnxfile.check_in_memory(plaintext.graph, plaintext.graph_path, sizes)
+    classes = zipmap.classes_in(plaintext.graph) if zipmap.OPERATOR in contents.operators else {}
     given = weights.give(ort, options, plaintext)
     ends = weights.Ends()
     reading = ReadOnce(plaintext.graph, ends.head, ends.tail)
@@ -205,17 +247,17 @@ def _session_of_memory(ort: ModuleType, plaintext: Plaintext, options: Any, prov
             "load",
             permanent=True,
         )
-    return session
+    return session, contents, classes
 
 
 def warm_up(model: OnnxModel) -> None:
     """Run once on zeros, 1 along each dynamic axis, so that the first caller does not pay for what is made lazily."""
-    zeros = {spec.name: _zeros(spec) for spec in model.inputs}
+    zeros = {spec.name: _zeros(spec) for spec in model.inputs if not spec.optional}
     try:
         model.run(zeros, [spec.name for spec in model.outputs])
     except Exception as error:  # noqa: BLE001  whatever ORT raises: some models cannot take zeros, and serve well
         log.warning("the warm-up on zeros failed, the model serves without", extra={"cause": str(error)[:500]})
-    _return_freed_memory()
+    return_freed_memory()
 
 
 def _say_nothing(ort: ModuleType, options: Any) -> None:  # noqa: ANN401  onnxruntime is untyped
@@ -224,57 +266,15 @@ def _say_nothing(ort: ModuleType, options: Any) -> None:  # noqa: ANN401  onnxru
     options.log_severity_level = _FATAL
 
 
-def _quiet_runs(ort: ModuleType) -> Any:  # noqa: ANN401  onnxruntime is untyped
-    """ONNX Runtime writes what failed to stderr, indices and other values of the caller included; its exception says it as well."""
-    options = ort.RunOptions()
-    options.log_severity_level = _FATAL
-    return options
-
-
-def _properties(session: Any) -> Mapping[str, str]:  # noqa: ANN401  onnxruntime is untyped
-    """The metadata that somebody gave the model, of use to a privacy policy."""
-    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-    return {name: text for name, text in metadata.items() if name == "feature_names"}
-
-
-def _options(ort: ModuleType, threads: int, hardware: Hardware) -> Any:  # noqa: ANN401  onnxruntime is untyped
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if hardware.spinning else "0")
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    return options
-
-
-def _providers(ort: ModuleType, accelerator: str) -> list[Any]:
-    if accelerator != "CUDA":
-        return [CPU]
-    if CUDA not in ort.get_available_providers():
-        return [CPU]
-    ort.preload_dlls()
-    return [(CUDA, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}), CPU]
-
-
-def _specs(arguments: Sequence[Any], what: str) -> tuple[TensorSpec, ...]:
-    return tuple(_spec(argument, what) for argument in arguments)
-
-
-def _spec(argument: Any, what: str) -> TensorSpec:  # noqa: ANN401  onnxruntime is untyped
-    datatype = _DATATYPES.get(argument.type)
-    if datatype is None:
-        advice = "convert it with a Cast node at the graph's edge"
-        if argument.type.startswith("seq(map"):
-            advice = "a scikit-learn classifier gives plain tensors when it is converted with options={'zipmap': False}"
-        elif not argument.type.startswith("tensor("):
-            advice = "the Open Inference Protocol carries tensors only"
+def _check_mixture(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Where BF16 comes out, all goes by OrtValues: ONNX Runtime makes none of text, and shows Python no maps in one."""
+    found = [f"the input {spec.name!r} is text" for spec in inputs if spec.datatype == "BYTES"]
+    found += [f"the output {spec.name!r} is a sequence of maps" for spec in outputs if spec.classes]
+    if found and any(spec.datatype == "BF16" for spec in outputs):
         raise failure(
             LoadReason.UNSUPPORTED_TYPES,
-            f"the {what} {argument.name!r} is {argument.type}, which cannot be served: {advice}",
+            f"{found[0]}, which cannot be served beside an output that is BF16: convert that with a Cast node at the graph's edge",
         )
-    shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in argument.shape)
-    return TensorSpec(argument.name, datatype, shape)
 
 
 def _zeros(spec: TensorSpec) -> Array:
@@ -284,16 +284,35 @@ def _zeros(spec: TensorSpec) -> Array:
     return np.zeros(shape, dtype=numpy_type(spec.datatype))
 
 
+def _bf16_value(bits: Array) -> Any:  # noqa: ANN401  onnxruntime is untyped
+    return onnxruntime().OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16)
+
+
 def _to_numpy(value: Any) -> Array:  # noqa: ANN401  onnxruntime is untyped
     if value.data_type() != "tensor(bfloat16)":
         array: Array = value.numpy()
         return array
-    shape = tuple(value.shape())
-    bits = (ctypes.c_uint16 * int(np.prod(shape))).from_address(value.data_ptr())
-    return np.array(bits, dtype=np.uint16).reshape(shape)
+    return np.asarray(_Bits(value))
 
 
-def _return_freed_memory() -> None:
+class _Bits:
+    """What numpy may see of a BF16 value: its bits, without a copy. An array of them keeps the value alive.
+
+    Neither `OrtValue.numpy` nor numpy's DLPack knows bfloat16; the array interface asks for an address and a type, and uint16 will do.
+    """
+
+    def __init__(self, value: Any) -> None:  # noqa: ANN401  onnxruntime is untyped
+        self._value = value
+        address, bits = value.data_ptr(), np.dtype(np.uint16)
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": tuple(value.shape()),
+            "typestr": bits.str,
+            "data": (address, True),
+        }
+
+
+def return_freed_memory() -> None:
     """Glibc keeps freed pages; after loading that can be as much as the model."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -30,6 +30,7 @@ It must not import a transport: the gRPC code is the name of a `grpc.StatusCode`
         └── DeadlineExceeded     504 DEADLINE_EXCEEDED   the caller's or the server's time is over
 """
 
+import logging
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -39,7 +40,7 @@ LoadStage = Literal["fetch", "verify", "decrypt", "load"]
 class LoadReason(StrEnum):
     """Why a model cannot be served; the operator repeats the same words in status conditions."""
 
-    UNSUPPORTED_SCHEME = "UnsupportedScheme"  # the URI is neither s3:// nor oci:// nor pvc:// nor a path
+    UNSUPPORTED_SCHEME = "UnsupportedScheme"  # the URI is of no scheme that is known, nor a path
     BUCKET_NOT_FOUND = "BucketNotFound"
     MODEL_NOT_FOUND = "ModelNotFound"  # nothing lies under the key or path
     ACCESS_DENIED = "AccessDenied"  # wrong, missing or expired credentials
@@ -77,19 +78,28 @@ class LoadReason(StrEnum):
     DECRYPTION_FAILED = "DecryptionFailed"  # the authenticated encryption does not prove the bytes
 
 
+_log = logging.getLogger(__name__)
+
+
 class RuntimeFault(Exception):
     """The root of this package's tree."""
 
 
 class LoadError(RuntimeFault):
-    """The model cannot be served. `permanent` says that the same bytes will fail again: no retry, exit 78."""
+    """The model cannot be served. `permanent` says that the same bytes will fail again: no retry, exit 78.
 
-    def __init__(self, reason: LoadReason, message: str, stage: LoadStage, *, permanent: bool) -> None:
+    `retry_after`: seconds for which a store has asked to be left alone.
+    """
+
+    def __init__(
+        self, reason: LoadReason, message: str, stage: LoadStage, *, permanent: bool, retry_after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.stage: LoadStage = stage
         self.permanent = permanent
+        self.retry_after = retry_after
 
 
 def unsatisfiable(message: str) -> LoadError:
@@ -284,3 +294,11 @@ class DeadlineExceeded(ApiError):
 
     status = 504
     grpc_code = "DEADLINE_EXCEEDED"
+
+
+def explain(error: Exception) -> ApiError:
+    """What a caller is told at the last border. A flaw of ours is answered and logged, not dropped."""
+    if isinstance(error, ApiError):
+        return error
+    _log.error("request failed unexpectedly", exc_info=error)
+    return ApiError("internal error")

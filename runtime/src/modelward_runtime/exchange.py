@@ -4,13 +4,16 @@
               Decoded   Cleared     Paid                Raw     Released
               └──── metrics, access log, audit log (`audit/entry.py`), never the payload ───┘
 
+The steps are `passage.py`'s; this is who may begin one, and when. `await exchange.infer(call, …)` answers an inference. Where no task
+exists yet, none need be made: `begin` answers a short model's small request at once, or returns a `Passage`, to be awaited by `proceed`.
+
 Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gRPC; composed by `serve.py`:
 
     metrics = Metrics()                                            # metrics.py; `metrics.exposition()` is GET /metrics
     exchange = Exchange("fraud-scorer", "7", metrics, Limits(max_queue=1024, request_timeout=60.0))
     door = open_door(boot.access, lambda: policy.limits, metrics.refused)                     # access/
-    app = web.App(exchange, door, max_body_bytes=67108864)                # ASGI, for uvicorn
-    server = grpc_server.create(exchange, door, max_body_bytes=67108864)  # a grpc.aio.Server: add a port, start it
+    app = web.App(exchange, door, max_body_bytes=67108864)                # for an HttpListener
+    server = grpc_server.create(exchange, door, max_body_bytes=67108864)  # add a port, start it
     ...                                                            # both answer 503 until the model is there
     exchange.serve(model, Batching(max_batch_size=32, max_delay=0.0005), workers=1)    # loaded and warm: ready
     exchange.govern(compile_rules(policy.privacy, model))          # at any time: what the policy lets in and out
@@ -23,41 +26,41 @@ Called by `web.py` and `grpc_server.py`, which own everything that is HTTP or gR
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from modelward_runtime import __version__
 from modelward_runtime.batch import Batcher, Batching
 from modelward_runtime.budget import Budget
-from modelward_runtime.errors import Busy, NotFound, Unavailable
+from modelward_runtime.caller import Caller
+from modelward_runtime.errors import NotFound, Unavailable
 from modelward_runtime.metrics import Metrics
-from modelward_runtime.model import Array, Face, Model
-from modelward_runtime.privacy.rules import OFF_LOOP_TEXT, Rules, ungoverned
-from modelward_runtime.privacy.withhold import Withholding
-from modelward_runtime.states import Caller, Cleared, Decoded, Raw, Released, clear, release
+from modelward_runtime.model import Face, Model
+from modelward_runtime.pace import Inline
+from modelward_runtime.passage import Call, Passage
+from modelward_runtime.privacy.rules import Rules, ungoverned
+from modelward_runtime.privacy.searches import Searches
+from modelward_runtime.privacy.withhold import withhold
 
 if TYPE_CHECKING:
     from modelward_runtime.audit.auditor import Auditor
     from modelward_runtime.audit.entry import Entry
-    from modelward_runtime.epsilon.promise import Paid, Promise
+    from modelward_runtime.epsilon.promise import Promise
+    from modelward_runtime.observability.follower import Follower
+    from modelward_runtime.observability.trail import Trail
     from modelward_runtime.payloads.log import PayloadLog
+    from modelward_runtime.shelf import Keeper
 
 SERVER_NAME = "modelward"
 SERVER_VERSION = __version__
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "onnxruntime_onnx"
-OFF_LOOP_BYTES = 1 << 18  # larger bodies and answers are coded on a thread: the event loop goes on answering probes
 
-AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 AnswerT = TypeVar("AnswerT")
-ResultT = TypeVar("ResultT")
-GivenP = ParamSpec("GivenP")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """How many requests may wait, how many bytes all bodies may have, how long (seconds) a request may take, body and all."""
 
     max_queue: int = 1024
@@ -65,36 +68,13 @@ class Limits:
     request_timeout: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(msgspec.Struct, frozen=True):
     """One line of the repository's index."""
 
     name: str
     version: str
     state: str
     reason: str
-
-
-class Call(Protocol[AnswerT_co]):
-    """One inference as its transport spells it."""
-
-    @property
-    def name(self) -> str:
-        """The model that is asked for."""
-
-    @property
-    def version(self) -> str:
-        """Its version, empty for whichever is served."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the request."""
-
-    def decode(self, face: Face) -> Decoded:
-        """The request's tensors, checked against the model's. Raises `ApiError`."""
-
-    def encode(self, face: Face, released: Released) -> AnswerT_co:
-        """The answer on its way out. Raises `ApiError`."""
 
 
 class Exchange:
@@ -106,7 +86,6 @@ class Exchange:
         version: str,
         metrics: Metrics,
         limits: Limits | None = None,
-        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.name = name
         self.version = version
@@ -115,51 +94,87 @@ class Exchange:
         self.bodies = Budget(self.limits.max_bodies)
         self.auditor: Auditor | None = None  # both as the live policy wants them, see recording.py
         self.payloads: PayloadLog | None = None
-        self._clock = clock
+        self.follower: Follower | None = None  # who follows single requests, where somebody wants it
+        self.keeper: Keeper | None = None  # nobody loads or unloads here, see shelf.py
+        self._searches = Searches()
         self._model: Model | None = None
         self._rules: Rules | None = None
         self._batcher: Batcher | None = None
         self._retired = False
         self._closed = False
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._leaving: set[asyncio.Task[None]] = set()  # models that were replaced, and still answer what they began
         metrics.ready = lambda: self.ready
         metrics.epsilon = self.report_epsilon
         metrics.waiting = lambda: self._batcher.waiting if self._batcher else 0
 
     async def infer(
-        self, call: Call[AnswerT], caller: Caller, deadline: float, entry: "Entry | None" = None
+        self,
+        call: Call[AnswerT],
+        caller: Caller,
+        deadline: float,
+        entry: "Entry | None" = None,
+        trail: "Trail | None" = None,
     ) -> AnswerT:
-        """Answer one inference of `caller`, noted in `entry`. `deadline` is in the event loop's time. Raises `ApiError`."""
+        """Answer one inference of `caller`, noted in `entry` and followed by `trail`. `deadline` is in the event loop's time.
+
+        Raises `ApiError`. Suspends only where it must.
+        """
+        begun = self.begin(call, caller, deadline, entry, trail)
+        return await self.proceed(begun) if isinstance(begun, Passage) else begun
+
+    def begin(
+        self,
+        call: Call[AnswerT],
+        caller: Caller,
+        deadline: float,
+        entry: "Entry | None" = None,
+        trail: "Trail | None" = None,
+    ) -> "AnswerT | Passage[AnswerT]":
+        """The answer, where nothing has to be waited for; else what `proceed` goes on with. As `infer`, and for who has no task yet."""
         if entry is not None:
             entry.identify(caller)
             entry.request_bytes = call.size
         rules, batcher = self._serving(call.name, call.version)
         if entry is not None:
             entry.govern()
-        payloads = self.payloads
-        generation = payloads.policy_generation if payloads else ""
-        started = self._enter()
+        if trail is not None:
+            trail.arrive(rules.face)
+        passage = Passage(
+            call, caller, deadline, entry, trail, self.payloads, rules, batcher, self.metrics, self._searches
+        )
+        if not passage.may_be_prompt:
+            return passage
+        meter = self.metrics.meter
+        meter.enter()
         try:
-            with Withholding(rules):
-                decoded = await _beside_loop(call.size > OFF_LOOP_BYTES, call.decode, rules.face)
-                if entry is not None:
-                    await entry.hear(rules.face, decoded)
-                decoded_at = self._clock()
-                cleared = await _beside_loop(call.size > _clear_on_loop(rules), clear, decoded, rules)
-                paid = await rules.pay(cleared.inputs, caller.subject, deadline)
-                raw = await _run(batcher, cleared, deadline, rules, paid)
-                large = _size(raw.arrays) > OFF_LOOP_BYTES
-                slow = (large and rules.governed) or rules.takes_long(raw.arrays)
-                released = await _beside_loop(slow, release, cleared, raw, rules, paid)
-                released_at = self._clock()
-                if payloads is not None:
-                    payloads.log(rules.face, cleared, released, released_at - started, generation)
-                answer = await _beside_loop(large, call.encode, rules.face, released)
-            self._observe(started, decoded_at, released_at)
-            return answer
+            answer = passage.now()
+        except Exception as error:
+            meter.answer_at_once()
+            if rules.governed:
+                withhold(error)
+            raise
+        if answer is None:
+            meter.put_off()
+            return passage
+        meter.answer_at_once()
+        return answer
+
+    async def proceed(self, passage: "Passage[AnswerT]") -> AnswerT:
+        """The answer of an inference that was begun. Raises `ApiError`."""
+        batcher = passage.batcher
+        self.metrics.meter.enter()
+        batcher.callers += 1
+        try:
+            return await passage.rest()
+        except Exception as error:
+            if passage.rules.governed:
+                withhold(error)
+            raise
         finally:
-            self._leave()
+            self.metrics.meter.leave()
+            batcher.callers -= 1
+            if not batcher.callers:
+                batcher.quiet.set()
 
     @property
     def promise(self) -> "Promise | None":
@@ -174,10 +189,10 @@ class Exchange:
         """From the next request on these rules hold; requests that began keep theirs to their end."""
         self._rules = rules
 
-    def serve(self, model: Model, batching: Batching | None, *, workers: int = 1) -> None:
-        """The model is loaded and warm: answer requests, on so many worker threads."""
+    def serve(self, model: Model, batching: Batching | None, *, workers: int = 1, inline: Inline | None = None) -> None:
+        """The model is loaded and warm: answer requests, on so many worker threads; what is short as `inline` says on the loop's."""
         self._batcher = Batcher(
-            model, batching, max_queue=self.limits.max_queue, workers=workers, observer=self.metrics
+            model, batching, max_queue=self.limits.max_queue, workers=workers, observer=self.metrics, inline=inline
         )
         self._model = model
         self._rules = self._rules or ungoverned(model)
@@ -186,6 +201,28 @@ class Exchange:
             "version": model.version,
             "execution_provider": model.execution_provider,
         }
+
+    def replace(
+        self, model: Model, batching: Batching | None, *, workers: int = 1, inline: Inline | None = None
+    ) -> asyncio.Task[None]:
+        """Another model answers from the next request on; those that began keep theirs. What is returned is done when it is let go.
+
+        Not under a privacy policy: its rules were checked against the model that goes.
+        """
+        if self._batcher is None or self._rules is None or self._rules.governed:
+            raise AssertionError("only a model that serves without a policy can be replaced")
+        old, self._rules = self._batcher, None
+        self.version = model.version
+        self.serve(model, batching, workers=workers, inline=inline)
+        leaving = asyncio.ensure_future(_let_go(old))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        return leaving
+
+    @property
+    def serves(self) -> bool:
+        """There is a model."""
+        return self._model is not None
 
     @property
     def ready(self) -> bool:
@@ -204,9 +241,9 @@ class Exchange:
     async def drain(self) -> None:
         """No new requests; return when those in flight are answered."""
         self._retired = self._closed = True
-        await self._quiet.wait()
         if self._batcher:
-            await self._batcher.drain()
+            await self._batcher.leave()
+        await asyncio.gather(*self._leaving)
 
     def close(self) -> None:
         """End the worker threads; requests that still wait fail with 503."""
@@ -214,10 +251,16 @@ class Exchange:
         if self._batcher:
             self._batcher.close()
 
+    def find(self, name: str) -> "Exchange":
+        """The one model that is served. Raises `NotFound`."""
+        if name != self.name:
+            raise NotFound(f"that model is not served here, '{self.name}' is")
+        return self
+
     def check_name(self, name: str, version: str) -> None:
         """Refuse a model or version that is not the one served here. What was asked for is not repeated: it may be anything."""
         if name != self.name:
-            raise NotFound(f"that model is not served here, '{self.name}' is")
+            self.find(name)
         if version and version != self.version:
             raise NotFound(f"model '{self.name}' has no such version here, only '{self.version}'")
 
@@ -243,43 +286,8 @@ class Exchange:
             raise Unavailable("the server is draining")
         return rules, self._batcher
 
-    def _enter(self) -> float:
-        self.metrics.in_flight += 1
-        self._quiet.clear()
-        return self._clock()
 
-    def _leave(self) -> None:
-        self.metrics.in_flight -= 1
-        if not self.metrics.in_flight:
-            self._quiet.set()
-
-    def _observe(self, started: float, decoded_at: float, released_at: float) -> None:
-        stages, now = self.metrics.stages, self._clock()
-        stages["decode"].observe(decoded_at - started)
-        stages["encode"].observe(now - released_at)
-        stages["total"].observe(now - started)
-
-
-async def _run(batcher: Batcher, cleared: Cleared, deadline: float, rules: Rules, paid: "Paid | None") -> Raw:
-    """What the model says. Who was turned away before it saw the request has not had what was paid for; an error of it is an answer."""
-    try:
-        return await batcher.run(cleared, deadline)
-    except Busy:
-        rules.put_back(paid)
-        raise
-
-
-async def _beside_loop(
-    large: bool, step: Callable[GivenP, ResultT], *given: GivenP.args, **named: GivenP.kwargs
-) -> ResultT:
-    """The step's result: of a `large` request on a thread, so that the event loop goes on answering probes."""
-    return await asyncio.to_thread(step, *given, **named) if large else step(*given, **named)
-
-
-def _clear_on_loop(rules: Rules) -> int:
-    """Bytes of a request that may be cleared on the event loop: where text is searched, fewer."""
-    return OFF_LOOP_TEXT if rules.searches_text else OFF_LOOP_BYTES
-
-
-def _size(arrays: Sequence[Array]) -> int:
-    return sum(array.nbytes for array in arrays)
+async def _let_go(batcher: Batcher) -> None:
+    """Its requests are answered, then its threads end, and nothing refers to its model any more."""
+    await batcher.leave()
+    batcher.close()

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 EXIT_DRAINED, EXIT_USAGE, EXIT_STALLED, EXIT_PERMANENT, EXIT_KILLED = 0, 1, 75, 78, 143
 
 
+class PortTaken(Exception):
+    """Somebody else listens there, or this user may not: the process ends with 1."""
+
+
 def write_termination_log(file: Path | None, failure: dict[str, Any], uri: str) -> None:
     """Leave the failure where the kubelet looks; the file is never created, so that a laptop keeps a clean /dev."""
     if file is None:

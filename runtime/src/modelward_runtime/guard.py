@@ -117,7 +117,8 @@ def _verify_sealed(source: ModelSource, fetched: Fetched, guard: Guard, clock: C
     if guard.kek is None:
         raise _refuse(
             LoadReason.SEALED_WITHOUT_KEY,
-            f"{source.uri} is a sealed model: name its key in security.encryption, and who may have signed it in security.verification",
+            f"{source.uri} is a sealed model: name its key in security.encryption (`modelward serve`: --kek), and who may have signed it "
+            "in security.verification (--trust)",
         )
     with _naming_the_policy(guard):
         expected = opening.Expected(guard.tenant, source.name, source.version, guard.trust())

@@ -42,6 +42,9 @@ def inspect(arguments: argparse.Namespace) -> int:
     """Show what a sealed folder says about itself; nothing of it is verified."""
     folder: Path = arguments.folder
     try:
+        next(folder.iterdir(), None)  # a folder that is not there is a wrong use, not a wrong model
+        if not opening.is_sealed(folders.listing(folder)):
+            raise refuse(LoadReason.SEAL_INVALID, f"{folder} is no sealed model: it holds no {manifest.NAME}")
         content = folders.read(folder, manifest.NAME, manifest.MOST_BYTES)
         found = manifest.parse(content)
         digest = manifest.digest(content)

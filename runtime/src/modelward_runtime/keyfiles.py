@@ -118,7 +118,7 @@ def load_trusted(paths: Sequence[Path]) -> dict[str, Key | chain.Authority]:
 
 def _make_kek(file: Path) -> dict[str, str]:
     key = secrets.token_bytes(KEY_SIZE)
-    _write_private(file, base64.b64encode(key) + b"\n")
+    _write(file, base64.b64encode(key) + b"\n")
     return {"file": str(file), "version": key_version(key)}
 
 
@@ -137,19 +137,28 @@ def _write_pair(file: Path, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     if os.path.lexists(public):
         raise FileExistsError(17, "there is a key already; it is not overwritten", str(public))
-    _write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    with public.open("xb") as target:
-        target.write(pem)
+    _write(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
+        _write(public, pem, 0o644)
+    except BaseException:
+        file.unlink()  # nobody could tell whose signatures to trust
+        raise
     return {"file": str(file), "public": str(public)}
 
 
-def _write_private(file: Path, content: bytes) -> None:
+def _write(file: Path, content: bytes, mode: int = 0o600) -> None:
+    """A new file, whole and on the disk, or none; unless `mode` says otherwise its owner's alone."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError:
         raise FileExistsError(17, "there is a key already; it is not overwritten", str(file)) from None
-    with os.fdopen(descriptor, "wb") as target:
-        os.fchmod(descriptor, 0o600)
-        target.write(content)
-        target.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as target:
+            target.write(content)
+            target.flush()
+            os.fsync(descriptor)
+    except BaseException as error:
+        file.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(file)  # a write knows its descriptor alone
+        raise

@@ -1,51 +1,32 @@
-"""Sockets and the servers behind them, inside the one event loop that `serve.py` runs.
+"""Ports: a listening socket and the connections behind it, inside the one event loop that `serve.py` runs.
 
-uvicorn brings the HTTP protocol; its process model (signals, reload, logging set-up) stays unused, because a drain spans three
-ports and has an order. It must not know what the applications answer.
+Used for the admin port and for REST, here and in the activator. A drain spans three ports and has an order, so nothing here knows
+signals or ends the process. It must not know what the applications answer.
 """
 
 import asyncio
 import socket
 import ssl
-from typing import Any
+from typing import Final
 
-from uvicorn import Config
-from uvicorn import Server as Uvicorn
+from modelward_runtime.connection import Application
+from modelward_runtime.exits import PortTaken
+from modelward_runtime.site import Site
 
-from modelward_runtime.connection import BoundedConnection
-
-_KEEP_ALIVE = 120  # seconds; longer than most clients keep an idle connection, so that they close it and not we
-_BACKLOG = 2048
-
-
-class PortTaken(Exception):
-    """Somebody else listens there, or this user may not."""
+_KEEP_ALIVE: Final = (
+    120.0  # seconds; longer than most clients keep an idle connection, so that they close it and not we
+)
+_BACKLOG: Final = 2048
 
 
 class HttpListener:
-    """An ASGI application on a port, by TLS where there is a context for it."""
+    """An application on a port, by TLS where there is a context for it."""
 
-    def __init__(self, app: Any, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:  # noqa: ANN401  ASGI has no common type
+    def __init__(self, application: Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._socket = bind(host, port)
-        config = Config(
-            app,
-            http=BoundedConnection,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE,
-            backlog=_BACKLOG,
-            ssl_context_factory=(lambda _config, _default: tls) if tls else None,
-        )
-        config.load()
-        self._server = Uvicorn(config)
-        self._server.lifespan = config.lifespan_class(config)
-        self._ticking: asyncio.Task[None] | None = None
+        self._tls = tls
+        self._site = Site(application, keep_alive=_KEEP_ALIVE)
+        self._server: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -55,16 +36,15 @@ class HttpListener:
 
     async def start(self) -> None:
         """Accept connections."""
-        await self._server.startup(sockets=[self._socket])
-        self._ticking = asyncio.ensure_future(self._server.main_loop())
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._site, sock=self._socket, ssl=self._tls, backlog=_BACKLOG)
 
     async def stop(self, grace: float) -> None:
         """Accept no more, close idle connections, wait up to `grace` seconds for requests in flight."""
-        self._server.should_exit = True
-        if self._ticking:
-            await self._ticking
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
-        await self._server.shutdown(sockets=[self._socket])
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
+        await self._site.close(grace)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -4,7 +4,7 @@
 
     fetch ▶ verify ▶ decrypt ▶ load ▶ warm up ▶ OnnxModel            decrypt: a sealed model only (guard.py)
       │                 │ the key service is away: shown in the report, tried again, as below
-      │ transient: shown in the report, tried again after 0.5 s, 1 s, 2 s … 30 s, with jitter
+      │ transient: shown in the report, tried again after 0.5 s, 1 s, 2 s … 30 s, with jitter, or when the store asks to be
       │ the same truncation five times: permanent        a minute without a byte: FetchStalled
       └ permanent: raised; a downloaded model is removed first, so that a repaired bucket heals a restart.
         When it came from before the restart it is fetched anew, once: its keys may have been changed since (rewrap).
@@ -85,7 +85,7 @@ async def _load_once(
         loaded = await in_thread(partial(_open, boot, model, hardware), "load")
         report.execution_provider = loaded.execution_provider
         report.enter(State.WARMING_UP)
-        await in_thread(partial(_warm_up, loaded), "warm-up")
+        loaded = await in_thread(partial(_warm_up, boot, loaded), "warm-up")
         cache.settle()
     except LoadError as error:
         report.fail(error)
@@ -136,7 +136,7 @@ async def _persist(attempt: Callable[[], Awaitable[T]], report: Report, patience
                     error.reason, f"{error.message} ({truncations} times)", "fetch", permanent=True
                 ) from error
             report.fail(error)
-            wait = pause * (0.5 + patience.jitter() / 2)
+            wait = max(pause * (0.5 + patience.jitter() / 2), error.retry_after)
             log.warning(error.message, extra={"reason": str(error.reason), "retry_seconds": round(wait, 2)})
             await asyncio.sleep(wait)
             pause = min(pause * 2, patience.longest_pause)
@@ -194,11 +194,19 @@ def _open(boot: Boot, source: Path | Plaintext, hardware: Hardware) -> "OnnxMode
             boot.model.version,
             threads=boot.engine.threads,
             accelerator=boot.engine.accelerator,
+            cuda=boot.engine.cuda,
             hardware=hardware,
         )
 
 
-def _warm_up(model: "OnnxModel") -> None:
-    from modelward_runtime import engine  # noqa: PLC0415  as above
+def _warm_up(boot: Boot, model: "OnnxModel") -> "OnnxModel":
+    from modelward_runtime import warming  # noqa: PLC0415  as above
 
-    engine.warm_up(model)
+    batching = boot.batching
+    return warming.warm_up(
+        model,
+        batching.max_batch_size if batching else 1,
+        padded=batching is not None and batching.padding == "PowersOfTwo",
+        graphs=boot.engine.cuda.graphs,
+        device="cuda" if model.execution_provider != "CPUExecutionProvider" else "",
+    )

@@ -10,14 +10,12 @@ import time
 from collections.abc import Coroutine
 from ctypes import CDLL
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelward_runtime import config, log
+from modelward_runtime.asked import told
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.exits import EXIT_PERMANENT, EXIT_USAGE, leave, write_termination_log
-
-if TYPE_CHECKING:
-    from modelward_runtime.guard import Guard
+from modelward_runtime.exits import EXIT_PERMANENT, EXIT_USAGE, PortTaken, leave, write_termination_log
 
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 _EMPTY = Path(
@@ -32,8 +30,7 @@ def digest(arguments: argparse.Namespace) -> int:
     try:
         sys.stdout.write(f"{digest_of(arguments.path)}\n")
     except (LoadError, OSError) as error:
-        told = error.message if isinstance(error, LoadError) else f"{error.filename}: {error.strerror}"
-        sys.stderr.write(f"modelward digest: {told}\n")
+        sys.stderr.write(f"modelward digest: {error.message if isinstance(error, LoadError) else told(error)}\n")
         return EXIT_USAGE
     return 0
 
@@ -103,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _refuse(arguments, error)
     from modelward_runtime.guard import guard_of  # noqa: PLC0415
     from modelward_runtime.load import Patience  # noqa: PLC0415
-    from modelward_runtime.serve import Surroundings  # noqa: PLC0415
-    from modelward_runtime.serve import serve as live  # noqa: PLC0415
+    from modelward_runtime.starting import start  # noqa: PLC0415
+    from modelward_runtime.surroundings import Surroundings  # noqa: PLC0415
 
     surroundings = Surroundings(
         cache=Path(os.environ.get("MODELWARD_CACHE_DIR", "/var/lib/modelward")).absolute(),
@@ -114,31 +111,44 @@ def run(arguments: argparse.Namespace) -> int:
         patience=Patience(stall=float(os.environ.get("MODELWARD_FETCH_STALL_SECONDS", "60"))),
     )
     os.chdir(_EMPTY if _EMPTY.is_dir() else "/")
-    return _live(live(boot, config.boot_id(content), surroundings))
+    return _live(start(boot, config.boot_id(content), surroundings))
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve a path on this machine."""
+    """Serve a path, or a folder of models, on this machine."""
     log.configure()
-    from modelward_runtime.greeting import ready_line  # noqa: PLC0415
-    from modelward_runtime.serve import Ready, Surroundings  # noqa: PLC0415
-    from modelward_runtime.serve import serve as live  # noqa: PLC0415
+    from modelward_runtime import laptop  # noqa: PLC0415
 
-    def greet(ready: Ready) -> None:
-        sys.stdout.write(ready_line(ready, arguments.host) + "\n")
-        sys.stdout.flush()
-
-    path: Path = arguments.path.absolute()
-    boot = _laptop_boot(arguments, path)
     try:
-        guard = _laptop_guard(arguments, path)
-        if guard.kek:
+        life = laptop.prepare(arguments)
+        if arguments.kek:
             _demand_hardened(hardened=harden())
     except (LoadError, OSError) as error:
         sys.stderr.write(f"modelward serve: {error}\n")
         return EXIT_USAGE
-    surroundings = Surroundings(cache=path, guard=guard, host=arguments.host, on_ready=greet)
-    return _live(live(boot, "", surroundings))
+    return _live(life())
+
+
+def activator(arguments: argparse.Namespace) -> int:
+    """Hold the calls of models at zero."""
+    log.configure(human=False)
+    harden()
+    from modelward_runtime.activator.route import ApiPlace  # noqa: PLC0415
+    from modelward_runtime.activator.run import Settings  # noqa: PLC0415
+    from modelward_runtime.activator.run import run as live  # noqa: PLC0415
+
+    settings = Settings(
+        namespace=arguments.namespace,
+        api=ApiPlace(arguments.api_server, arguments.token_file, arguments.ca_file),
+        ca_directory=arguments.ca_directory,
+        watch_namespaces=arguments.watch_namespaces,
+        host=arguments.host,
+        admin_port=arguments.admin_port,
+        pod_admin_port=arguments.pod_admin_port,
+        drain=arguments.drain_seconds,
+        grace=arguments.grace_seconds,
+    )
+    return _live(live(settings))
 
 
 def harden() -> bool:
@@ -167,8 +177,6 @@ def _live(life: Coroutine[Any, Any, int]) -> int:
     """Run the event loop to its end, and leave without waiting for threads."""
     import uvloop  # noqa: PLC0415
 
-    from modelward_runtime.listen import PortTaken  # noqa: PLC0415
-
     code = EXIT_USAGE
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -178,60 +186,6 @@ def _live(life: Coroutine[Any, Any, int]) -> int:
     except Exception:
         logging.getLogger(__name__).exception("the process ends: this is a bug")
     leave(code)
-
-
-def _laptop_boot(arguments: argparse.Namespace, path: Path) -> config.Boot:
-    source = config.ModelSource(
-        name=arguments.name or (path.stem if path.suffix == ".onnx" else path.name),
-        version=arguments.model_version or "1",
-        uri=str(path),
-        directory=str(path),
-    )
-    server = config.Server(
-        http_port=arguments.http_port,
-        grpc_port=arguments.grpc_port,
-        admin_port=arguments.admin_port,
-        drain_seconds=0,
-    )
-    return config.Boot(
-        api_version=config.API_VERSION,
-        kind="Boot",
-        model=source,
-        engine=config.Engine(threads=arguments.threads),
-        server=server,
-    )
-
-
-def _laptop_guard(arguments: argparse.Namespace, path: Path) -> "Guard":
-    """What the flags demand; LoadError when a sealed model lacks some of them."""
-    from modelward_runtime.guard import Guard  # noqa: PLC0415
-    from modelward_runtime.store.verify import files_below, is_sealed  # noqa: PLC0415
-
-    sealed = path.is_dir() and is_sealed(set(files_below(path)))
-    if sealed or arguments.kek:
-        _demand_flags(arguments, path, "is a sealed model" if sealed else "is to be sealed, as --kek says")
-    if not (arguments.kek or arguments.trust):
-        return Guard()
-    from modelward_runtime.keyfiles import load_trusted, open_kek  # noqa: PLC0415
-
-    trust = load_trusted(arguments.trust)
-    kek = (lambda: open_kek(arguments.kek, arguments.kek_id)) if arguments.kek else None
-    return Guard(arguments.tenant or "", kek, "Required", lambda: trust)
-
-
-def _demand_flags(arguments: argparse.Namespace, path: Path, why: str) -> None:
-    given = {
-        "--kek FILE": arguments.kek,
-        "--trust PUB.pem": arguments.trust,
-        "--tenant T": arguments.tenant,
-        "--name N": arguments.name,
-        "--model-version V": arguments.model_version,
-    }
-    missing = [flag for flag, content in given.items() if not content]
-    if missing:
-        raise LoadError(
-            LoadReason.CONFIG_INVALID, f"{path} {why}: give {' '.join(missing)} too", "load", permanent=True
-        )
 
 
 def _refuse(arguments: argparse.Namespace, error: LoadError | OSError) -> int:

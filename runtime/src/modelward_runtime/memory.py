@@ -19,17 +19,17 @@ import errno
 import fcntl
 import mmap
 import os
-import sys
 import termios
 import threading
 from types import TracebackType
 from typing import Final, Self
 
 _STEP: Final = 4 << 20
-_ZEROS: Final = memoryview(bytes(_STEP))
 _PIPE: Final = 1 << 20  # bytes that a pipe holds, where the system allows it
-_WORTH: Final = _PIPE // 4  # less than that was free: let the reader go on for a while
 _PAUSE: Final = 0.0002  # seconds
+HUGE: Final = 256 << 20
+"""Bytes that are worth huge pages at most: more of them may have to come back from a hypervisor first (PERFORMANCE.md, "Start")."""
+_SHORTEST, _LONGEST = 0.00005, 0.0005  # of pauses
 _NONBLOCK: Final = 2  # SPLICE_F_NONBLOCK
 
 
@@ -47,6 +47,7 @@ class ReadOnce:
         self._out, self._in = os.pipe()
         with contextlib.suppress(OSError):  # an unprivileged user may have too many of them: then it keeps its 64 KiB
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._half = fcntl.fcntl(self._in, fcntl.F_GETPIPE_SZ) // 2
         os.set_blocking(self._in, False)
         self._over = threading.Event()
         self._feeder = threading.Thread(target=self._feed, name="feed", daemon=True)
@@ -73,11 +74,16 @@ class ReadOnce:
     def _feed(self) -> None:
         try:
             self._write(self._head)
+            pause = _SHORTEST
             while self._lent < len(self._memory):
                 lent = _lend(self._in, self._memory[self._lent : self._lent + _PIPE])
                 self._lent += lent
                 self._wipe(self._whole_steps(self._lent - _unread(self._in)))
-                if lent < _WORTH and self._over.wait(_PAUSE):
+                if lent > self._half:  # the reader waits for us rather than we for it
+                    pause = _SHORTEST
+                    continue
+                pause = min(pause * 1.5, _LONGEST)  # each look costs as much as a copy of 100 KiB
+                if self._over.wait(pause):
                     return
             self._write(self._tail)
             self._is_fed = True
@@ -101,7 +107,7 @@ class ReadOnce:
         """Overwrite and free everything up to there."""
         for begin in range(self._wiped, end, _STEP):
             size = min(_STEP, end - begin)
-            self._memory[begin : begin + size] = _ZEROS[:size]
+            overwrite(self._memory[begin : begin + size])
             _give_back(self._memory, begin, size)
             self._wiped = begin + size
 
@@ -144,13 +150,17 @@ class Plaintext:
 
 
 def anonymous(size: int) -> memoryview:
-    """Private zeroed memory that no file backs and no core dump holds."""
+    """Private zeroed memory that no file backs and no core dump holds.
+
+    In huge pages up to `HUGE` bytes: they spare the kernel a fault for each 4 KiB, a third of what decryption costs. Not above: where a
+    hypervisor takes back what its guest has free (free page reporting) they are just what it took, and 1 GB of them cost 1.7 s.
+    """
     if size == 0:
         return memoryview(bytearray())
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_DONTDUMP)
-    if size >= _STEP:
-        with contextlib.suppress(OSError):  # a kernel without huge pages, which spare it a fault for each 4 KiB
+    if size <= HUGE:
+        with contextlib.suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)
 
@@ -175,10 +185,9 @@ def release(view: memoryview) -> None:
 
 
 def overwrite(view: memoryview) -> None:
-    """Zeros all over."""
-    for begin in range(0, len(view), _STEP):
-        end = min(begin + _STEP, len(view))
-        view[begin:end] = _ZEROS[: end - begin]
+    """Zeros all over. Other threads go on meanwhile: ctypes lets them."""
+    if len(view):
+        ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(view)), 0, len(view))
 
 
 def _lend(pipe: int, content: memoryview) -> int:
@@ -203,9 +212,10 @@ def _lend(pipe: int, content: memoryview) -> int:
 
 def _unread(pipe: int) -> int:
     """Bytes that nobody has taken out of a pipe yet."""
-    count = bytearray(4)
-    fcntl.ioctl(pipe, termios.FIONREAD, count)
-    return int.from_bytes(count, sys.byteorder)
+    count = ctypes.c_int()
+    if _LIBC.ioctl(pipe, termios.FIONREAD, ctypes.byref(count)):
+        raise OSError(ctypes.get_errno(), "FIONREAD")
+    return count.value
 
 
 def _give_back(view: memoryview, begin: int, size: int) -> None:
@@ -220,6 +230,9 @@ class _Vector(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC = ctypes.PyDLL(
+    None, use_errno=True
+)  # calls that do not wait: without the interpreter they would wait for those who import
 _LIBC.vmsplice.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint]
 _LIBC.vmsplice.restype = ctypes.c_ssize_t
+_LIBC.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]

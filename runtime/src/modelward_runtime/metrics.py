@@ -2,16 +2,19 @@
 
 Written by `exchange.py`, `batch.py` (as its observer) and the transports, on the event loop's thread only; read by the admin
 port. Plain lists that become Prometheus families when somebody scrapes: a sample costs well under a microsecond, where the
-client library's own metrics take a lock and several each. It must not hold anything a caller sent but sizes.
+client library's own metrics take a lock and several each; `exposition.py` makes them. It must not hold anything a caller sent but sizes.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from modelward_runtime.meter import Meter
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
 
 SECONDS = (
     0.0001,
@@ -34,11 +37,8 @@ SECONDS = (
     60.0,
 )
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+_MOST_ROWS = 64
 STAGES = ("decode", "queue", "run", "encode", "total")
-_REMAINING = (
-    "Epsilon that was left for all in this period when the ledger was last asked, this process's reserve included"
-)
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Histogram:
@@ -51,10 +51,10 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def observe(self, value: float) -> None:
-        """Add one sample."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Add one sample, or so many."""
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
 
     def sample(self) -> tuple[list[tuple[str, float]], float]:
         """Cumulative buckets and the sum, as Prometheus wants them."""
@@ -72,24 +72,42 @@ class Metrics:
         self.stages = {stage: Histogram(SECONDS) for stage in STAGES}
         self.batch_requests = Histogram(SIZES)
         self.batch_rows = Histogram(SIZES)
-        self.in_flight = 0
+        self._decode, self._queue, self._run, self._encode, self._total = (self.stages[stage] for stage in STAGES)
+        self._alone: dict[int, int] = {}  # runs of one request, by its rows, that no histogram has yet
+        self.meter = Meter()
         self.waiting: Callable[[], int] = lambda: 0
         self.ready: Callable[[], bool] = lambda: False
+        self.gpu_memory: Callable[[], tuple[int, int] | None] = lambda: None
         self.epsilon: Callable[[], Mapping[str, Any] | None] = lambda: None
+        self.certificate_expiry: Callable[[], float | None] = lambda: None
+        """When the certificate of the model's ports expires, in seconds since the epoch; None without TLS."""
         self.model: dict[str, str] = {}
-        self._requests: dict[tuple[str, str], int] = {}
-        self._refused: dict[str, int] = {}
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(self)
+        self.requests: dict[tuple[str, str], int] = {}
+        self.refusals: dict[str, int] = {}
+
+    @cached_property
+    def registry(self) -> "CollectorRegistry":
+        """What is scraped: this, and what others register. Prometheus' library is a tenth of a start, so the first scrape imports it."""
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415  as said
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return registry
 
     def answered(self, transport: str, code: str) -> None:
         """One request was answered, or given up by its caller."""
         key = (transport, code)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self.requests[key] = self.requests.get(key, 0) + 1
 
     def refused(self, reason: str) -> None:
         """Somebody was refused at the door; `reason` is one of a few words, never who."""
-        self._refused[reason] = self._refused.get(reason, 0) + 1
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def passed(self, decode_seconds: float, encode_seconds: float, total_seconds: float) -> None:
+        """One inference was answered."""
+        self._decode.observe(decode_seconds)
+        self._encode.observe(encode_seconds)
+        self._total.observe(total_seconds)
 
     def ran(self, requests: int, rows: int, queue_seconds: Sequence[float], run_seconds: float) -> None:
         """One run of the model ended (the batcher's `Observer`)."""
@@ -97,61 +115,33 @@ class Metrics:
         if rows:
             self.batch_rows.observe(rows)
         for wait in queue_seconds:
-            self.stages["queue"].observe(wait)
-        self.stages["run"].observe(run_seconds)
+            self._queue.observe(wait)
+        self._run.observe(run_seconds)
+
+    def ran_now(self, rows: int, run_seconds: float) -> None:
+        """The same of one request that did not wait: its place in most histograms is known, and it is put there when they are read."""
+        self._alone[rows] = self._alone.get(rows, 0) + 1
+        self._run.observe(run_seconds)
+        if len(self._alone) > _MOST_ROWS:
+            self._settle()
+
+    def _settle(self) -> None:
+        alone, self._alone = self._alone, {}
+        for rows, times in alone.items():
+            self.batch_requests.observe(1, times)
+            self._queue.observe(0.0, times)
+            if rows:
+                self.batch_rows.observe(rows, times)
 
     def exposition(self) -> bytes:
-        """The text of GET /metrics, of type `CONTENT_TYPE`."""
-        return bytes(generate_latest(self.registry))
+        """The text of GET /metrics."""
+        from modelward_runtime.exposition import expose  # noqa: PLC0415  as above
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
-        """Everything as Prometheus families."""
-        requests = CounterMetricFamily(
-            "modelward_requests", "Requests answered on the model's ports", labels=["transport", "code"]
-        )
-        for key, count in sorted(self._requests.items()):
-            requests.add_metric(key, count)
-        yield requests
-        refused = CounterMetricFamily("modelward_refused", "Requests refused at the door", labels=["reason"])
-        for reason, count in sorted(self._refused.items()):
-            refused.add_metric([reason], count)
-        yield refused
-        stages = HistogramMetricFamily(
-            "modelward_stage_seconds",
-            "Time of inference requests by stage; run counts once per batch, the others per request",
-            labels=["stage"],
-        )
-        for stage, histogram in self.stages.items():
-            stages.add_metric([stage], *histogram.sample())
-        yield stages
-        yield _sizes("modelward_batch_requests", "Requests that shared a run of the model", self.batch_requests)
-        yield _sizes("modelward_batch_rows", "Rows of a run, where requests may share one", self.batch_rows)
-        yield GaugeMetricFamily("modelward_in_flight", "Inference requests being worked on", value=self.in_flight)
-        yield GaugeMetricFamily("modelward_queue_waiting", "Requests that wait for the model", value=self.waiting())
-        yield GaugeMetricFamily("modelward_ready", "1 while serving and not draining", value=float(self.ready()))
-        yield from self._epsilon()
-        if self.model:
-            model = GaugeMetricFamily("modelward_model_info", "What is served, by what", labels=list(self.model))
-            model.add_metric(list(self.model.values()), 1)
-            yield model
+        return expose(self.registry)
 
-    def _epsilon(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """What was spent of a privacy budget; by policy, and never by subject."""
-        told = self.epsilon()
-        if told is None:
-            return
-        spent = CounterMetricFamily(
-            "modelward_privacy_epsilon_spent", "Epsilon that this process has spent on answers", labels=["policy"]
-        )
-        spent.add_metric([told["policy"]], float(told["spent"]))
-        yield spent
-        for name, text in (("reserved", "Epsilon that is reserved and not spent"), ("remaining", _REMAINING)):
-            if told[name] is not None:
-                gauge = GaugeMetricFamily(f"modelward_privacy_epsilon_{name}", text, labels=["policy"])
-                gauge.add_metric([told["policy"]], float(told[name]))
-                yield gauge
+    def collect(self) -> "Iterator[Metric]":
+        """Everything as Prometheus families, for the registry."""
+        from modelward_runtime.exposition import families_of  # noqa: PLC0415  start-up, see `registry`
 
-
-def _sizes(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
-    buckets, total = histogram.sample()
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=total)
+        self._settle()
+        return families_of(self)

@@ -4,13 +4,14 @@ Implemented by `engine.py` (ONNX Runtime) and by small doubles in tests; used by
 (to run) and `exchange.py` (metadata). It must not import onnxruntime.
 
 Values at the seam are C-contiguous, native-endian numpy arrays: BOOL is `bool`, BYTES is an object array of `str` (UTF-8
-on the wire), BF16 is `uint16` bit patterns (numpy has no such type), everything else the numpy type of the same name.
+on the wire), BF16 is `uint16` bit patterns (`bfloat16.py` has their numbers), everything else the numpy type of the same name.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,18 +20,25 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output: `datatype` as the Open Inference Protocol spells it, -1 in `shape` for a dynamic axis."""
+    """One input or output: `datatype` as the Open Inference Protocol spells it, -1 in `shape` for a dynamic axis.
+
+    An `optional` input may be left out. `classes` are the names of an output's columns, where the model says them. `axes` are the graph's
+    names of the axes, empty where they have none.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    optional: bool = False
+    classes: tuple[int, ...] | tuple[str, ...] = ()
+    axes: tuple[str, ...] = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
+class Face(msgspec.Struct, frozen=True):
     """What callers see of a model: all of it, or what a privacy policy leaves.
 
-    `ignored` inputs may be sent and are not looked at; `withheld` outputs exist and are returned to nobody.
+    `ignored` inputs may be sent and are not looked at; `withheld` outputs exist and are returned to nobody. `reads_text`: an input is
+    BYTES, of which every element is an object of its own, whatever it came in.
     """
 
     name: str
@@ -40,6 +48,11 @@ class Face:
     outputs: tuple[TensorSpec, ...]
     ignored: frozenset[str] = frozenset()
     withheld: frozenset[str] = frozenset()
+    reads_text: bool = False
+
+    def __post_init__(self) -> None:
+        """It follows from the inputs."""
+        msgspec.structs.force_setattr(self, "reads_text", any(spec.datatype == "BYTES" for spec in self.inputs))
 
 
 class Model(Protocol):
@@ -55,7 +68,7 @@ class Model(Protocol):
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """The graph's inputs, in its order."""
+        """What callers may send: the graph's inputs, in its order, then those that it has a value for and callers may set."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -63,7 +76,7 @@ class Model(Protocol):
 
     @property
     def defaults(self) -> frozenset[str]:
-        """Inputs that the graph has a value for. They are not among `inputs`: callers may not set what may be weights."""
+        """Inputs that the graph has a value for and that are not among `inputs`: callers may not set what may be weights."""
 
     @property
     def properties(self) -> Mapping[str, str]:

@@ -6,10 +6,10 @@ must not be looked for on a disk. The walk goes over mapped memory and skips wha
 little as its graph; `weights.py` walks with the same `fields`. It must not decide what ONNX Runtime supports, and
 must see every tensor that ONNX Runtime sees: what protobuf's parsers do not all read alike is refused, never guessed.
 
-Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, training_info 20, functions 25; TrainingInfoProto
-initialization 1, algorithm 2; GraphProto node 1, initializer 5,
-sparse_initializer 15; NodeProto attribute 5; AttributeProto t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23;
-FunctionProto node 7; SparseTensorProto values 1, indices 2; TensorProto dims 1, data_type 2, name 8, external_data 13, data_location 14).
+Field numbers are those of onnx.proto (ModelProto graph 7, opset_import 8, training_info 20, functions 25; TrainingInfoProto initialization
+1, algorithm 2; GraphProto node 1, initializer 5, sparse_initializer 15; NodeProto op_type 4, attribute 5; AttributeProto t 5, g 6, tensors
+10, graphs 11, sparse_tensor 22, sparse_tensors 23; FunctionProto node 7; SparseTensorProto values 1, indices 2; TensorProto dims 1,
+data_type 2, name 8, external_data 13, data_location 14).
 """
 
 import mmap
@@ -78,6 +78,9 @@ class Contents(msgspec.Struct):
 
     opsets: dict[str, int] = msgspec.field(default_factory=dict)  # domain -> version
     external: list[ExternalTensor] = msgspec.field(default_factory=list)
+    operators: set[str] = msgspec.field(
+        default_factory=set
+    )  # without their domains, those of subgraphs and functions too
     has_graph: bool = False
 
 
@@ -125,6 +128,8 @@ def _walk(content: Content, start: int, end: int, kind: str, into: Contents) -> 
             continue
         if kind == "model" and number == 8:
             _read_opset(content, value, value + length, into)
+        if kind == "node" and number == 4:
+            into.operators.add(text(content, value, length))
         inner = paths.get(number)
         if inner == "tensor":
             _read_tensor(content, value, value + length, into)
@@ -193,7 +198,7 @@ def external_tensor(content: Content, start: int, end: int) -> ExternalTensor | 
     shape: list[int] = []
     for number, wire, value, length, *_ in fields(content, start, end):
         if number == 1:
-            shape += [value] if wire == VARINT else _packed(content, value, value + length)
+            shape += [value] if wire == VARINT else packed(content, value, value + length)
         elif number == 2 and wire == VARINT:
             data_type = value
         elif number == 8 and wire == BYTES:
@@ -227,7 +232,8 @@ def text(content: Content, start: int, length: int) -> str:
     return bytes(content[start : start + length]).decode()
 
 
-def _packed(content: Content, at: int, end: int) -> Iterator[int]:
+def packed(content: Content, at: int, end: int) -> Iterator[int]:
+    """The numbers of a repeated field in its packed form."""
     while at < end:
         value, at = _varint(content, at, end)
         yield value

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry
-
 from modelward_runtime.audit.config import Audit
 from modelward_runtime.config import Policy
 from modelward_runtime.payloads.config import Logging
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from modelward_runtime.audit.auditor import Auditor
     from modelward_runtime.audit.running import AuditLog
     from modelward_runtime.exchange import Exchange
+    from modelward_runtime.metrics import Metrics
     from modelward_runtime.payloads.log import PayloadLog
     from modelward_runtime.payloads.running import Payloads
 
@@ -28,9 +27,9 @@ Commit = Callable[[], None]
 class Recording:
     """Both logs, and the exchange whose calls they are about."""
 
-    def __init__(self, report: Report, registry: CollectorRegistry) -> None:
+    def __init__(self, report: Report, metrics: "Metrics") -> None:
         self._report = report
-        self._registry = registry
+        self._metrics = metrics
         self._exchange: Exchange | None = None
         self._audit: AuditLog | None = None
         self._payloads: Payloads | None = None
@@ -84,7 +83,7 @@ class Recording:
                 return lambda: None
             from modelward_runtime.audit.running import AuditLog  # noqa: PLC0415  start-up, see above
 
-            self._audit = AuditLog(self._report, self._registry, self._hand_out_auditor)
+            self._audit = AuditLog(self._report, self._metrics.registry, self._hand_out_auditor)
         return self._audit.prepare(wanted)
 
     def _prepare_payloads(self, wanted: Logging | None) -> Commit:
@@ -93,7 +92,7 @@ class Recording:
                 return lambda: None
             from modelward_runtime.payloads.running import Payloads  # noqa: PLC0415  start-up, see above
 
-            self._payloads = Payloads(self._report, self._registry, self._hand_out_payloads)
+            self._payloads = Payloads(self._report, self._metrics.registry, self._hand_out_payloads)
         return self._payloads.prepare(wanted)
 
     def _hand_out_auditor(self, auditor: "Auditor | None") -> None:

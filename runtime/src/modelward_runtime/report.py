@@ -1,7 +1,7 @@
 """What this process says about itself on GET /report, and in the termination log when it gives up.
 
 Written by `load.py` and `serve.py`, read by `admin.py`; the operator turns it into status conditions, so every field is part
-of the file contract `runtime/v1` (README.md, "The admin port"). It must not do I/O.
+of the file contract `runtime/v1` (OPERATIONS.md, "The admin port"). It must not do I/O.
 
     Fetching ▶ Verifying ▶ Decrypting ▶ Loading ▶ WarmingUp ▶ Ready ▶ Draining      (Decrypting: a sealed model only)
         └────────┴────────────┴───────────┴──────────┴──▶ Failed (the process is about to exit 78 or 75)
@@ -9,7 +9,6 @@ of the file contract `runtime/v1` (README.md, "The admin port"). It must not do 
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +47,7 @@ _STAGES = {
 }
 
 
-@dataclass
-class Report:
+class Report(msgspec.Struct):
     """The live value behind GET /report; `wall` and `clock` are seconds since the epoch and of a monotonic clock."""
 
     boot: Boot
@@ -78,10 +76,10 @@ class Report:
     audit: Callable[[], dict[str, Any] | None] = lambda: None
     epsilon: Callable[[], dict[str, Any] | None] = lambda: None  # what was spent of a privacy budget
     failure: dict[str, Any] | None = None
-    stage_seconds: dict[str, float] = field(default_factory=dict)
+    stage_seconds: dict[str, float] = {}
     on_enter: Callable[[State], None] = lambda _: None
-    _entered: float = field(init=False)
-    _started: float = field(init=False)
+    _entered: float = 0.0
+    _started: float = 0.0
 
     def __post_init__(self) -> None:
         self._entered = self.clock()
@@ -119,8 +117,17 @@ class Report:
         if self.failure and self.failure["reason"] == LoadReason.SERVING_CERTIFICATE_UNUSABLE:
             self.failure = None
 
-    def to_json(self) -> bytes:
-        """The body of GET /report."""
+    def adopt(self, other: "Report") -> None:
+        """Another model serves in the place of this one, and this is what its load reported."""
+        self.digest, self.size, self.verified, self.cached = other.digest, other.size, other.verified, other.cached
+        self.signer, self.verified_time = other.signer, other.verified_time
+        self.verification_warning = other.verification_warning
+        self.encrypted, self.key_id, self.key_version = other.encrypted, other.key_id, other.key_version
+        self.execution_provider, self.stage_seconds = other.execution_provider, other.stage_seconds
+        self.failure = None
+
+    def model(self) -> dict[str, Any]:
+        """What is known of the model."""
         model: dict[str, Any] = {
             "name": self.boot.model.name,
             "version": self.boot.model.version,
@@ -129,14 +136,17 @@ class Report:
         }
         if self.digest:
             model |= {"digest": self.digest, "sizeBytes": self.size, "cached": self.cached}
-        model |= self._protection()
+        return model | self._protection()
+
+    def to_json(self) -> bytes:
+        """The body of GET /report."""
         return msgspec.json.encode(
             {
                 "apiVersion": API_VERSION,
                 "kind": "Report",
                 "boot": self.boot_id,
                 "state": str(self.state),
-                "model": model,
+                "model": self.model(),
                 "executionProvider": self.execution_provider,
                 "policyGeneration": self.policy_generation,
                 "policyDigest": self.policy_digest,

@@ -8,6 +8,7 @@ import json
 import sys
 from typing import Any, Final
 
+from modelward_runtime.asked import told
 from modelward_runtime.errors import LoadError
 
 FAILED: Final = 1  # the model or a key is not what it should be
@@ -24,7 +25,7 @@ def complain(arguments: argparse.Namespace, error: LoadError | OSError, code: in
     if isinstance(error, LoadError):
         reason, message = str(error.reason), error.message
     else:
-        reason, message = "OSError", f"{error.filename}: {error.strerror}"
+        reason, message = "OSError", told(error)
     if arguments.json:
         verdict = {"valid": False} if arguments.command == "verify" else {}
         sys.stdout.write(json.dumps({**verdict, "reason": reason, "message": message}) + "\n")

@@ -6,6 +6,8 @@
 
 import argparse
 import contextlib
+import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,15 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelward_runtime import keyfiles, onnxfile
-from modelward_runtime.config import S3
-from modelward_runtime.errors import LoadError
+from modelward_runtime.config import S3, Gs
+from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.saying import FAILED, complain, say
 from modelward_runtime.store.kek import WrappedKey
-from modelward_runtime.store.locate import S3Location, choose_model_file, parse_uri
+from modelward_runtime.store.locate import (
+    GsLocation,
+    HttpsLocation,
+    S3Location,
+    choose_model_file,
+    fetch_error,
+    parse_uri,
+)
 from modelward_runtime.store.s3 import Bucket
-from modelward_runtime.store.sealed import opening, writing
+from modelward_runtime.store.sealed import keys, opening, writing
 from modelward_runtime.store.sealed.folder import listing
-from modelward_runtime.store.sealed.refusals import seal_invalid
+from modelward_runtime.store.sealed.refusals import refuse, seal_invalid
 from modelward_runtime.store.sealed.targets import Target, new_artifact, new_folder, new_prefix
 from modelward_runtime.store.sealed.writing import Identity, Sealer, Source
 
@@ -38,6 +47,7 @@ def seal(arguments: argparse.Namespace) -> int:
         kek = keyfiles.open_kek(arguments.kek, arguments.kek_id)
         sign_key, certificates = keyfiles.load_identity(arguments)
         sealer = Sealer(kek, kek.kek_id, sign_key, certificates=certificates)
+        _try_key(identity, sealer)
         sources, size = _sources(source)
         with _Bar(size) as bar, _target(destination, arguments) as target:
             digest = writing.seal_into(target, sources, identity, sealer, bar.add)
@@ -52,10 +62,27 @@ def seal(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _try_key(identity: Identity, sealer: Sealer) -> None:
+    """A key that cannot wrap, or may not, is found before the first byte is read, and not after the last. LoadError."""
+    writing.check(identity)
+    sealer.kek.wrap(secrets.token_bytes(keys.DATA_KEY_SIZE), bytes(32), identity.tenant)
+
+
 def _target(destination: str, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Target]:
     if "://" not in destination:
         return new_folder(Path(destination))
-    location = parse_uri(destination)
+    location = None if destination.startswith("pvc://") else parse_uri(destination)
+    if location is None or isinstance(location, HttpsLocation):
+        raise fetch_error(
+            LoadReason.UNSUPPORTED_SCHEME,
+            f"{destination}: seal into s3://BUCKET/PREFIX/, gs://BUCKET/PREFIX/ or oci://REGISTRY/REPOSITORY:TAG, or into a folder, "
+            "and bring that to a web server or a volume as it is",
+        )
+    if isinstance(location, GsLocation):
+        from modelward_runtime.store.gs import GoogleBucket  # noqa: PLC0415  for those who want it
+
+        account = Gs(service_account_file=os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or None)
+        return new_prefix(GoogleBucket(location, account, arguments.ca_bundle, _STALL))
     if isinstance(location, S3Location):
         settings = S3(endpoint=arguments.s3_endpoint)
         return new_prefix(Bucket(location, settings, arguments.ca_bundle, _STALL))
@@ -69,23 +96,36 @@ def rewrap(arguments: argparse.Namespace) -> int:
     """Wrap the data key of a sealed folder for another key-encryption key; only keys.json and keys.sig change."""
     folder = arguments.folder
     try:
-        sign_key, certificates = keyfiles.load_identity(arguments)
-        trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
-        writing.finish_replacing(folder)
-        checked = opening.check_signed(folder, trust)
-        unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
-        kek = keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id)
-        sealer = Sealer(kek, kek.kek_id, sign_key)
-        new = writing.wrap(checked.manifest_sha256, checked.manifest.tenant, unwrapped.data_key, sealer)
-        kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
-        files = writing.keys_files(checked.manifest_sha256, [*kept, new], sign_key, certificates)
-        writing.replace_keys(folder, files)
+        with writing.alone(folder):
+            checked, wrapped = _rewrap(arguments)
     except (LoadError, OSError) as error:
         return complain(arguments, error, FAILED)
-    told = [{"provider": key.provider, "kekId": key.kek_id, "kekVersion": key.kek_version} for key in (*kept, new)]
-    names = ", ".join(f"{key.kek_id} ({key.provider}, version {key.kek_version})" for key in (*kept, new))
+    told = [{"provider": key.provider, "kekId": key.kek_id, "kekVersion": key.kek_version} for key in wrapped]
+    names = ", ".join(f"{key.kek_id} ({key.provider}, version {key.kek_version})" for key in wrapped)
     say(arguments, {"folder": str(folder), "digest": checked.digest, "keys": told}, f"{folder} now opens with {names}")
     return 0
+
+
+def _rewrap(arguments: argparse.Namespace) -> tuple[opening.Checked, Sequence[WrappedKey]]:
+    """The folder as it was found, and the keys that it is wrapped for now; LoadError, or OSError."""
+    folder = arguments.folder
+    sign_key, certificates = keyfiles.load_identity(arguments)
+    trust = keyfiles.load_trusted(arguments.trust) | {"--sign-key": sign_key.public_key()}
+    writing.finish_replacing(folder)
+    checked = opening.check_signed(folder, trust)
+    unwrapped = opening.unwrap(checked, keyfiles.open_kek(arguments.kek))
+    kek = keyfiles.open_kek(arguments.new_kek, arguments.new_kek_id)
+    sealer = Sealer(kek, kek.kek_id, sign_key)
+    new = writing.wrap(checked.manifest_sha256, checked.manifest.tenant, unwrapped.data_key, sealer)
+    kept = [key for key in checked.keys if arguments.keep_old and _name(key) != _name(new)]
+    if len(kept) >= keys.MOST_KEYS:
+        raise refuse(
+            LoadReason.CONFIG_INVALID,
+            f"{folder} is wrapped for {len(kept)} keys, and more than {keys.MOST_KEYS} are not possible: leave --keep-old away",
+        )
+    wrapped = [*kept, new]
+    writing.replace_keys(folder, writing.keys_files(checked.manifest_sha256, wrapped, sign_key, certificates))
+    return checked, wrapped
 
 
 def _name(key: WrappedKey) -> tuple[str, str, str]:

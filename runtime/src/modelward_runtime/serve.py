@@ -1,9 +1,9 @@
 """Puts the process together and leads it through its life; the only module that knows all the others.
 
-`cli.py` calls `serve` for both `modelward run` (a pod) and `modelward serve` (a laptop). Everything runs in one event loop;
+`starting.py` calls `serve` for both `modelward run` (a pod) and `modelward serve` (a laptop). Everything runs in one event loop;
 what blocks (fetching, making the session, running it) has threads of its own. It must not hold logic of any part.
 
-    admin port up ▶ fetch and load begin ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
+    fetch and load begin (starting.py) ▶ admin port up ▶ model ports up (503) ▶ ready ▶ SIGTERM ▶ unready, serving on for drainSeconds
          ▶ no new connections ▶ requests in flight end ▶ exit 0     a SIGTERM half a second later: exit 143 at once
     a policy.json that is missing, cannot be read or does not fit the model: unready until a usable one arrives
     permanent load failure: exit 78, fetch stalled: exit 75, both with the reason in the termination log
@@ -13,30 +13,31 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from modelward_runtime import admin, hardware
+from modelward_runtime import admin
 from modelward_runtime.access.config import Limits
 from modelward_runtime.config import Boot, Policy
 from modelward_runtime.errors import LoadError
 from modelward_runtime.exits import EXIT_DRAINED, EXIT_PERMANENT, EXIT_STALLED, end_at_once, write_termination_log
-from modelward_runtime.guard import Guard
 from modelward_runtime.listen import HttpListener
-from modelward_runtime.load import Patience, load
+from modelward_runtime.observability.settings import close_follower, open_follower
 from modelward_runtime.policy import PolicyFile
-from modelward_runtime.report import Report, State
-from modelward_runtime.starting import keep_imports, let_verify
-from modelward_runtime.store.cache import Cache
+from modelward_runtime.report import State
+from modelward_runtime.starting import Begun, keep_imports
+from modelward_runtime.surroundings import Ready, Surroundings
 from modelward_runtime.threads import in_thread, short_turns
 
 if TYPE_CHECKING:
     from modelward_runtime.access.certificate import Certificates
     from modelward_runtime.engine import OnnxModel
+    from modelward_runtime.library.loading import Loaded
+    from modelward_runtime.model import Face
+    from modelward_runtime.observability.follower import Follower
     from modelward_runtime.ports import ModelPorts
 
 log = logging.getLogger(__name__)
@@ -45,35 +46,12 @@ ECHO = 0.5
 """Seconds within which a second signal is the first one's echo."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """What is told once the model serves: the model, and the ports that were really bound."""
-
-    model: "OnnxModel"
-    http_port: int
-    grpc_port: int
-    admin_port: int
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What differs between a pod and a laptop. An empty `host` is every address; files may be absent."""
-
-    cache: Path
-    guard: Guard = field(default_factory=Guard)
-    host: str = ""
-    policy_file: Path | None = None
-    termination_log: Path | None = None
-    patience: Patience = field(default_factory=Patience)
-    on_ready: Callable[[Ready], None] = lambda _: None
-
-
-async def serve(boot: Boot, boot_id: str, surroundings: Surroundings) -> int:
-    """Live until drained or doomed; the exit code."""
-    report = Report(boot, boot_id)
+async def serve(begun: Begun, surroundings: Surroundings) -> int:
+    """Live with the model that is on its way until drained or doomed; the exit code."""
+    boot, report = begun.boot, begun.report
     stop = stop_on_signals()
     try:
-        await Service(boot, report, surroundings).live(stop)
+        await Service(begun, surroundings).live(stop)
     except LoadError as error:
         report.fail(error)
         report.enter(State.FAILED)
@@ -87,20 +65,24 @@ async def serve(boot: Boot, boot_id: str, surroundings: Surroundings) -> int:
 class Service:
     """One process's parts, in the order in which they start."""
 
-    def __init__(self, boot: Boot, report: Report, surroundings: Surroundings) -> None:
+    def __init__(self, begun: Begun, surroundings: Surroundings) -> None:
         from modelward_runtime.metrics import Metrics  # noqa: PLC0415  start-up: `modelward digest` needs none
         from modelward_runtime.recording import Recording  # noqa: PLC0415  as above
 
+        boot, report = begun.boot, begun.report
         self._boot = boot
         self._report = report
         self._surroundings = surroundings
-        self._hardware = hardware.measure()
+        self._hardware = begun.hardware
+        self._begun = begun
         self._metrics = Metrics()
-        self._recording = Recording(report, self._metrics.registry)
+        self._recording = Recording(report, self._metrics)
         self._policy: PolicyFile | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._follower: Follower | None = None
+        self._following = self._begin_to_follow() if surroundings.reload else None
         self._admin = HttpListener(
-            admin.App(report, self._metrics.exposition), surroundings.host, boot.server.admin_port
+            admin.App(report, self._metrics.exposition, self._metrics.meter), surroundings.host, boot.server.admin_port
         )
 
     async def live(self, stop: asyncio.Event) -> None:
@@ -109,13 +91,12 @@ class Service:
         policy = self._policy = self._read_policy()
         watching = asyncio.ensure_future(policy.watch() if policy else asyncio.sleep(0))
         recorded = asyncio.ensure_future(policy.enforce(self._recording.adopt) if policy else asyncio.sleep(0))
-        loading = self._begin_loading()
+        loading = self._begun.take()
         stopping = asyncio.ensure_future(stop.wait())
         tasks: list[asyncio.Future[Any]] = [watching, recorded, loading, stopping]
         try:
             await self._recording.opened(recorded, stopping)
             with short_turns():
-                await let_verify(self._boot, self._surroundings.guard, self._report, loading)
                 ports = await self._await_model_ports(loading, stopping)
                 if ports:
                     governed = asyncio.ensure_future(self._govern(loading, recorded, ports))
@@ -127,6 +108,12 @@ class Service:
                     await ports.abandon()
                 return
             self._go_ready(governed.result(), ports)
+            if self._following:
+                from modelward_runtime.model import face_of  # noqa: PLC0415  `_import` has done it, on a thread
+
+                tasks.append(asyncio.ensure_future(self._following(face_of(governed.result()), ports)))
+            tasks = [task for task in tasks if task not in {loading, governed}]
+            del loading, governed  # they would keep a model in memory that is replaced
             await stopping
             await self._drain(ports)
         finally:
@@ -134,6 +121,8 @@ class Service:
                 if task:
                     task.cancel()
             await self._recording.close()
+            await close_follower(self._follower)
+            self._metrics.meter.close()
             await self._admin.stop(1)
 
     def _read_policy(self) -> PolicyFile | None:
@@ -159,11 +148,24 @@ class Service:
     def _limits(self) -> Limits | None:
         return self._policy.policy.limits if self._policy and self._policy.policy else None
 
-    def _begin_loading(self) -> "asyncio.Task[OnnxModel]":
-        cache, patience = Cache(self._surroundings.cache), self._surroundings.patience
-        return asyncio.ensure_future(
-            load(self._boot, self._surroundings.guard, cache, self._report, self._hardware, patience)
-        )
+    def _begin_to_follow(self) -> "Callable[[Face, ModelPorts], Coroutine[Any, Any, None]]":
+        """What will follow the model's path from how it is now, before it is loaded."""
+        from modelward_runtime.library.following import Following  # noqa: PLC0415  start-up: few follow
+        from modelward_runtime.library.loading import Loader  # noqa: PLC0415  likewise
+        from modelward_runtime.library.settling import look_at  # noqa: PLC0415  likewise
+
+        surroundings, path = self._surroundings, Path(self._boot.model.directory or "")
+        loader = Loader(self._boot, surroundings.guard, self._hardware, surroundings.patience)
+        seen = look_at(path)
+
+        async def follow(face: "Face", ports: "ModelPorts") -> None:
+            def swap(loaded: "Loaded") -> None:
+                ports.serve(loaded.model, self._hardware)
+                self._report.adopt(loaded.report)
+
+            await Following(path, seen, loader, swap, self._report.fail).follow(face)
+
+        return follow
 
     async def _await_model_ports(
         self, loading: "asyncio.Task[OnnxModel]", stopping: "asyncio.Task[Literal[True]]"
@@ -187,6 +189,7 @@ class Service:
         keep_imports()
         certificates = await self._await_certificate()
         ports = ports_of(self._boot, self._metrics, self._surroundings.host, self._limits, certificates)
+        self._follower = ports.models.follower = await open_follower(self._boot.observability, self._boot.model.name)
         self._recording.attach(ports.exchange)
         self._report.epsilon = ports.exchange.report_epsilon
         await ports.start()
@@ -200,11 +203,13 @@ class Service:
 
         certificates = Certificates(Path(self._boot.access.tls.directory), self._report.show_certificate)
         await certificates.arrive(self._report.fail)
+        self._metrics.certificate_expiry = lambda: certificates.not_after
         self._renewing = asyncio.ensure_future(certificates.watch())
         return certificates
 
     def _go_ready(self, model: "OnnxModel", ports: "ModelPorts") -> None:
         ports.serve(model, self._hardware)
+        self._metrics.meter.begin()
         self._report.enter(State.READY)
         ready = Ready(model, ports.http_port, ports.grpc_port, self._admin.port)
         log.info(
@@ -222,7 +227,7 @@ class Service:
     async def _drain(self, ports: "ModelPorts") -> None:
         began = time.monotonic()
         self._report.enter(State.DRAINING)
-        log.info("draining", extra={"in_flight": self._metrics.in_flight})
+        log.info("draining", extra={"in_flight": self._metrics.meter.concurrency})
         server = self._boot.server
         await ports.drain(server.drain_seconds, server.request_timeout_seconds)
         log.info("drained", extra={"seconds": round(time.monotonic() - began, 3)})

@@ -30,8 +30,8 @@ class Serving(Protocol):
 def new_writer(boot: Boot) -> Writer:
     """A writer of this process's logs.
 
-    Its model is the ModelDeployment, by namespace and name; where callers do not say who they are, boot.json does not name it, and the
-    model's own name has to do.
+    Its model is the ModelDeployment, by namespace and name; where boot.json does not name it (`modelward serve`, an operator from before),
+    the model's own name has to do.
     """
     deployment = boot.access.authorization if boot.access else None
     namespace = deployment.namespace if deployment else os.environ.get("POD_NAMESPACE", "")

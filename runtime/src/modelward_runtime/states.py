@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from modelward_runtime.epsilon.promise import Paid
 
 
-class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who calls, as the door (`access/`) found out: the subject as Kubernetes spells users, empty where nobody asks."""
-
-    subject: str = ""
-
-
-ANONYMOUS = Caller()
-
-
 class Decoded(msgspec.Struct, frozen=True, gc=False):
     """Tensors that fit the model, in the model's order, as some caller sent them; `outputs` is never empty."""
 

@@ -5,15 +5,17 @@ know how a request is framed.
 
 JSON policy: numbers only for numeric tensors, integers only for integer tensors and exactly in range, true and false only
 for BOOL, strings only for BYTES (UTF-8). NaN and Infinity are not JSON: refused on the way in, `null` on the way out;
-binary tensors carry them. BF16 has no JSON form.
+binary tensors carry them. Numbers are read as FP64 and rounded once, to the nearest, halves to even.
 """
 
 import math
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
 
+from modelward_runtime import bfloat16, jsonnumbers
 from modelward_runtime.errors import BadRequest
 from modelward_runtime.model import NUMPY_TYPES, Array, TensorSpec
 
@@ -22,20 +24,32 @@ MAX_ELEMENTS = 1 << 40  # what the axes of an empty tensor may claim beside its 
 CHUNK_BYTES = 1 << 18  # one C call that holds the interpreter lock parses so much, about 3 ms
 CHUNK_ITEMS = 1 << 15
 
+_LENGTH = struct.Struct("<I")  # of a BYTES element
 _FLOATS = msgspec.json.Decoder(list[float])
 _INTS = msgspec.json.Decoder(list[int])
 _BOOLS = msgspec.json.Decoder(list[bool])
 _STRINGS = msgspec.json.Decoder(list[str])
 _ANY = msgspec.json.Decoder(list[object])
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
-_FLOAT_TYPES = frozenset({"FP16", "FP32", "FP64"})
-_LARGEST = {"FP16": 65504.0, "FP32": float(np.finfo(np.float32).max)}  # JSON's own numbers are FP64
+_FLOAT_TYPES = frozenset({"FP16", "FP32", "FP64", "BF16"})
+LARGEST = {
+    "FP16": math.nextafter(65520.0, 0),
+    "FP32": math.nextafter((2 - 2**-24) * 2.0**127, 0),
+    "BF16": bfloat16.LARGEST,
+}
+"""The largest FP64, in which JSON's numbers are read, that rounds to a number and not to infinity: what prints the largest FP32 in as few
+digits as tell it apart (3.4028235e+38) prints more than it is."""
+_INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **{datatype: (-largest, largest) for datatype, largest in LARGEST.items()},
+    **{datatype: (np.iinfo(NUMPY_TYPES[datatype]).min, np.iinfo(NUMPY_TYPES[datatype]).max) for datatype in _INTEGERS},
+}
 
 
 def check_fits(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
     """Refuse a tensor whose declared datatype or shape is not what the model takes."""
     if datatype != spec.datatype:
-        raise BadRequest(f"input '{spec.name}': expected datatype {spec.datatype}, got {datatype[:32]}")
+        raise BadRequest(f"input '{spec.name}': expected datatype {spec.datatype}, got {_show_datatype(datatype)}")
     if len(shape) == len(spec.shape):
         for got, want in zip(shape, spec.shape, strict=True):
             if not 0 <= got <= MAX_AXIS or (got != want and want >= 0):
@@ -43,7 +57,21 @@ def check_fits(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
         else:
             _check_claim(spec, shape)
             return
-    raise BadRequest(f"input '{spec.name}': expected shape {list(spec.shape)}, got {show_shape(shape)}")
+    raise BadRequest(f"input '{spec.name}': expected shape {list(spec.shape)}, got {show_shape(shape)}{_beyond(shape)}")
+
+
+def _beyond(shape: Sequence[int]) -> str:
+    """What is wrong with a shape that may look like the model's; empty where the two tell it."""
+    if any(axis < 0 for axis in shape):
+        return ": in a request each axis has its size; -1 stands for any size in the model's shape alone"
+    if any(axis > MAX_AXIS for axis in shape):
+        return f": an axis is longer than {MAX_AXIS}"
+    return ""
+
+
+def _show_datatype(datatype: str) -> str:
+    """A datatype for a message: what is none of the protocol's may be anything, and is not repeated."""
+    return datatype if datatype in NUMPY_TYPES else "one that the protocol does not know"
 
 
 def _check_claim(spec: TensorSpec, shape: Sequence[int]) -> None:
@@ -87,21 +115,21 @@ def _split_elements(name: str, data: bytes | memoryview, count: int) -> Iterator
     """The elements of a BYTES tensor: each is a little-endian uint32 length and as many bytes of UTF-8."""
     if len(data) < 4 * count:
         raise BadRequest(f"input '{name}': expected {count} length-prefixed elements, got {len(data)} bytes")
-    position = 0
+    position, read_length = 0, _LENGTH.unpack_from
     for _ in range(count):
         start = position + 4
-        position = start + int.from_bytes(data[start - 4 : start], "little")
-        if start > len(data) or position > len(data):
+        position = start + read_length(data, start - 4)[0] if start <= len(data) else start
+        if position > len(data):
             raise BadRequest(f"input '{name}': a BYTES element reaches beyond the tensor's {len(data)} bytes")
-        yield to_text(name, bytes(data[start:position]))
+        yield to_text(name, data[start:position])
     if position != len(data):
         raise BadRequest(f"input '{name}': expected {position} bytes for {count} elements, got {len(data)}")
 
 
-def to_text(name: str, element: bytes) -> str:
+def to_text(name: str, element: bytes | memoryview) -> str:
     """One BYTES element as the text that ONNX strings are."""
     try:
-        return element.decode()
+        return str(element, "utf-8")
     except UnicodeDecodeError as bad:
         raise BadRequest(f"input '{name}': a BYTES element is not UTF-8 (byte {bad.start} of it)") from None
 
@@ -113,30 +141,45 @@ def from_numbers(
 
     `finite` False lets NaN and infinities pass, where the wire can say them.
     """
-    _check_count(spec, shape, len(numbers))
-    return _pack(spec, numbers, finite).reshape(shape)
+    check_count(spec, shape, len(numbers))
+    if len(numbers) <= CHUNK_ITEMS:
+        return _pack(spec, list(numbers), finite).reshape(shape)
+    pieces = range(0, len(numbers), CHUNK_ITEMS)
+    return np.concatenate([_pack(spec, numbers[at : at + CHUNK_ITEMS], finite) for at in pieces]).reshape(shape)
 
 
 def from_elements(spec: TensorSpec, shape: Sequence[int], elements: list[str]) -> Array:
     """The elements of a BYTES tensor in row-major order as an array."""
-    _check_count(spec, shape, len(elements))
+    check_count(spec, shape, len(elements))
     return _object_array(elements, shape)
 
 
-def _check_count(spec: TensorSpec, shape: Sequence[int], got: int) -> None:
+def check_count(spec: TensorSpec, shape: Sequence[int], got: int) -> None:
+    """Refuse another number of elements than the shape's."""
     count = math.prod(shape)
     if got != count:
         raise BadRequest(f"input '{spec.name}': shape {show_shape(shape)} holds {count} elements, data holds {got}")
 
 
 def _pack(spec: TensorSpec, numbers: Sequence[float | bool], finite: bool) -> Array:
-    largest = _LARGEST.get(spec.datatype) if finite else None
+    largest = LARGEST.get(spec.datatype) if finite else None
     if not numbers or largest is None or -largest <= min(numbers) <= max(numbers) <= largest:
         try:
+            if spec.datatype == "BF16":
+                return bfloat16.narrow(np.array(numbers, np.float64))
             return np.array(numbers, NUMPY_TYPES[spec.datatype])
         except OverflowError:  # an integer type's own check
             pass
     raise BadRequest(f"input '{spec.name}': a number is out of range for {spec.datatype}")
+
+
+def from_span(spec: TensorSpec, shape: Sequence[int], span: jsonnumbers.Span) -> Array:
+    """A long flat JSON array as an array. Raises `BadRequest` also for what only `from_json` can read."""
+    numbers = span.read(spec.datatype, _BOUNDS.get(spec.datatype))
+    if numbers is None:
+        raise BadRequest(f"input '{spec.name}': data does not fit {spec.datatype}")
+    check_count(spec, shape, numbers.size)
+    return numbers.reshape(shape)
 
 
 def from_json(spec: TensorSpec, shape: Sequence[int], data: msgspec.Raw) -> Array:
@@ -144,12 +187,15 @@ def from_json(spec: TensorSpec, shape: Sequence[int], data: msgspec.Raw) -> Arra
     text = bytes(data)
     if not text.startswith(b"["):
         raise BadRequest(f"input '{spec.name}': data must be an array")
-    if spec.datatype == "BF16":
-        raise BadRequest(f"input '{spec.name}': BF16 has no JSON form, send it as a binary tensor")
     if spec.datatype == "BYTES":
         return _strings_from_json(spec, shape, text)
     if text.find(b"[", 1) > 0:
         text = _flatten(spec, shape, text)
+    if len(text) >= jsonnumbers.LONG:
+        numbers = jsonnumbers.read(spec.datatype, text, _BOUNDS.get(spec.datatype))
+        if numbers is not None:
+            check_count(spec, shape, numbers.size)
+            return numbers.reshape(shape)
     if len(text) <= CHUNK_BYTES:
         return from_numbers(spec, shape, _parse(spec, text))
     return _parse_in_chunks(spec, shape, text)
@@ -179,7 +225,7 @@ def _parse_in_chunks(spec: TensorSpec, shape: Sequence[int], text: bytes) -> Arr
         parts.append(_pack(spec, _parse(spec, b"[%b]" % text[start:stop]), finite=True))
         start = stop + 1
     joined = np.concatenate(parts)
-    _check_count(spec, shape, joined.size)
+    check_count(spec, shape, joined.size)
     return joined.reshape(shape)
 
 
@@ -234,7 +280,7 @@ def _flat_strings(spec: TensorSpec, shape: Sequence[int], level: object) -> Iter
 
 
 def _object_array(strings: Iterable[str], shape: Sequence[int]) -> Array:
-    listed = list(strings)
+    listed = strings if isinstance(strings, list) else list(strings)
     array = np.empty(len(listed), np.object_)
     array[:] = listed
     return array.reshape(shape)
@@ -252,9 +298,7 @@ def to_bytes(datatype: str, array: Array) -> bytes:
 
 def to_json(name: str, datatype: str, array: Array) -> list[object] | msgspec.Raw:
     """An array's elements in row-major order, ready for msgspec; NaN and infinities become null there."""
-    if datatype == "BF16":
-        raise BadRequest(f"output '{name}': BF16 has no JSON form, ask for it as binary data")
-    flat = array.ravel()
+    flat = array.ravel() if datatype != "BF16" else bfloat16.widen(array.ravel())
     if flat.size <= CHUNK_ITEMS:
         items: list[object] = flat.tolist()
         return items

@@ -1,223 +1,219 @@
-"""The Open Inference Protocol v2 over HTTP: a bare ASGI application, because a framework would cost more than the model.
+"""The Open Inference Protocol v2 over HTTP, without a framework, because it would cost more than the model.
 
-Composed by `ports.py`, run by uvicorn (`listen.py`). It owns paths, methods, headers and status codes;
-what an inference is, `exchange.py` and `codec.py` know. All paths but health's are behind the door (`access/`), the unknown ones too.
+Composed by `ports.py`, run by `listen.py`. It owns paths, methods, headers and status codes;
+inferences are `rest_inference.py`'s. All paths but health's are behind the door (`access/`), the unknown ones too.
 
     GET  /v2/health/live  /v2/health/ready  /v2
-    GET  /v2/models/NAME[/versions/V]       /v2/models/NAME[/versions/V]/ready
+    GET  /v2/models/NAME[/versions/V]       /v2/models/NAME[/versions/V]/ready      /v2/models/NAME[/versions/V]/openapi.json
     POST /v2/models/NAME[/versions/V]/infer
-    POST /v2/repository/index               (load and unload answer 403: one pod serves one model, by its manifest)
+    POST /v2/repository/index
+    POST /v2/repository/models/NAME/load    /v2/repository/models/NAME/unload     (403 where one model is served, by its manifest)
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
 
 from modelward_runtime import accesslog
 from modelward_runtime.access.door import Door
-from modelward_runtime.audit.entry import CLIENT_GONE, Entry, audited
-from modelward_runtime.body import ClientGone, Headers, Receive, read_body
-from modelward_runtime.codec import RestCall, encode_error, parse_index
-from modelward_runtime.errors import (
-    ApiError,
-    Busy,
-    EpsilonRefused,
-    Forbidden,
-    MethodNotAllowed,
-    NotFound,
-    Unauthenticated,
+from modelward_runtime.answers import (
+    Response,
+    error_response,
+    json_response,
+    may_be_packed,
+    pack_as_asked,
+    state_response,
 )
+from modelward_runtime.audit.entry import CLIENT_GONE
+from modelward_runtime.caller import ANONYMOUS, Caller, ClientGone
+from modelward_runtime.codec import parse_index
+from modelward_runtime.control import change, keeper_of, parse_change
+from modelward_runtime.errors import ApiError, NotFound, explain
 from modelward_runtime.exchange import EXTENSIONS, PLATFORM, SERVER_NAME, SERVER_VERSION, Exchange
 from modelward_runtime.model import TensorSpec
-from modelward_runtime.states import ANONYMOUS, Caller
-from modelward_runtime.watch import Watch
+from modelward_runtime.parts import MOST_ASKED
+from modelward_runtime.paths import FIXED, MODEL_PATHS, OPEN, Route, check_method, parse_path
+from modelward_runtime.request import Body, Request
+from modelward_runtime.rest_inference import Inferences, Outcome
+from modelward_runtime.shelf import Keeper, Models
+from modelward_runtime.stepping import Unfinished, take_first_step
+from modelward_runtime.visit import Visit
 
-Scope = MutableMapping[str, Any]
 ResultT = TypeVar("ResultT")
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = (b"content-type", b"application/json")
-_OCTETS = (b"content-type", b"application/octet-stream")
-_CLOSE = (b"connection", b"close")
-_CHALLENGE = (b"www-authenticate", b"Bearer")
-_log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Response:
-    """Status, body, and headers but for the length."""
-
-    status: int
-    body: bytes
-    headers: list[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What a path means: the action, and the model and version it names."""
-
-    action: str
-    name: str = ""
-    version: str = ""
-
-
-_METHODS = {
-    "live": "GET", "ready": "GET", "server": "GET", "model": "GET", "model_ready": "GET",
-    "infer": "POST", "index": "POST", "load": "POST", "unload": "POST",
-}  # fmt: skip
-_FIXED = {
-    "/v2/health/live": Route("live"),
-    "/v2/health/ready": Route("ready"),
-    "/v2": Route("server"),
-    "/v2/": Route("server"),
-    "/v2/repository/index": Route("index"),
-}
-_OPEN = frozenset({"/v2/health/live", "/v2/health/ready"})  # kubelets and load balancers have no token
-_MODEL_ACTIONS = {"": "model", "/ready": "model_ready", "/infer": "infer"}
-_MODEL_PATHS = {action: path for path, action in _MODEL_ACTIONS.items()}
+_MOST_ROUTES = 1000  # of models that are here: what callers invent is not remembered
 
 
 class App:
-    """The ASGI application."""
+    """The application of the REST port."""
 
-    def __init__(self, exchange: Exchange, door: Door, *, max_body_bytes: int) -> None:
-        self._exchange = exchange
+    def __init__(self, models: Models, door: Door, *, max_body_bytes: int) -> None:
+        self._models = models
         self._door = door
-        self._max_body_bytes = max_body_bytes
-        infer = f"/v2/models/{exchange.name}/infer"
-        self._routes = {**_FIXED, infer: Route("infer", exchange.name)}
+        self._inferences = Inferences(models, door, max_body_bytes)
+        self._routes = dict(FIXED)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            raise NotImplementedError(f"only HTTP is served, not {scope['type']}")
-        started = time.perf_counter()
-        headers = Headers(scope["headers"])
+    def __call__(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Answer one request; at once where that needs no wait."""
+        visit = Visit(request, *self._locate(request.path))
+        if self._models.follower is not None and visit.exchange is not None:
+            visit.trail = self._models.follower.begin("rest", *visit.trace_context())
         try:
-            response = await self._answer(scope, headers, receive)
-        except ClientGone:
-            self._account(scope, headers, CLIENT_GONE, 0, started)
-            return
-        await self._send(response, send)
-        self._account(scope, headers, response.status, len(response.body), started)
-
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
-        try:
-            caller = await self._admit(scope, headers)
-            work = partial(self._respond, scope, headers, receive, caller)
-            if self._is_inference(scope["path"]):
-                return await audited(self._exchange.auditor, "rest", work, _size)
-            return await work(None)
+            caller = self._recall(visit)
         except ApiError as error:
-            return error_response(error)
+            self._tell_audit(visit.exchange, error)
+            self._finish(visit, error_response(error))
+            return None
+        if caller is None:
+            return self._finish_later(visit, self._answer(visit, None))
+        if visit.exchange is None:
+            return self._conclude(visit, take_first_step(self._answer(visit, caller)))
+        return self._inferences.begin(visit, visit.exchange, caller, self._conclude)  # most requests, by far
+
+    def _recall(self, visit: Visit) -> Caller | None:
+        """Who asks, where what they ask may need no task, or not yet: an inference for which nothing is paid, nor a record waited for."""
+        if visit.request.path in OPEN:
+            return ANONYMOUS
+        exchange = visit.exchange
+        if (
+            exchange is None
+            or (exchange.auditor is not None and exchange.auditor.synchronous)
+            or exchange.promise is not None
+        ):
+            return None
+        return self._door.recall(visit.headers.authorization or b"")
+
+    def _conclude(self, visit: Visit, outcome: Outcome) -> Coroutine[Any, Any, None] | None:
+        """Answer now, or return what will."""
+        if isinstance(outcome, ClientGone):
+            self._account(visit, CLIENT_GONE, 0)
+            return None
+        if isinstance(outcome, Unfinished) or may_be_packed(outcome, visit.headers.accepted):
+            return self._finish_later(visit, outcome)
+        self._finish(visit, outcome)
+        return None
+
+    async def _finish_later(self, visit: Visit, answer: Awaitable[Response] | Response) -> None:
+        try:
+            response = answer if isinstance(answer, Response) else await answer
+            if may_be_packed(response, visit.headers.accepted):
+                await pack_as_asked(response, visit.headers.accepted)
+        except (ClientGone, asyncio.CancelledError):
+            if not visit.request.gone:
+                raise
+            self._account(visit, CLIENT_GONE, 0)
+        else:
+            self._finish(visit, response)
+
+    def _finish(self, visit: Visit, response: Response) -> None:
+        if self._models.retired:
+            visit.request.keep_alive = False
+        visit.request.respond(response.status, response.headers, response.body)
+        self._account(visit, response.status, len(response.body))
+
+    async def _answer(self, visit: Visit, caller: Caller | None) -> Response:
+        """What is asked for, by a caller who is known, or else is asked about."""
+        exchange = visit.exchange
+        try:
+            if caller is None:
+                caller = await self._admit(visit)
+            if exchange is None:
+                return await self._respond(visit.route or parse_path(visit.request.path), visit)
+            return await self._inferences.answer(visit, exchange, caller)
         except ClientGone:
             raise
-        except Exception:  # noqa: BLE001 - the last border: a flaw of ours is answered and logged, not dropped
-            _log.exception("request failed unexpectedly")
-            return error_response(ApiError("internal error"))
+        except Exception as error:  # noqa: BLE001  the last border, see `explain`
+            return error_response(explain(error))
 
-    async def _admit(self, scope: Scope, headers: Headers) -> Caller:
-        """Who asks. Raises `ApiError`; the audit log hears of it where it was to be an inference, and sets no room aside for it."""
-        path, auditor = scope["path"], self._exchange.auditor
-        if path in _OPEN:
+    async def _admit(self, visit: Visit) -> Caller:
+        """Who asks. Raises `ApiError`; the audit log sets no room aside for that."""
+        request, exchange = visit.request, visit.exchange
+        if request.path in OPEN:
             return ANONYMOUS
         try:
-            return await self._door.admit(headers.authorization or b"", _address(scope))
+            return await self._door.admit(visit.headers.authorization or b"", request.connection.address)
         except ApiError as error:
-            if auditor is not None and self._is_inference(path):
-                auditor.turn_away("rest", error)
+            self._tell_audit(exchange, error)
             raise
 
-    def _is_inference(self, path: str) -> bool:
-        """An inference of this model, whatever version: the audit log is about nothing else."""
+    def _tell_audit(self, exchange: Exchange | None, refusal: ApiError) -> None:
+        """The audit log hears of who is not let in to an inference."""
+        if exchange is not None and exchange.auditor is not None:
+            exchange.auditor.turn_away("rest", refusal)
+
+    def _locate(self, path: str) -> tuple[Route | None, Exchange | None]:
+        """What a path means, and the model that is to infer, whatever version. Nothing is refused yet: it is not known who asks."""
         route = self._routes.get(path)
-        if route is None and path.endswith("/infer"):
-            with suppress(NotFound):
-                route = parse_path(path)
-        return route is not None and route.action == "infer" and route.name == self._exchange.name
+        try:
+            known = route is not None
+            route = route or parse_path(path)
+            if route.action != "infer":
+                return route, None
+            exchange = self._models.find(route.name)
+        except NotFound:
+            return route, None
+        if not known and not route.version and len(self._routes) < _MOST_ROUTES:
+            self._routes[path] = route
+        return route, exchange
 
-    async def _respond(
-        self, scope: Scope, headers: Headers, receive: Receive, caller: Caller, entry: Entry | None
-    ) -> Response:
-        """What is asked for. Raises `ApiError`."""
-        if entry is not None:
-            entry.request_bytes = headers.length or 0
-            entry.identify(caller)
-        path = scope["path"]
-        route = self._routes.get(path) or parse_path(path)
-        _check_method(route, scope["method"])
-        if route.action == "infer":
-            return await self._infer(route, headers, receive, caller, entry)
-        if route.action == "index":
-            return await self._index(headers, receive)
-        return self._inform(route)
+    async def _respond(self, route: Route, visit: Visit) -> Response:
+        """What is asked for that is no inference of a model that is here. Raises `ApiError`."""
+        check_method(route, visit.request.method)
+        match route.action:
+            case "infer":
+                self._models.find(route.name)
+                raise AssertionError("it was not there a moment ago")
+            case "index":
+                return await self._index(visit)
+            case "load" | "unload":
+                return await self._change(keeper_of(self._models, route.action), route, visit)
+            case _:
+                return self._inform(route)
 
-    async def _infer(
-        self, route: Route, headers: Headers, receive: Receive, caller: Caller, entry: Entry | None
-    ) -> Response:
-        self._exchange.check_name(route.name, route.version)
-        with self._door.enter(caller):
-            answer = await self._attend(
-                headers,
-                receive,
-                lambda body, deadline: self._exchange.infer(
-                    RestCall(route.name, route.version, body, headers.header_length), caller, deadline, entry
-                ),
-            )
-        if answer.header_length is None:
-            return Response(200, answer.body, [_JSON])
-        length = (b"inference-header-content-length", b"%d" % answer.header_length)
-        return Response(200, answer.body, [_OCTETS, length])
+    async def _index(self, visit: Visit) -> Response:
+        async def list_models(body: Body, _deadline: float) -> Response:
+            return json_response(self._models.index(only_ready=parse_index(body)))
 
-    async def _index(self, headers: Headers, receive: Receive) -> Response:
-        async def list_models(body: bytes, _deadline: float) -> Response:
-            return _json(self._exchange.index(only_ready=parse_index(body)))
+        return await self._attend_to_any(visit, list_models)
 
-        if not headers.length and not headers.chunked:
-            return await list_models(b"", 0)
-        return await self._attend(headers, receive, list_models)
+    async def _change(self, keeper: Keeper, route: Route, visit: Visit) -> Response:
+        async def load_or_unload(body: Body, deadline: float) -> Response:
+            await change(keeper, route.action, route.name, parse_change(body), deadline)
+            return Response(200, b"", [])
 
-    async def _attend(
-        self, headers: Headers, receive: Receive, use: Callable[[bytes, float], Awaitable[ResultT]]
-    ) -> ResultT:
-        """Read the body and use it, unless the caller leaves or the deadline passes meanwhile."""
-        deadline = asyncio.get_running_loop().time() + self._exchange.limits.request_timeout
-        with self._exchange.bodies.hold() as hold, Watch(receive, deadline) as watch:
-            try:
-                body = await read_body(headers, receive, self._max_body_bytes, hold)
-                watch.body_arrived()
-                return await use(body, deadline)
-            except asyncio.CancelledError:
-                if (reason := watch.explain()) is None:
-                    raise
-                raise reason from None
+        return await self._attend_to_any(visit, load_or_unload)
+
+    async def _attend_to_any(self, visit: Visit, use: Callable[[Body, float], Awaitable[ResultT]]) -> ResultT:
+        """Read the body, if there is any, and use it."""
+        deadline = self._inferences.deadline()
+        if not visit.headers.length and not visit.headers.chunked:
+            return await use(b"", deadline)
+        with self._models.bodies.hold() as hold:
+            return await use(await self._inferences.read(visit, deadline, hold, MOST_ASKED), deadline)
 
     def _inform(self, route: Route) -> Response:
         """Everything but inference: cheap, and from memory."""
         match route.action:
             case "live":
-                return Response(200, b"", [])
+                return state_response("live", holds=True)
             case "ready":
-                return Response(200 if self._exchange.ready else 503, b"", [])
+                return state_response("ready", holds=self._models.ready)
             case "model_ready":
-                self._exchange.check_name(route.name, route.version)
-                return Response(200 if self._exchange.ready else 503, b"", [])
+                exchange = self._models.find(route.name)
+                exchange.check_name(route.name, route.version)
+                return state_response("ready", holds=exchange.ready, name=route.name)
             case "model":
-                return _json(self._model_metadata(route))
-            case "load" | "unload":
-                raise Forbidden(f"{route.action}: the model of this server is fixed by its manifest")
+                return json_response(self._model_metadata(route))
+            case "openapi":
+                return json_response(self._describe(route))
             case _:
-                return _json({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+                return json_response({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
 
     def _model_metadata(self, route: Route) -> object:
-        model = self._exchange.describe(route.name, route.version)
+        model = self._models.find(route.name).describe(route.name, route.version)
         return {
             "name": model.name,
             "versions": [model.version],
@@ -227,19 +223,18 @@ class App:
             "parameters": {"execution_provider": model.execution_provider},
         }
 
-    async def _send(self, response: Response, send: Send) -> None:
-        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
-        if self._exchange.retired:
-            headers.append(_CLOSE)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+    def _describe(self, route: Route) -> object:
+        from modelward_runtime.openapi import document  # noqa: PLC0415  start-up: hardly anybody asks
 
-    def _account(self, scope: Scope, headers: Headers, status: int, sent: int, started: float) -> None:
-        self._exchange.metrics.answered("rest", str(status))
-        seconds = time.perf_counter() - started
-        accesslog.record(
-            "rest", scope["method"], self._template(scope["path"]), str(status), seconds, headers.length or 0, sent
-        )
+        return document(self._models.find(route.name).describe(route.name, route.version), guarded=self._door.guarded)
+
+    def _account(self, visit: Visit, status: int, sent: int) -> None:
+        (visit.exchange or self._models).metrics.answered("rest", str(status))
+        received = visit.headers.length or 0
+        if visit.trail is not None:
+            visit.trail.end(str(status), received, sent)
+        seconds, path = time.perf_counter() - visit.started, self._template(visit.request.path)
+        accesslog.record("rest", visit.request.method, path, str(status), seconds, received, sent)
 
     def _template(self, path: str) -> str:
         """The path as the access log may have it: a name or version that is not ours is a caller's word, and may be anything."""
@@ -249,59 +244,24 @@ class App:
             route = parse_path(path)
         except NotFound:
             return accesslog.OTHER
-        name = route.name if route.name == self._exchange.name else accesslog.OTHER
-        if route.action not in _MODEL_PATHS:
+        name, versions = self._ours(route.name)
+        if route.action not in MODEL_PATHS:
             return f"/v2/repository/models/{name}/{route.action}"
-        version = route.version if route.version in {"", self._exchange.version} else accesslog.OTHER
-        return f"/v2/models/{name}{'/versions/' * bool(version)}{version}{_MODEL_PATHS[route.action]}"
+        version = route.version if route.version in versions else accesslog.OTHER
+        return f"/v2/models/{name}{'/versions/' * bool(version)}{version}{MODEL_PATHS[route.action]}"
 
-
-def parse_path(path: str) -> Route:
-    """What a path of no fixed route means. Raises `NotFound`."""
-    parts = path.split("/")
-    if parts[:3] == ["", "v2", "models"] and len(parts) > 3 and parts[3]:
-        name, rest, version = parts[3], parts[4:], ""
-        if len(rest) > 1 and rest[0] == "versions" and rest[1]:
-            version, rest = rest[1], rest[2:]
-        action = _MODEL_ACTIONS.get("".join("/" + part for part in rest))
-        if action:
-            return Route(action, name, version)
-    if parts[:4] == ["", "v2", "repository", "models"] and len(parts) == 6 and parts[5] in {"load", "unload"}:
-        return Route(parts[5], parts[4])
-    raise NotFound("no such path")
-
-
-def _address(scope: Scope) -> str:
-    """Where the connection comes from, spelled as gRPC does; empty where the server does not know."""
-    host: str = (scope.get("client") or ("",))[0]
-    return host.removeprefix("::ffff:")
-
-
-def _check_method(route: Route, method: str) -> None:
-    allowed = _METHODS[route.action]
-    if method != allowed and not (method == "HEAD" and allowed == "GET"):
-        raise MethodNotAllowed(method[:16], allowed)
-
-
-def error_response(error: ApiError) -> Response:
-    """An error as every path answers it."""
-    headers = [_JSON]
-    if isinstance(error, Busy | EpsilonRefused) and error.retry_after:
-        headers.append((b"retry-after", b"%d" % error.retry_after))
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allow.encode()))
-    if isinstance(error, Unauthenticated):
-        headers.append(_CHALLENGE)
-    return Response(error.status, encode_error(error), headers)
+    def _ours(self, name: str) -> tuple[str, set[str]]:
+        """A model's name and versions as the log may have them."""
+        try:
+            return name, {"", self._models.find(name).version}
+        except NotFound:
+            return accesslog.OTHER, {""}
 
 
 def _tensor_metadata(spec: TensorSpec) -> object:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
-
-
-def _size(response: Response) -> int:
-    return len(response.body)
-
-
-def _json(value: object) -> Response:
-    return Response(200, msgspec.json.encode(value), [_JSON])
+    told: dict[str, object] = {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+    if spec.optional:
+        told["parameters"] = {"optional": True}
+    if spec.classes:  # the protocol's parameters are no lists
+        told["parameters"] = {"classes": msgspec.json.encode(spec.classes).decode()}
+    return told

@@ -3,7 +3,7 @@
 `engine.py` calls `give` once `onnxfile.check_in_memory` has found every tensor's place. It must not let ONNX Runtime look for a
 file: a tensor that is given no bytes here would be sought in the process's working directory.
 
-What ONNX Runtime 1.32 does with weights, measured (README.md, "Memory"):
+What ONNX Runtime 1.32 does with weights, measured (PERFORMANCE.md, "Memory"):
 
     in the graph file             parsed straight into its own tensors, no second copy (memory.py wipes what it has read)
     add_external_initializers     copies each tensor once; the memory given is read no more when the session exists
@@ -29,6 +29,7 @@ from modelward_runtime.onnxfile import BYTES, PATHS, ExternalTensor, external_te
 
 _SMALL: Final = 64 * 1024  # bytes
 _MOST_GRAPH: Final = 2**31 - 1  # bytes of a protobuf message
+_STEP: Final = 4 << 20  # bytes that are copied at a time: other threads wait meanwhile, the one that answers probes too
 _BFLOAT16: Final = 16
 
 # TensorProto.DataType -> numpy type, of the types that numpy and ONNX Runtime lay out alike; bfloat16 goes by its bits.
@@ -96,8 +97,10 @@ def _replace_graph(plaintext: Plaintext, pieces: list[Piece]) -> None:
         )
     graph, at = anonymous(size), 0
     for piece in pieces:
-        graph[at : at + len(piece)] = piece
-        at += len(piece)
+        for begin in range(0, len(piece), _STEP):
+            part = piece[begin : begin + _STEP]
+            graph[at : at + len(part)] = part
+            at += len(part)
     plaintext.replace_graph(graph)
 
 

@@ -115,8 +115,10 @@ class Jwt(Struct):
         str,
         StringConstraints(min_length=1, max_length=2048),
         Matches(
-            r"^https://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f#]*)?$",
-            "jwksUri must be https://, a host and a path, without credentials: who can change the keys on the way is everybody",
+            r"^https://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|"
+            r"6553[0-5]))?(/[\x21\x22\x24-\x7e]*)?$",
+            "jwksUri must be https://, a host and a path, without credentials: who can change the keys on the way is everybody; and of a "
+            "URL's characters, with a port below 65536 if any",
         ),
     ] = Field(
         description="Where the issuer publishes its public keys (a JSON Web Key Set). They are fetched again when a token names a key "

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
-from modelward_operator.api.modeldeployment import SecretKeyRef
 from modelward_operator.api.quantity import amount
 from modelward_operator.api.security import ServiceUrl
 from modelward_operator.api.types import (
@@ -18,6 +17,7 @@ from modelward_operator.api.types import (
     Quantity,
     Region,
     Rule,
+    SecretKeyRef,
     Struct,
 )
 
@@ -54,7 +54,8 @@ class FileSink(Struct):
     size_limit: Quantity | None = Field(
         default=None,
         description="Size of the folder that goes with the pod: 16Mi or more, and several times maxFileBytes. Absent: 1Gi. Beyond it the "
-        "kubelet evicts the pod.",
+        "kubelet evicts the pod, and the records go with it. Where the audit is required, the pod stops before, at nine tenths: an audit "
+        "log then takes no more calls, and a payload log beside it no more records, until the pod is replaced.",
         examples=["2Gi"],
     )
     max_file_bytes: StrictInt = Field(
@@ -119,6 +120,10 @@ class Sink(Struct):
     s3: S3Sink | None = Field(default=None, description="Of an S3 sink.")
 
 
+def _goes_with_the_pod(sink: Sink) -> bool:
+    return sink.type is SinkType.FILE and (sink.file or FileSink()).claim_name is None
+
+
 class Retention(Struct):
     """How long records are kept: a floor that the law sets, and a ceiling that privacy does."""
 
@@ -130,7 +135,12 @@ class Retention(Struct):
         ),
     )
 
-    min_days: StrictInt = Field(default=0, ge=0, le=36_500, description="Days for which a record is not deleted.")
+    min_days: StrictInt = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days for which a record is not deleted. More than 0 takes a sink that outlives the pod: a File with claimName, or S3.",
+    )
     max_days: StrictInt = Field(ge=1, le=36_500, description="Days after which a record is deleted.")
 
 
@@ -141,6 +151,15 @@ class LoggingMode(StrEnum):
     METADATA = "Metadata"
     REDACTED = "Redacted"
 
+
+KEPT = Rule(
+    "!has(self.retention) || self.retention.minDays == 0 || !has(self.sink) || self.sink.type != 'File' || "
+    "(has(self.sink.file) && has(self.sink.file.claimName))",
+    lambda it: it.retention is None or it.retention.min_days == 0 or it.sink is None or not _goes_with_the_pod(it.sink),
+    "retention.minDays of a File sink needs file.claimName: without a claim the records go with their pod, however young they are; name a "
+    "claim, or take S3, or leave minDays out",
+    is_new=True,
+)
 
 KEEPABLE = Rule(
     "!has(self.retention) || (has(self.sink) && self.sink.type != 'Stdout')",
@@ -159,6 +178,7 @@ class Logging(Struct):
             "mode Metadata and Redacted need a sink; mode None takes none",
         ),
         KEEPABLE,
+        KEPT,
     )
 
     mode: LoggingMode = Field(
@@ -196,12 +216,28 @@ class Audit(Struct):
             lambda it: not it.required or it.sink.type is not SinkType.STDOUT,
             "required needs a sink of type File or S3: nobody confirms what went to stdout",
         ),
+        Rule(
+            "!self.required || self.sink.type != 'File' || "
+            "(has(self.sink.file) && (has(self.sink.file.claimName) || has(self.sink.file.sizeLimit)))",
+            lambda it: (
+                not it.required
+                or not _goes_with_the_pod(it.sink)
+                or (it.sink.file or FileSink()).size_limit is not None
+            ),
+            "required with a File sink needs file.claimName, a volume that outlives the pod; or file.sizeLimit, if it is enough that no "
+            "call goes unrecorded while its pod lives: the pod takes no more calls when nine tenths of it are full",
+            is_new=True,
+        ),
         KEEPABLE,
+        KEPT,
     )
 
     required: StrictBool = Field(
         default=False,
-        description="True: a pod that cannot write its records takes no requests. False: it serves, and says so.",
+        description="True: a pod that cannot write its records takes no requests. False: it serves, and says so. It promises that no call "
+        "goes unrecorded, not that the record outlives the pod: that takes a File sink with claimName, or S3. A File sink without a claim "
+        "is accepted with a sizeLimit that is written out, and goes with the pod, at each rollout and scale-down; so that nobody can have "
+        "it deleted by calling often enough, the pod takes no more calls when nine tenths of the sizeLimit are full.",
     )
     durability: Durability = Field(
         default=Durability.BUFFERED,

@@ -8,9 +8,13 @@ stay where they are short and certain: at a leaf, outside lists. An absent struc
 none.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
+from modelward_operator.api.costbudget import COST_BUDGET_KIND, COST_BUDGET_PLURAL, CostBudgetSpec
+from modelward_operator.api.costbudgetstatus import CostBudgetStatus
+from modelward_operator.api.costledger import COST_KIND, COST_PLURAL, COST_RULES, CostLedgerSpec
 from modelward_operator.api.modeldeployment import (
     GROUP,
     KIND,
@@ -20,6 +24,7 @@ from modelward_operator.api.modeldeployment import (
     ModelDeploymentSpec,
 )
 from modelward_operator.api.modelpolicy import POLICY_KIND, POLICY_PLURAL, ModelPolicySpec
+from modelward_operator.api.pricebook import BOOK_KIND, BOOK_PLURAL, PriceBookSpec
 from modelward_operator.api.privacyledger import (
     LEDGER_KIND,
     LEDGER_PLURAL,
@@ -38,9 +43,13 @@ SHORT_NAME: Final = "mdep"
 POLICY_SHORT_NAME: Final = "mpol"
 LEDGER_SHORT_NAME: Final = "pled"
 PRIVACY_SHORT_NAME: Final = "ppol"
+COST_BUDGET_SHORT_NAME: Final = "cbud"
+BOOK_SHORT_NAME: Final = "pbook"
+COST_SHORT_NAME: Final = "cled"
 
+MODEL_NAME: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
 NAME_RULE: Final = {
-    "rule": f"self.metadata.name.size() <= {NAME_MAX_LENGTH} && self.metadata.name.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    "rule": f"self.metadata.name.size() <= {NAME_MAX_LENGTH} && self.metadata.name.matches(r'^{MODEL_NAME}$')",
     "message": f"metadata.name must be at most {NAME_MAX_LENGTH} lower-case letters, digits and -, begin with a letter and not end "
     "with -, because the Service and the pods are named after it",
 }
@@ -52,8 +61,21 @@ PRINTER_COLUMNS: Final = (
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
     {"name": "Model", "type": "string", "jsonPath": ".status.model.shortDigest"},
     {"name": "Replicas", "type": "integer", "jsonPath": ".status.readyReplicas", "description": "Pods that serve."},
+    {
+        "name": "Cost/h",
+        "type": "string",
+        "jsonPath": ".status.cost.hourly",
+        "description": "Price of its pods per hour, in the PriceBook's currency.",
+    },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     # With -o wide.
+    {
+        "name": "Wanted",
+        "type": "integer",
+        "jsonPath": ".status.scaling.wanted",
+        "description": "Replicas that the load asks for.",
+        "priority": 1,
+    },
     {"name": "Version", "type": "string", "jsonPath": ".status.model.version", "priority": 1},
     {"name": "Provider", "type": "string", "jsonPath": ".status.model.executionProvider", "priority": 1},
     {"name": "Policy", "type": "string", "jsonPath": ".status.privacy.policy", "priority": 1},
@@ -78,6 +100,7 @@ POLICY_COLUMNS: Final = (
     {"name": "Prefixes", "type": "string", "jsonPath": ".spec.allowedUriPrefixes", "priority": 1},
     {"name": "Images", "type": "string", "jsonPath": ".spec.allowedImages", "priority": 1},
     {"name": "Signers", "type": "string", "jsonPath": ".spec.trustedSigners", "priority": 1},
+    {"name": "Price/h", "type": "string", "jsonPath": ".spec.maximumPricePerHour.amount", "priority": 1},
 )
 
 
@@ -90,12 +113,51 @@ PRIVACY_COLUMNS: Final = (
 )
 
 
+COST_BUDGET_COLUMNS: Final = (
+    {"name": "Limit", "type": "string", "jsonPath": ".status.limit"},
+    {"name": "Spent", "type": "string", "jsonPath": ".status.spent"},
+    {"name": "Forecast", "type": "string", "jsonPath": ".status.forecast"},
+    {"name": "Currency", "type": "string", "jsonPath": ".spec.currency"},
+    {"name": "Within", "type": "string", "jsonPath": '.status.conditions[?(@.type=="WithinBudget")].status'},
+    {"name": "Action", "type": "string", "jsonPath": ".status.lastAction.action"},
+    {"name": "Ends", "type": "string", "jsonPath": ".status.periodEnd"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Hourly", "type": "string", "jsonPath": ".status.hourly", "priority": 1},
+    {"name": "Models", "type": "integer", "jsonPath": ".status.models", "priority": 1},
+    {
+        "name": "Message",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="WithinBudget")].message',
+        "priority": 1,
+    },
+)
+
+
 LEDGER_COLUMNS: Final = (
     {"name": "Policy", "type": "string", "jsonPath": ".spec.policy"},
     {"name": "Shard", "type": "string", "jsonPath": ".spec.shard"},
     {"name": "Observed", "type": "date", "jsonPath": ".status.observedTime"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 )
+
+
+BOOK_COLUMNS: Final = (
+    {"name": "Currency", "type": "string", "jsonPath": ".spec.currency"},
+    {"name": "Fallback", "type": "string", "jsonPath": ".spec.fallback.nodeLabel"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Nodes", "type": "string", "jsonPath": ".spec.nodes[*].name", "priority": 1},
+)
+
+
+COST_COLUMNS: Final = (
+    {"name": "Day", "type": "string", "jsonPath": ".spec.day"},
+    {"name": "Shard", "type": "integer", "jsonPath": ".spec.shard"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+)
+
+
+UNSEEN: Final = {"observedGeneration": -1}
+"""The status of what the operator has not looked at yet, as in the GitOps Toolkit: what has no status at all, kstatus takes for done."""
 
 
 def modeldeployment_crd() -> dict[str, Any]:
@@ -106,7 +168,7 @@ def modeldeployment_crd() -> dict[str, Any]:
         "required": ["spec"],
         "properties": {
             "spec": structural_schema(ModelDeploymentSpec),
-            "status": structural_schema(ModelDeploymentStatus),
+            "status": structural_schema(ModelDeploymentStatus) | {"default": UNSEEN},
         },
         "x-kubernetes-validations": [dict(NAME_RULE)],
     }
@@ -117,6 +179,11 @@ def modeldeployment_crd() -> dict[str, Any]:
     }
     names = _names(KIND, PLURAL, SHORT_NAME) | {"categories": ["all", "ml"]}
     return _crd(names, "Namespaced", PRINTER_COLUMNS, schema, {"subresources": {"status": {}, "scale": scale}})
+
+
+def is_model_name(name: object) -> TypeGuard[str]:
+    """True for what `NAME_RULE` takes."""
+    return isinstance(name, str) and len(name) <= NAME_MAX_LENGTH and re.fullmatch(MODEL_NAME, name) is not None
 
 
 def modelpolicy_crd() -> dict[str, Any]:
@@ -141,6 +208,21 @@ def privacypolicy_crd() -> dict[str, Any]:
     return _crd(_names(PRIVACY_KIND, PRIVACY_PLURAL, PRIVACY_SHORT_NAME), "Namespaced", PRIVACY_COLUMNS, schema, {})
 
 
+def costbudget_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of CostBudget, a fresh value."""
+    schema = {
+        "type": "object",
+        "description": "How much the models of a namespace may cost in a period, and what happens before and when it is spent.",
+        "required": ["spec"],
+        "properties": {
+            "spec": structural_schema(CostBudgetSpec),
+            "status": structural_schema(CostBudgetStatus) | {"default": UNSEEN},
+        },
+    }
+    names = _names(COST_BUDGET_KIND, COST_BUDGET_PLURAL, COST_BUDGET_SHORT_NAME) | {"categories": ["all", "ml"]}
+    return _crd(names, "Namespaced", COST_BUDGET_COLUMNS, schema, {"subresources": {"status": {}}})
+
+
 def privacyledger_crd() -> dict[str, Any]:
     """Return the CustomResourceDefinition of PrivacyLedger, a fresh value: what pods may write is its status, and nothing else."""
     status = structural_schema(PrivacyLedgerStatus)
@@ -154,6 +236,29 @@ def privacyledger_crd() -> dict[str, Any]:
     }
     names = _names(LEDGER_KIND, LEDGER_PLURAL, LEDGER_SHORT_NAME)
     return _crd(names, "Namespaced", LEDGER_COLUMNS, schema, {"subresources": {"status": {}}})
+
+
+def pricebook_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of PriceBook, a fresh value. It has no status: the ModelDeployments tell."""
+    schema = {
+        "type": "object",
+        "description": "What nodes cost per hour, by their labels.",
+        "required": ["spec"],
+        "properties": {"spec": structural_schema(PriceBookSpec)},
+    }
+    return _crd(_names(BOOK_KIND, BOOK_PLURAL, BOOK_SHORT_NAME), "Cluster", BOOK_COLUMNS, schema, {})
+
+
+def costledger_crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of CostLedger, a fresh value."""
+    schema = {
+        "type": "object",
+        "description": "What the models of a namespace have cost on one day. Written by the operator, owned by nothing.",
+        "required": ["spec"],
+        "properties": {"spec": structural_schema(CostLedgerSpec)},
+        "x-kubernetes-validations": [dict(rule) for rule in COST_RULES],
+    }
+    return _crd(_names(COST_KIND, COST_PLURAL, COST_SHORT_NAME), "Namespaced", COST_COLUMNS, schema, {})
 
 
 def _names(kind: str, plural: str, short: str) -> dict[str, Any]:

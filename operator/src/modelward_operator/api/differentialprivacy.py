@@ -9,9 +9,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from modelward_operator.api.modeldeployment import SecretKeyRef
 from modelward_operator.api.privacyinput import TensorName
-from modelward_operator.api.types import Decimal, Distinct, Matches, Rule, Struct
+from modelward_operator.api.types import Decimal, Distinct, Matches, Rule, SecretKeyRef, Struct
 
 MOST_EPSILON: Final = 20
 """Of a row. The runtime knows the same number."""

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from modelward_operator.api.modeldeployment import LabelKey, LabelValue
+from modelward_operator.api.costbudget import Amount, Currency
 from modelward_operator.api.storage import REGISTRY
-from modelward_operator.api.types import Matches, Rule, Struct
+from modelward_operator.api.types import LabelKey, LabelValue, Matches, Rule, Struct
 
 POLICY_KIND: Final = "ModelPolicy"
 POLICY_PLURAL: Final = "modelpolicies"
@@ -62,6 +62,13 @@ class NamespaceSelector(Struct):
         return self.match_labels.items() <= labels.items()
 
 
+class MaximumPrice(Struct):
+    """What a model may cost per hour."""
+
+    amount: Amount = Field(description="Money per hour, for all replicas of a model together.", examples=["12.5"])
+    currency: Currency = Field(description="Of the amount.", examples=["USD"])
+
+
 class ModelPolicySpec(Struct):
     """What every ModelDeployment of the selected namespaces must meet. Several policies add up."""
 
@@ -74,9 +81,10 @@ class ModelPolicySpec(Struct):
         Rule(
             "self.requireEncryption || self.requireVerification || self.requireDigest || self.requireAuthentication || "
             "self.requirePrivacyPolicy || (has(self.allowedUriPrefixes) && size(self.allowedUriPrefixes) > 0) || "
-            "(has(self.allowedImages) && size(self.allowedImages) > 0)",
+            "(has(self.allowedImages) && size(self.allowedImages) > 0) || has(self.maximumPricePerHour)",
             lambda it: it.demands,
-            "a policy must require something: set one of the fields that begin with require, or allowedUriPrefixes, or allowedImages",
+            "a policy must require something: set one of the fields that begin with require, or allowedUriPrefixes, allowedImages or "
+            "maximumPricePerHour",
         ),
     )
 
@@ -123,12 +131,18 @@ class ModelPolicySpec(Struct):
         examples=[["registry.example/modelward/", "registry.example/ml/runtime@sha256:" + "0" * 64]],
     )
 
+    maximum_price_per_hour: MaximumPrice | None = Field(
+        default=None,
+        description="What one model may cost per hour: it gets no more replicas than that pays for. One whose single replica costs more, "
+        "whose nodes have no price, or one in another currency, does not serve. Prices are those of the PriceBooks.",
+    )
+
     @property
     def demands(self) -> bool:
         """True when the policy demands anything at all."""
         required = (self.require_encryption, self.require_verification, self.require_digest)
         return any((*required, self.require_authentication, self.require_privacy_policy)) or bool(
-            self.allowed_uri_prefixes or self.allowed_images
+            self.allowed_uri_prefixes or self.allowed_images or self.maximum_price_per_hour
         )
 
     def selects(self, labels: Mapping[str, str]) -> bool:

@@ -73,8 +73,9 @@ class Egress(Struct):
         default=EgressMode.RESTRICTED,
         description="Restricted: the pods reach what the spec makes them need and nothing else: DNS, the API server where authentication "
         "asks it, the model store, the key service, the issuer's keys. NetworkPolicy knows no host names, so names are looked up and "
-        "their addresses opened; status.effective.egress says what was opened and what could not be. AWS's public endpoints have no "
-        "fixed addresses: port 443 of every public address is opened for them, and of no private one. Protects against: a model or "
+        "their addresses opened; status.effective.egress says what was opened and what could not be. The public endpoints of "
+        "AWS and of Google Cloud Storage have no fixed addresses: port 443 of every public address is opened for them, and of no private "
+        "one. Protects against: a model or "
         "library that sends data out, and a pod that was taken over and looks around. Does not protect against: data that leaves by DNS "
         "queries, or to the very addresses that are open. Open: no policy for what leaves the pods. Cost: none for a call; the network "
         "plug-in's for a connection.",

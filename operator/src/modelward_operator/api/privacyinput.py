@@ -5,8 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StrictInt, StringConstraints
 
-from modelward_operator.api.modeldeployment import SecretKeyRef
-from modelward_operator.api.types import Decimal, Distinct, ListedBy, Matches, Rule, Struct
+from modelward_operator.api.types import Decimal, Distinct, ListedBy, Matches, Rule, SecretKeyRef, Struct
 
 TensorName = Annotated[
     str,

@@ -4,6 +4,7 @@ Used by the rules of `modeldeployment.py` and by `plan/quantity.py`; the API ser
 must be of one mind: a spec that only the API server takes cannot be ruled on.
 """
 
+import functools
 from fractions import Fraction
 from math import ceil
 from typing import Final
@@ -15,6 +16,7 @@ MOST: Final = 2**63 - 1
 _NANO: Final = 10**9
 
 
+@functools.lru_cache(maxsize=4096)  # models ask for the same few amounts
 def amount(quantity: str) -> Fraction:
     """Return the value of a valid quantity, in cores or bytes: `1500m` is 1.5, `1Ki` is 1024, `1E` is 10**18, `1E3` is 1000.
 

@@ -103,6 +103,35 @@ class Address(Struct):
     )
 
 
+class ExposureStatus(Struct):
+    """Where clients outside call, as spec.exposure and the Gateways' listeners say; EndpointExposed says whether they come through."""
+
+    url: ShortText | None = Field(default=None, description="OIP v2 over REST. Absent while its listener is not known.")
+    grpc: ShortText | None = Field(default=None, description="OIP v2 over gRPC, HOST:PORT.")
+    addresses: Annotated[list[Annotated[str, StringConstraints(max_length=253)]], Field(max_length=16)] = Field(
+        default=[],
+        description="Addresses of the Gateways or the Ingress, to which DNS should lead the hostnames.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class ScalingStatus(Struct):
+    """What the autoscaler Concurrency asks for, and why; written when the number changes, not when the load does."""
+
+    wanted: int | None = Field(
+        default=None, ge=0, description="Replicas that the load asks for, within minReplicas and maxReplicas."
+    )
+    why: ShortText | None = Field(
+        default=None,
+        description="What was measured when this number was decided, over which window, against which target.",
+    )
+    since: Time | None = Field(
+        default=None,
+        description="When this number was decided.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
 class Effective(Struct):
     """Values derived by the operator; the spec itself is never changed."""
 
@@ -116,25 +145,74 @@ class Effective(Struct):
         default=[],
         description="Where the pods may connect: what each destination was opened as, and what could not be opened.",
     )
+    model_size_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Size of the model as a pod last reported it, kept for AcceleratorFits. Absent without an accelerator.",
+    )
     strategy: ShortText | None = Field(default=None, description="Rollout strategy in use: Surge, InPlace or Recreate.")
+
+
+class CostStatus(Struct):
+    """What the pods cost that are bound to nodes now. It changes with pods or prices; what was spent is in CostLedgers."""
+
+    hourly: ShortText | None = Field(
+        default=None, description="Price of all of them for an hour, a decimal number. Absent: not known."
+    )
+    currency: ShortText | None = Field(default=None, description="Currency of hourly, as in the PriceBook.")
+    unknown: Text | None = Field(
+        default=None, description="Why the price of some pod is not known: a reason and a sentence. Absent: it is."
+    )
+
+
+class RevisionStatus(Struct):
+    """The revision that serves, or served last. `kubectl modelward history NAME` shows all that are kept."""
+
+    number: int = Field(
+        ge=1, description="Its number, counted from 1. Its ControllerRevision is called NAME-rev-NUMBER."
+    )
+    oldest: int = Field(ge=1, description="The oldest one that is kept.")
+    hash: Annotated[str, StringConstraints(max_length=16)] = Field(
+        description="Of what it is: the spec without scaling, suspend and rollout, and the digest that its pods loaded."
+    )
+    served_time: Time = Field(
+        description="When the operator first saw it serve.", json_schema_extra={"format": "date-time"}
+    )
 
 
 class ModelDeploymentStatus(Struct):
     """The observed state, computed by one function and written once a pass."""
 
     observed_generation: int | None = Field(
-        default=None, ge=0, description="The metadata.generation that this status speaks of."
+        default=None,
+        ge=-1,
+        description="The metadata.generation that this status speaks of; -1 before anybody has looked.",
     )
     replicas: int | None = Field(default=None, ge=0, description="Pods that exist; the status of /scale.")
     ready_replicas: int | None = Field(default=None, ge=0, description="Pods that serve.")
     selector: ShortText | None = Field(default=None, description="Label selector of the pods, for /scale.")
-    url: ShortText | None = Field(default=None, description="Where clients inside the cluster connect over REST.")
-    address: Address | None = Field(default=None, description="Addresses by protocol.")
+    url: ShortText | None = Field(
+        default=None,
+        description="Where clients call over REST: outside the cluster while EndpointExposed is True, else inside.",
+    )
+    address: Address | None = Field(default=None, description="Addresses inside the cluster, by protocol.")
+    exposure: ExposureStatus | None = Field(
+        default=None, description="Addresses outside the cluster. Absent without spec.exposure."
+    )
     model: ModelStatus | None = Field(default=None, description="What the ready pods have loaded.")
+    revision: RevisionStatus | None = Field(
+        default=None, description="The revision that serves, or served last. Absent before anything has."
+    )
     privacy: PrivacyStatus | None = Field(
         default=None, description="The privacy policy in force. Absent without spec.privacy and while nothing serves."
     )
     effective: Effective | None = Field(default=None, description="Values that the operator derived.")
+    cost: CostStatus | None = Field(
+        default=None, description="What the model costs now. Absent while no PriceBook exists and nothing is known."
+    )
+    scaling: ScalingStatus | None = Field(
+        default=None, description="What the load asks for. Absent unless the autoscaler is Concurrency."
+    )
     heard: Annotated[list[Heard], Field(max_length=16)] = Field(
         default=[],
         description="What running containers have said that they loaded, for a restart of the operator. Kept under a ModelPolicy only.",

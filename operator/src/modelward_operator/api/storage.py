@@ -14,19 +14,19 @@ _NAME: Final = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
 _PATH: Final = r"[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
 REGISTRY: Final = rf"{_NAME}(:[0-9]{{1,5}})?"
 MODEL_URI: Final = (
-    rf"^((s3|pvc)://{_NAME}(/|$)|oci://{REGISTRY}/{_PATH}(/{_PATH})*"
+    rf"^((s3|pvc)://{_NAME}(/|$)|gs://[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/|$)|https://{REGISTRY}(/|$)|oci://{REGISTRY}/{_PATH}(/{_PATH})*"
     r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?$|@sha256:[0-9a-f]{64}$))"
 )
 """Repositories and tags as the OCI distribution specification has them, 1.1; the runtime reads the same."""
 
 
-def is_oci(uri: str) -> bool:
-    """True when the model is an artifact of a registry."""
-    return uri.startswith("oci://")
+def scheme(uri: str) -> str:
+    """Return `s3`, `gs`, `https`, `oci` or `pvc`: the kind of source that a model URI names."""
+    return uri.partition("://")[0]
 
 
 class Storage(Struct):
-    """How the object store or the registry is reached."""
+    """How the object store, the registry or the web server is reached."""
 
     rules = (
         Rule(
@@ -39,11 +39,14 @@ class Storage(Struct):
     secret_ref: LocalObjectRef | None = Field(
         default=None,
         description="s3://: Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN when there is one. "
-        "oci://: Secret of type kubernetes.io/dockerconfigjson (key .dockerconfigjson). Absent: read without credentials.",
+        "oci://: Secret of type kubernetes.io/dockerconfigjson (key .dockerconfigjson). https://: Secret with the key token, sent as a "
+        "bearer token, or of type kubernetes.io/basic-auth (keys username and password); sent to the host of the URI, and to none that it "
+        "redirects to. gs://: Secret with the key key.json, the key of a service account. Absent: s3:// and gs:// ask for the identity of "
+        "the workload, where there is one; else the model is read without credentials.",
     )
     ca_bundle_ref: LocalObjectRef | None = Field(
         default=None,
-        description="ConfigMap whose key ca.crt holds the PEM certificates to trust, for a store or registry with a private CA.",
+        description="ConfigMap whose key ca.crt holds the PEM certificates to trust, for a store, registry or web server of a private CA.",
     )
     endpoint: (
         Annotated[
@@ -58,8 +61,9 @@ class Storage(Struct):
         | None
     ) = Field(
         default=None,
-        description="s3://: URL of an S3-compatible store; absent: AWS. oci://: URL at which the registry of the URI is reached, a mirror "
-        "or, with http://, one without TLS; absent: https:// and the registry's name.",
+        description="s3://: URL of an S3-compatible store; absent: AWS. gs://: URL of what speaks like Google Cloud Storage; absent: "
+        "https://storage.googleapis.com. oci://: URL at which the registry of the URI is reached, a mirror or, with http://, one without "
+        "TLS; absent: https:// and the registry's name.",
         examples=["https://minio.storage.svc:9000"],
     )
     region: Region | None = Field(

@@ -17,6 +17,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -57,6 +58,10 @@ class Matches:
         return {**inner, "x-kubernetes-validations": [*inner.get("x-kubernetes-validations", []), rule]}
 
 
+STORED: Final = "stored"
+"""The context in which `parse` reads what the API server has stored, perhaps under the rules of an earlier release."""
+
+
 class Rule(NamedTuple):
     """What must hold among the fields of one struct: once for the API server, once for `parse`, one message for both.
 
@@ -66,6 +71,17 @@ class Rule(NamedTuple):
     cel: str
     holds: Callable[[Any], bool]
     message: str
+    is_new: bool = False
+    """True for one that stored objects may break, as it came after them: admission refuses what breaks it, and what is stored goes on."""
+
+
+def exactly_one(first: str, second: str, message: str) -> Rule:
+    """Return the rule that of two optional fields one is there and the other is not; both by their names in Python."""
+
+    def holds(it: Any) -> bool:  # noqa: ANN401  -- of any struct
+        return (getattr(it, first) is None) != (getattr(it, second) is None)
+
+    return Rule(f"has(self.{to_camel(first)}) != has(self.{to_camel(second)})", holds, message)
 
 
 class Struct(BaseModel):
@@ -76,9 +92,14 @@ class Struct(BaseModel):
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return itself: nobody changes a spec, and pydantic would copy every default of every section for each one that it reads."""
+        return self
+
     @model_validator(mode="after")
-    def _obey_rules(self) -> Self:
-        if broken := [rule.message for rule in self.rules if not rule.holds(self)]:
+    def _obey_rules(self, info: ValidationInfo) -> Self:
+        rules = [rule for rule in self.rules if not rule.is_new] if info.context is STORED else self.rules
+        if broken := [rule.message for rule in rules if not rule.holds(self)]:
             raise PydanticCustomError("rule", "{messages}", {"messages": "; ".join(broken)})
         return self
 
@@ -92,23 +113,30 @@ class Struct(BaseModel):
 
 @dataclass(frozen=True)
 class ListedBy:
-    """A list that is a map by the field `key` of its items: merged item by item, duplicates refused."""
+    """A list that is a map by the field `key` of its items, and perhaps others: merged item by item, duplicates refused."""
 
     key: str
+    also: tuple[str, ...] = ()
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def check(items: list[Any]) -> list[Any]:
-            keys = [getattr(item, self.key) for item in items]
+            keys = [" and ".join(str(getattr(item, field)) for field in (self.key, *self.also)) for item in items]
             if twice := sorted({key for key in keys if keys.count(key) > 1}):
                 raise PydanticCustomError(
-                    "duplicate", "duplicate {key}: {twice}", {"key": self.key, "twice": ", ".join(twice)}
+                    "duplicate",
+                    "duplicate {key}: {twice}",
+                    {"key": " and ".join(self._names), "twice": ", ".join(twice)},
                 )
             return items
 
         return core_schema.no_info_after_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return {**handler(schema), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": self._names}
+
+    @property
+    def _names(self) -> list[str]:
+        return [to_camel(field) for field in (self.key, *self.also)]
 
 
 @dataclass(frozen=True)
@@ -191,9 +219,32 @@ Region = Annotated[
     Matches(r"^[a-z0-9-]+$", "region must be lower-case letters, digits and -, for example eu-central-1"),
 ]
 """A region of AWS, or of a store that speaks like it."""
+LabelKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=317),
+    Matches(
+        r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+        "a key must be a name of at most 63 letters, digits, -, _ and ., after a domain and / where it has one",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    StringConstraints(max_length=63),
+    Matches(
+        r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        "a value must be letters, digits, -, _ and ., with a letter or digit at both ends",
+    ),
+]
 
 
 class LocalObjectRef(Struct):
     """Names an object of the same namespace."""
 
     name: ObjectName = Field(description="Name of the object, in the same namespace as what names it.")
+
+
+class SecretKeyRef(Struct):
+    """Names one key of a Secret of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: ObjectKey = Field(description="Key in the Secret.")

@@ -1,6 +1,6 @@
 """Find the fields of a manifest that its kind does not have: a word misspelt is a protection left out.
 
-Called by `cli.py` for manifests alone. `parse.py` passes over such fields, because a live object may have been stored by a newer schema.
+Called by `offline.py` for manifests alone. `parse.py` passes over such fields: a live object may have been stored by a newer schema.
 The API server refuses them where the client asks it to; offline nobody else does. Pure: it knows no field by name, only the schema.
 """
 

@@ -1,73 +1,92 @@
 """A thin raw-JSON client of the API server, on `kubernetes.aio`'s configuration and connection pool.
 
 Why not its generated API classes: building their models costs more CPU than everything else a pass does. Here a request is a
-path, a dict goes in, a dict comes out, and every failure has a type that says what may be concluded from it:
+path, a dict goes in, a dict comes out, and every failure has a type that says what may be concluded from it.
 
-    OperatorError (errors.py)
-    ├── Unreadable   5xx, 429, time-out, connection lost, 401, 403 on a read: nothing is known
-    │   └── Forbidden    403 on a read: nor will it be, until somebody grants it
-    ├── Conflict     409: somebody wrote in between
-    ├── NotFound     404: it is not there
-    ├── Expired      410: the resourceVersion or the page is too old
-    └── Rejected     any other 4xx: the server will say the same again
+     client.py ──▶ connections.py   TLS, proxy, pool, the fence   ──▶ API server
+         ▲
+         └──────── answers.py       a typed error, or a body;  glance.py: whether a watch event is news
 
 Called by everything else in cluster/. It keeps no objects, and does not retry: that is the queue's work.
 Tokens of service accounts are re-read from their file once a minute by kubernetes.aio's loader.
 """
 
+import asyncio
 import contextlib
-import json
-import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import contextvars
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 
+from modelward_operator import log
+from modelward_operator.cluster.answers import (
+    READS,
+    Expired,
+    Forbidden,
+    NotFound,
+    Rejected,
+    TooLarge,
+    aborting,
+    answered,
+    error_of,
+    lines_of,
+    refusal_of,
+    whole,
+)
+from modelward_operator.cluster.connections import Rest
+from modelward_operator.cluster.glance import Known, event_of, nothing_known
 from modelward_operator.cluster.kinds import Resource
+from modelward_operator.cluster.notation import read_json, write_json, write_yaml
+from modelward_operator.cluster.serverclock import ServerClock
 from modelward_operator.cluster.tokenbucket import TokenBucket
-from modelward_operator.errors import Conflict, OperatorError, Unreadable
+from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Json
 
-TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+__all__ = ["Client", "Expired", "Forbidden", "NotFound", "Rejected"]  # who makes a request handles how it fails
+
+TIME_LIMIT: Final = 30.0
+TIMEOUT: Final = aiohttp.ClientTimeout(total=TIME_LIMIT, sock_connect=5)
+AT_ONCE: Final = 32
+"""Requests under way at most, watches apart: more connections than that make an API server slower, not faster."""
+PAGE_BYTES: Final = 4 * 2**20
+"""Bytes of a page of a listing that are read: several times as many as a hundred pods have. Parsed they are up to ten times as many."""
 SILENCE: Final = 70.0
 """Seconds without a byte after which a watch counts as dead; the server sends a bookmark about every 60."""
 SERVER_TIMEOUT: Final = 300
-APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
-"""The charset makes kubernetes.aio send our text as it is; the bare type it would write as JSON, whose surrogate pairs YAML refuses."""
+APPLY: Final = "application/apply-patch+yaml"
+YAML: Final = "application/yaml"
 MERGE: Final = "application/merge-patch+json"
-_NOT_IN_YAML: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
-READS: Final = frozenset({"get", "list", "watch"})
+METHODS: Final = {
+    "get": "GET", "list": "GET", "watch": "GET", "apply": "PATCH", "patch": "PATCH",
+    "create": "POST", "update": "PUT", "delete": "DELETE",
+}  # fmt: skip
+AUDIT_ID: Final = "Audit-ID"
+"""The header whose value the API server's audit log takes over for a request: so that a pass can be followed there."""
+
+logger = logging.getLogger(__name__)
+
+Fence = Callable[[], float]
+"""Returns for how many seconds this process may still write; raises when it may not any more."""
+
+_is_write: contextvars.ContextVar[bool] = contextvars.ContextVar("_is_write", default=False)
 
 
-class NotFound(OperatorError):
-    """The object, or its namespace or kind, is not there."""
-
-
-class Forbidden(Unreadable):
-    """The operator has no right to read this."""
-
-
-class Expired(OperatorError):
-    """The resourceVersion or the continuation of a listing is too old: list anew."""
-
-
-class Rejected(OperatorError):
-    """The API server refuses what was sent; trying the same again is of no use."""
-
-
-def _no_fence() -> None:
-    """Let every write through."""
+def _no_fence() -> float:
+    """Let every write through, for as long as it takes."""
+    return math.inf
 
 
 class Client:
     """Requests to one API server.
 
-    `count` is told verb, kind and status of each request (0: no answer). `fence` is called before each write and raises when
-    this process may not write any more.
+    `count` is told verb, kind and status of each request (0: no answer). `fence` is asked before each write, and again when it has a
+    connection. A write may take no longer than the fence says: past that the API server gives it up, and the connection is closed.
     """
 
     def __init__(
@@ -76,16 +95,17 @@ class Client:
         *,
         bucket: TokenBucket | None = None,
         count: Callable[[str, str, int], None] = lambda _verb, _kind, _code: None,
-        fence: Callable[[], None] = _no_fence,
+        fence: Fence = _no_fence,
     ) -> None:
         self.configuration = configuration
-        # Otherwise aiohttp looks for proxies and a netrc file before each request, in a thread: a third of the time of a request.
-        configuration.client_session_kwargs = {"trust_env": False}
-        self._rest = RESTClientObject(configuration)
+        self._rest = Rest(configuration, self._check)
         self._base = str(configuration.host).rstrip("/")
         self._bucket = bucket or TokenBucket(100_000, 100_000)
         self._count = count
         self.fence = fence
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self.clock = ServerClock()
+        """Set by every answer."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -115,11 +135,21 @@ class Client:
     async def pages(
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
-        """Yield a listing page by page, with the resourceVersion of the listing as a whole."""
+        """Yield a listing page by page, with the resourceVersion of the listing as a whole.
+
+        A page that is larger than PAGE_BYTES is given up and asked for anew with fewer objects: who may make a hundred of a megabyte each
+        must not have them in memory all at once.
+        """
         query = {"limit": str(resource.page), "labelSelector": labels, "fieldSelector": fields}
         path = resource.path(namespace)
         while True:
-            page = await self._request("list", resource, path, {k: v for k, v in query.items() if v})
+            most = PAGE_BYTES if int(query["limit"]) > 1 else math.inf
+            try:
+                page = await self._page(resource, path, {k: v for k, v in query.items() if v}, most)
+            except TooLarge:
+                query["limit"] = str(max(int(query["limit"]) // 4, 1))
+                continue
+            query["limit"] = str(min(int(query["limit"]) * 2, resource.page))
             items = page.get("items") or []
             for item in items:  # a listing leaves them out of its items
                 item.setdefault("kind", resource.kind)
@@ -129,11 +159,19 @@ class Client:
             if not query["continue"]:
                 return
 
+    async def _page(self, resource: Resource, path: str, query: Mapping[str, str], most: float) -> dict[str, Any]:
+        async with self._turns:
+            response = await self._send("list", resource, path, query, timeout=TIMEOUT)
+            with contextlib.closing(response), answered(f"list {resource.kind}"):
+                answer: dict[str, Any] = read_json(await whole(response, most))
+                return answer
+
     async def watch(
-        self, resource: Resource, namespace: str, *, labels: str, since: str
+        self, resource: Resource, namespace: str, *, labels: str, since: str, known: Known = nothing_known
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield watch events, bookmarks among them, until the server ends the stream.
 
+        What tells no more of an object than is `known`, as the echo of our own write does, comes as a bookmark: its object is not parsed.
         Raises Expired when `since` is too old, Unreadable when the connection breaks or stays silent.
         """
         query = {
@@ -146,11 +184,11 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE)
         path = resource.path(namespace)
         response = await self._send("watch", resource, path, {k: v for k, v in query.items() if v}, timeout=timeout)
-        with _aborting(response), _answers(f"watch {resource.kind}"):
-            async for line in _lines(response.content):
-                event = json.loads(line)
+        with aborting(response), answered(f"watch {resource.kind}"):
+            async for line in lines_of(response.content):
+                event = event_of(line, known)
                 if event["type"] == "ERROR":
-                    raise _error(int(event["object"].get("code", 500)), event["object"], "watch", resource)
+                    raise error_of(int(event["object"].get("code", 500)), event["object"], "watch", resource)
                 yield event
 
     # ---- writes
@@ -162,13 +200,24 @@ class Client:
         meta = body["metadata"]
         path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
         query = {"fieldManager": manager, "force": "true" if force else "false"}
-        return await self._request("apply", resource, path, query, body=_yaml(body), content=APPLY)
+        return await self._request("apply", resource, path, query, body=write_yaml(body), content=APPLY)
 
     async def create(self, resource: Resource, body: Json, *, manager: str, dry_run: bool = False) -> dict[str, Any]:
         """Create an object, or only ask whether one could; raises Conflict when it exists."""
         path = resource.path(body["metadata"].get("namespace", ""))
         query = {"fieldManager": manager} | ({"dryRun": "All"} if dry_run else {})
         return await self._request("create", resource, path, query, body=body)
+
+    async def create_canonical(self, resource: Resource, body: Json, *, manager: str) -> dict[str, Any]:
+        """Create an object whose free-form data the API server keeps as text, written by the API server itself.
+
+        What it keeps of JSON is what was sent, to the byte; of YAML, what it makes of it: as it writes JSON after any patch. To a field
+        that is immutable as text, another order of the same keys is a change, and then nobody could patch any other field.
+        """
+        path = resource.path(body["metadata"].get("namespace", ""))
+        return await self._request(
+            "create", resource, path, {"fieldManager": manager}, body=write_yaml(body), content=YAML
+        )
 
     async def update(self, resource: Resource, body: Json, *, manager: str) -> dict[str, Any]:
         """Replace an object; raises Conflict unless its resourceVersion is the live one."""
@@ -196,13 +245,15 @@ class Client:
         path: str,
         query: Mapping[str, str] | None = None,
         *,
-        body: Json | str | None = None,
+        body: Json | bytes | None = None,
         content: str = "application/json",
     ) -> dict[str, Any]:
-        response = await self._send(verb, resource, path, query or {}, body=body, content=content, timeout=TIMEOUT)
-        with contextlib.closing(response), _answers(f"{verb} {resource.kind}"):
-            answer: dict[str, Any] = json.loads(await response.read())
-            return answer
+        text = body if isinstance(body, bytes | None) else write_json(body)
+        async with self._turns:
+            response = await self._send(verb, resource, path, query or {}, body=text, content=content, timeout=TIMEOUT)
+            with contextlib.closing(response), answered(f"{verb} {resource.kind}"):
+                answer: dict[str, Any] = read_json(await response.read())
+                return answer
 
     async def _send(
         self,
@@ -212,27 +263,44 @@ class Client:
         query: Mapping[str, str],
         *,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  -- aiohttp's own, with connect and read parts
-        body: Json | str | None = None,
+        body: bytes | None = None,
         content: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send one request and return the response with its body unread; a refusal is raised as a typed error."""
+        headers = {"Content-Type": content, "Accept": "application/json", **await self._authorization()}
         if verb not in READS:
             await self._bucket.take()
-            self.fence()
+            if (left := self.fence()) < TIME_LIMIT:
+                query, timeout = {**query, "timeout": f"{left:.3f}s"}, aiohttp.ClientTimeout(total=left, sock_connect=5)
+        _is_write.set(verb not in READS)
         url = f"{self._base}{path}?{urlencode(query)}" if query else self._base + path
-        headers = {"Content-Type": content, "Accept": "application/json", **await self._authorization()}
+        if verb not in READS and (write := log.name_write()):
+            headers[AUDIT_ID] = write
         status = 0
         try:
-            with _answers(f"{verb} {resource.kind}"):
-                answer = await self._rest.request(METHODS[verb], url, headers, body, _request_timeout=timeout)
-                status = answer.status
-                response: aiohttp.ClientResponse = answer.response
+            with answered(f"{verb} {resource.kind}"):
+                response = await self._rest.send(METHODS[verb], url, headers, body, timeout)
+                status = response.status
+                self.clock.note(response.headers.get("Date"))
                 if status >= 400:
                     with contextlib.closing(response):
-                        raise _error(status, _parse(await response.read()), verb, resource)
+                        raise error_of(status, refusal_of(await response.read()), verb, resource)
                 return response
         finally:
             self._count(verb, resource.kind, status)
+            if AUDIT_ID in headers:
+                facts = {
+                    "verb": verb,
+                    "kind": resource.kind,
+                    "path": path,
+                    "code": status,
+                    "auditID": headers[AUDIT_ID],
+                }
+                logger.log(logging.DEBUG if "dryRun" in query else logging.INFO, "write", extra=facts)
+
+    def _check(self) -> None:
+        if _is_write.get():
+            self.fence()
 
     async def _authorization(self) -> dict[str, str]:
         try:
@@ -240,67 +308,3 @@ class Client:
         except (OSError, ConfigException) as error:
             raise Unreadable(f"credentials cannot be read: {error}") from error
         return {"Authorization": str(bearer["value"])} if bearer else {}
-
-
-METHODS: Final = {
-    "get": "GET", "list": "GET", "watch": "GET", "apply": "PATCH", "patch": "PATCH",
-    "create": "POST", "update": "PUT", "delete": "DELETE",
-}  # fmt: skip
-
-
-@contextlib.contextmanager
-def _answers(what: str) -> Iterator[None]:
-    """Turn the connection's failures into Unreadable."""
-    try:
-        yield
-    except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise Unreadable(f"{what}: {type(error).__name__}: {error}") from error
-
-
-@contextlib.contextmanager
-def _aborting(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Leave a stream at once: who stops listening in the middle need not say goodbye in TLS, and would wait for the answer."""
-    try:
-        yield
-    finally:
-        if response.connection is not None and response.connection.transport is not None:
-            response.connection.transport.abort()
-        response.close()
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Yield whole lines, however long: aiohttp's readline gives up at its buffer's size."""
-    rest = b""
-    async for chunk in content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line
-
-
-def _yaml(body: Json) -> str:
-    """Return JSON that is YAML too: beyond the BMP as it is, and escaped what YAML has no room for."""
-    return _NOT_IN_YAML.sub(lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(body, ensure_ascii=False))
-
-
-def _parse(text: bytes) -> Json:
-    with contextlib.suppress(ValueError):
-        parsed = json.loads(text)
-        if isinstance(parsed, dict):
-            return parsed
-    return {"message": text.decode("utf-8", "replace")[:500]}
-
-
-def _error(code: int, status: Json, verb: str, resource: Resource) -> OperatorError:
-    message = f"{verb} {resource.kind}: {code} {status.get('message') or status.get('reason') or 'no message'}"
-    if code == 404:
-        return NotFound(message)
-    if code == 409:
-        return Conflict(message)
-    if code == 410:
-        return Expired(message)
-    if code == 403 and verb in READS:
-        return Forbidden(message)
-    if code >= 500 or code in {401, 408, 429}:
-        return Unreadable(message)
-    return Rejected(str(status.get("message") or message))

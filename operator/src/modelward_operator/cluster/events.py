@@ -1,4 +1,4 @@
-"""Post Events about a ModelDeployment, for `kubectl describe`. Called by adapter.py; a nicety that never fails a pass."""
+"""Post Events about a ModelDeployment or a CostBudget, for `kubectl describe`. Called by adapter.py; a nicety that never fails a pass."""
 
 import logging
 import time
@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from modelward_operator.cluster.client import Client
-from modelward_operator.cluster.kinds import EVENT, MODEL
+from modelward_operator.cluster.kinds import EVENT, MODEL, Resource
 from modelward_operator.errors import OperatorError
-from modelward_operator.facts import Given
+from modelward_operator.facts import Given, Json
 from modelward_operator.plan.names import FIELD_MANAGER, fingerprint
 from modelward_operator.status.news import News
 
@@ -35,14 +35,18 @@ class Teller:
         self._posted: dict[str, float] = {}
 
     async def tell(self, given: Given, items: Sequence[News]) -> None:
-        """Post what was not posted in the last minute."""
+        """Post what was not posted in the last minute of a ModelDeployment."""
+        await self.tell_of(MODEL, given.raw["metadata"], items)
+
+    async def tell_of(self, resource: Resource, meta: Json, items: Sequence[News]) -> None:
+        """Post what was not posted in the last minute of the object with this metadata."""
         for item in items:
-            mark = fingerprint([given.uid, item.type, item.reason, item.message])
+            mark = fingerprint([meta["uid"], item.type, item.reason, item.message])
             if self._clock() - self._posted.get(mark, float("-inf")) < QUIET:
                 continue
             self._remember(mark)
             try:
-                await self._client.create(EVENT, self._event(given, item, mark), manager=FIELD_MANAGER)
+                await self._client.create(EVENT, self._event(resource, meta, item, mark), manager=FIELD_MANAGER)
             except OperatorError as error:
                 ending = "being terminated" in str(
                     error
@@ -56,22 +60,22 @@ class Teller:
             self._posted = {m: at for m, at in self._posted.items() if at > limit}
         self._posted[mark] = self._clock()
 
-    def _event(self, given: Given, item: News, mark: str) -> dict[str, object]:
+    def _event(self, resource: Resource, meta: Json, item: News, mark: str) -> dict[str, object]:
         now = self._now()
         stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{given.key.name}.{int(now.timestamp()):x}{mark[:10]}",
-                "namespace": given.key.namespace,
+                "name": f"{meta['name']}.{int(now.timestamp()):x}{mark[:10]}",
+                "namespace": meta["namespace"],
             },
             "involvedObject": {
-                "apiVersion": MODEL.api_version,
-                "kind": MODEL.kind,
-                "namespace": given.key.namespace,
-                "name": given.key.name,
-                "uid": given.uid,
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "namespace": meta["namespace"],
+                "name": meta["name"],
+                "uid": meta["uid"],
             },
             "type": item.type,
             "reason": item.reason,

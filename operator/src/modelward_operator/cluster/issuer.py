@@ -1,7 +1,7 @@
 """Issue a certificate that the plan orders: a public record first, then the Secret that it owns, then the word that both are there.
 
     create ConfigMap NAME-tls-HASH ──▶ create Secret NAME-tls, owned by it ──▶ mark the record as issued
-             │                                    │ the name is taken
+             │                                    │ the name is taken: look for a record that lost its labels to somebody's hand
              └── whatever breaks off here, the record without a mark is pruned, and the garbage collector takes its Secret ──┘
 
 The key goes from memory into the Secret and nowhere else; it cannot be read back, for the operator has no right to. A Secret of that name
@@ -50,6 +50,8 @@ class Issuer:
             secret = await self._client.create(SECRET, _secret(given, record, leaf), manager=names.FIELD_MANAGER)
         except Conflict:
             await self._withdraw(record)
+            if given.key in self._taken_since and (found := await self._bring_back(given)):
+                return Applied(2 + found)
             return Applied(2, (self._taken(given.key, name),))
         except (Rejected, NotFound) as error:
             await self._withdraw(record)
@@ -83,9 +85,7 @@ class Issuer:
 
     async def _confirm(self, record: Json, secret_uid: str) -> None:
         meta = record["metadata"]
-        body = {"metadata": {"uid": meta["uid"], "annotations": {names.ISSUED: secret_uid}}}
-        manager = names.FIELD_MANAGER
-        self._store.feed(await self._client.patch(CONFIG_MAP, meta["namespace"], meta["name"], body, manager=manager))
+        await self._mark(meta, {"metadata": {"uid": meta["uid"], "annotations": {names.ISSUED: secret_uid}}})
 
     async def _withdraw(self, record: Json) -> None:
         """Delete the record; were it to stay, the next pass would prune it."""
@@ -95,6 +95,26 @@ class Issuer:
             self._store.forget(ref_of(record), meta["uid"])
         except OperatorError as error:
             logger.debug("record not withdrawn", extra={"child": meta["name"], "error": str(error)})
+
+    async def _bring_back(self, given: Given) -> int:
+        """Mark records of this model as ours that the store does not know as such; how many. The Secret is theirs and stays as they do."""
+        labels, ours = {**names.selector(given.key.name), names.APP_NAME: given.key.name}, names.owner_reference(given)
+        found = 0
+        async for page, _ in self._client.pages(CONFIG_MAP, given.key.namespace):
+            for meta in (item["metadata"] for item in page):
+                owners = meta.get("ownerReferences", ())
+                others = [owner for owner in owners if owner["uid"] != given.uid]
+                if not meta["name"].startswith(f"{names.tls_name(given.key.name)}-") or len(others) == len(owners):
+                    continue
+                if ours not in owners or not labels.items() <= meta.get("labels", {}).items():
+                    marks = {"uid": meta["uid"], "labels": labels, "ownerReferences": [ours, *others]}
+                    await self._mark(meta, {"metadata": marks})
+                    found += 1
+        return found
+
+    async def _mark(self, meta: Json, body: Json) -> None:
+        manager = names.FIELD_MANAGER
+        self._store.feed(await self._client.patch(CONFIG_MAP, meta["namespace"], meta["name"], body, manager=manager))
 
     def _taken(self, key: Key, name: str) -> Refusal:
         """Say that the name is taken: by the Secret before, which is about to go, or by somebody else's, which stays."""

@@ -2,10 +2,15 @@
 
     follower ──lease free, released, or not renewed for 15 s by our own clock──▶ leader
     leader ──renewed every 2 s──▶ leader ──not renewed for 10 s──▶ LeaseLost: the process exits
-    leader ──SIGTERM──▶ released: the next one takes it within 2 s
+    leader ──SIGTERM──▶ released: the next one takes it within a second
 
 As in client-go, times written by others are never compared with our clock: a follower counts from when it saw the record change, so
-clocks may differ. A leader stops before (10 s) anyone else may start (15 s), and `check` fences each write in between.
+clocks may differ; the clock goes on while the machine sleeps. A leader stops before (10 s) anyone else may start (15 s):
+
+    renewed                        no new write begins        no write under way may still be carried out      another may lead
+       ├───────────── 10 s ────────────────┤                                 ├──── 1 s ────┤
+       └──────────── 14 s: what `fence` leaves to a write, by our timeout and the API server's ────────────────── 15 s
+
 Never kopf's peering, which freezes everybody at equal priority. main.py gates the workers with it.
 """
 
@@ -33,11 +38,32 @@ class LeaseLost(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds: how long a lease lasts, how long its leader goes on unrenewed, how often it is renewed."""
+    """Seconds: how long a lease lasts, how long its leader goes on unrenewed, how often it is renewed; how often others look."""
 
     duration: float = 15.0
     deadline: float = 10.0
     period: float = 2.0
+    look: float = 1.0
+
+    @property
+    def margin(self) -> float:
+        """How long before another may lead the last write has to be over."""
+        return self.duration / 15
+
+
+def terms_of(seconds: int) -> Terms:
+    """Return the terms of a lease that lasts so long, in the proportions of the usual ones."""
+    usual = Terms()
+    share = seconds / usual.duration
+    return Terms(float(seconds), usual.deadline * share, usual.period * share, min(usual.look, usual.look * share))
+
+
+def ticking() -> float:
+    """Return a monotonic clock's seconds that count while the machine is suspended, too."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Lease:
@@ -50,7 +76,7 @@ class Lease:
         identity: str,
         *,
         terms: Terms | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = ticking,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client, self._namespace, self._identity = client, namespace, identity
@@ -66,15 +92,18 @@ class Lease:
         """True while this process may write."""
         return self._clock() - self._renewed_at < self._terms.deadline
 
-    def check(self) -> None:
-        """Raise LeaseLost unless this process may write: the fence before each write."""
-        if not self.held:
+    def check(self) -> float:
+        """Return how many seconds a write that begins now may take; raise LeaseLost unless this process may write: the fence."""
+        age = self._clock() - self._renewed_at
+        if age >= self._terms.deadline:
             raise LeaseLost("the lease was not renewed in time")
+        return self._terms.duration - self._terms.margin - age
 
     async def acquire(self) -> None:
         """Wait until this process leads."""
-        while not await self._try():  # noqa: ASYNC110  -- the lease lies in another process
-            await asyncio.sleep(self._terms.period)
+        while not await self._try():
+            left = self._runs_out() - self._clock()
+            await asyncio.sleep(min(left + 0.01, self._terms.look) if left > 0 else self._terms.look)
 
     async def keep(self) -> None:
         """Renew for ever; raises LeaseLost when that did not work for `deadline` seconds, or somebody else has it."""
@@ -126,10 +155,12 @@ class Lease:
             return True
         if record["metadata"]["resourceVersion"] != self._record.get("metadata", {}).get("resourceVersion"):
             self._record, self._changed_at = record, self._clock()
-        if self._holder() in {"", self._identity}:
-            return True
-        lasts = float(self._record["spec"].get("leaseDurationSeconds") or self._terms.duration)
-        return self._clock() - self._changed_at > lasts
+        return self._holder() in {"", self._identity} or self._clock() > self._runs_out()
+
+    def _runs_out(self) -> float:
+        """Return when the lease that was seen last may be taken, on our clock."""
+        lasts = self._record.get("spec", {}).get("leaseDurationSeconds") or self._terms.duration
+        return self._changed_at + float(lasts)
 
     async def _claim(self) -> None:
         now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -6,31 +6,29 @@
     enforcement.py ──▶ whether the network plug-in enforces the policy
 
 Called by gather.py, once a pass. What cannot be read is an absent fact, or the one before: never the end of a pass.
+No event tells that an answer changed: following.py asks again, once for all models, and rings for those whose answer is another.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.network import EgressMode
 from modelward_operator.cluster.client import Client, Forbidden, NotFound
-from modelward_operator.cluster.enforcement import EnforcementProbe
+from modelward_operator.cluster.enforcement import EnforcementProbe, Shown
+from modelward_operator.cluster.following import Following
 from modelward_operator.cluster.kinds import ENDPOINT_SLICE, SERVICE
 from modelward_operator.cluster.recent import REMEMBERED, Recent
 from modelward_operator.cluster.resolver import Resolver
-from modelward_operator.facts import Given, Json, Network, Service
+from modelward_operator.facts import Given, Json, Key, Network, Service
 from modelward_operator.plan import names
 from modelward_operator.plan.egress import host_and_port, is_address, is_written_in_full, service_of
 from modelward_operator.policies.rooms import rule
 from modelward_operator.rulings import Slot
 
 AGE: Final = 60.0
-LOOK_AGAIN: Final = 300.0
-"""Seconds after which a model whose policy holds looked-up addresses is looked at again: no event tells that they changed."""
-SOON: Final = 30.0
-"""The same, while an address is not known: what the pods cannot reach, they wait for."""
 SELDOM: Final = 600.0
 """Seconds after which, at the latest, a name that keeps failing is looked up again."""
 ADDRESSES: Final = 32
@@ -43,12 +41,31 @@ Lookup = Callable[[str, str], Awaitable[Sequence[str]]]
 """Returns the addresses of a name that a model of the namespace asks for; raises OSError."""
 
 
+class Question(NamedTuple):
+    """Something whose answer may change without an event."""
+
+    about: str
+    """`host`, `service`, or `api server`."""
+    name: str = ""
+    namespace: str = ""
+
+
 class NetworkReader:
-    """Reads through one client, one resolver and one probe. `lookup` and `clock` are injected for tests."""
+    """Reads through one client, one resolver and one probe. `lookup` and `clock` are injected for tests.
+
+    `ring` is told of models whose facts have changed; without it, nobody follows them.
+    """
 
     def __init__(
-        self, client: Client, probe: EnforcementProbe, *, clock: Callable[[], float], lookup: Lookup | None = None
+        self,
+        client: Client,
+        probe: EnforcementProbe,
+        *,
+        clock: Callable[[], float],
+        lookup: Lookup | None = None,
+        ring: Callable[[Key], None] = lambda _key: None,
     ) -> None:
+        self.following: Following[Question] = Following(self._ask, ring, clock=clock)
         self._client, self._probe, self._clock = client, probe, clock
         self._lookup = lookup or Resolver()
         self._hosts = Recent[Sequence[str]](AGE, (), clock, longest=SELDOM)
@@ -59,13 +76,17 @@ class NetworkReader:
     async def read(self, given: Given, spec: ModelDeploymentSpec) -> Network:
         """Return what is known of the ways to and from the pods."""
         ruling = rule(given, spec)
-        enforced, look = await self._probe.read(given, ruling.names(Slot.INGRESS))
+        shown = await self._probe.read(given, ruling.names(Slot.INGRESS))
         policy = spec.security.network_policy
         if policy and policy.egress and policy.egress.mode is EgressMode.OPEN:
-            return Network(enforced=enforced, stale_after=look)
-        network = await self._ways(given, ruling.names(Slot.EGRESS))
-        waits = [wait for wait in (look, network.stale_after) if wait is not None]
-        return replace(network, enforced=enforced, stale_after=min(waits, default=None))
+            self.following.forget(given.key)
+            return _with(Network(), shown)
+        return _with(await self._ways(given, ruling.names(Slot.EGRESS)), shown)
+
+    def forget(self, key: Key) -> None:
+        """A model is gone."""
+        self.following.forget(key)
+        self._probe.forget(key)
 
     async def _ways(self, given: Given, urls: Collection[str]) -> Network:
         named = (host for host, _ in map(host_and_port, set(urls) - {names.API_SERVER}))
@@ -75,20 +96,33 @@ class NetworkReader:
         found = await _gather({host: self._addresses(host, given.key.namespace) for host in others})
         asks = names.API_SERVER in urls
         api_server = await self._api_server.ask("", self._read_api_server) if asks else ()
-        absent = any(services[host] is None and not found.get(host) for host in hosts)
-        known = all(found.values()) and not absent and bool(api_server or not asks)
+        of_cluster = {host: ref for host in hosts if (ref := service_of(host, given))}
+        self.following.note(
+            given.key,
+            {
+                **{Question("service", *ref): services[host] for host, ref in of_cluster.items()},
+                **{Question("host", host, given.key.namespace): addresses for host, addresses in found.items()},
+                **({Question("api server"): api_server} if asks else {}),
+            },
+        )
         return Network(
             api_server=api_server,
             services={host: service for host, service in services.items() if service is not None},
             hosts={host: addresses for host, addresses in found.items() if addresses},
-            stale_after=(LOOK_AGAIN if known else SOON) if hosts or asks else None,
         )
+
+    async def _ask(self, question: Question) -> object:
+        if question.about == "host":
+            return await self._addresses(question.name, question.namespace)
+        if question.about == "service":
+            return await self._service_named(question.name, question.namespace)
+        return await self._api_server.ask("", self._read_api_server)
 
     async def _service(self, host: str, given: Given) -> Service | None:
         named = service_of(host, given)
-        if named is None:
-            return None
-        name, namespace = named
+        return await self._service_named(*named) if named else None
+
+    async def _service_named(self, name: str, namespace: str) -> Service | None:
         return await self._services.ask(f"{namespace}/{name}", lambda: self._read_service(name, namespace))
 
     async def _read_service(self, name: str, namespace: str) -> Service | None:
@@ -112,12 +146,24 @@ class NetworkReader:
         if len(self._seen) >= REMEMBERED:
             self._seen.clear()
         now, seen = self._clock(), self._seen.setdefault(host, {})
-        for address in await self._hosts.ask(host, lambda: self._lookup(host, namespace)):
+        # By namespace: names of another one that hang must not leave this one's unasked.
+        for address in await self._hosts.ask(f"{namespace}/{host}", lambda: self._lookup(host, namespace)):
             seen[address] = now
         fresh = {address: at for address, at in seen.items() if now - at < SEEN}
         kept = sorted(fresh, key=lambda address: (-fresh[address], address))[:ADDRESSES]
         self._seen[host] = {address: fresh[address] for address in kept}
         return sorted(kept)
+
+
+def _with(network: Network, shown: Shown) -> Network:
+    return replace(
+        network,
+        enforced=shown.enforced,
+        by_others=shown.by_others,
+        lets_operator_in=shown.lets_operator_in,
+        disagree=shown.disagree,
+        stale_after=shown.again,
+    )
 
 
 def _looked_up(host: str, service: Service | None, given: Given) -> str:
@@ -141,5 +187,5 @@ def _tcp(spec: Json) -> list[Json]:
 
 async def _gather(questions: Mapping[str, Awaitable[T]]) -> dict[str, T]:
     """Await all side by side, by name."""
-    answers = await asyncio.gather(*questions.values())
+    answers = await asyncio.gather(*questions.values()) if questions else ()
     return dict(zip(questions, answers, strict=True))

@@ -28,7 +28,7 @@ class StatusWriter:
         except NotFound:
             self._store.forget((MODEL.kind, given.key.namespace, given.key.name), given.uid)
             return False
-        self._store.feed(answer)
+        self._store.feed_answer(answer, given.raw)
         return True
 
 

@@ -21,18 +21,39 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelward_operator.cluster.compact import compact
-from modelward_operator.cluster.kinds import MODEL, NAMED, NAMESPACE, POLICY, SURROUNDINGS
+from modelward_operator.cluster.kinds import (
+    BUDGET,
+    GATEWAY,
+    MODEL,
+    NAMED,
+    NAMESPACE,
+    NODE,
+    POD,
+    POLICY,
+    PRICES,
+    SURROUNDINGS,
+)
+from modelward_operator.cluster.notation import read_json, write_json
 from modelward_operator.facts import Json, Key
+from modelward_operator.plan.exposure import claims
 from modelward_operator.plan.names import MODEL_LABEL
 
 REMEMBERED: Final = 600.0
 """Seconds for which a deletion is remembered: longer than any answer or event can be under way."""
 
-OF_NO_MODEL: Final = frozenset(resource.kind for resource in (*SURROUNDINGS, *NAMED))
+SPARE: Final = 10_000
+"""Words that are kept at least, whether or not they are of use."""
+CLAIMED: Final = 1_000
+"""What a route may ask for; one that asks for more is none of a model's."""
+
+OF_NO_MODEL: Final = frozenset(resource.kind for resource in (*SURROUNDINGS, *NAMED, GATEWAY))
 """Kinds that belong to no model: their key is their own."""
 
-INDEXED: Final = frozenset({MODEL.kind, POLICY.kind, NAMESPACE.kind})
+INDEXED: Final = frozenset({MODEL.kind, POLICY.kind, NAMESPACE.kind, NODE.kind, PRICES.kind, BUDGET.kind})
 """Kinds that are looked up by kind and namespace, not by model."""
+
+_NO_CLAIMS: Final[frozenset[str]] = frozenset()
+"""One for all: an empty set is larger than many a name."""
 
 Ref = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -46,6 +67,8 @@ class _Record:
     """The model that the object belongs to: its label; for a ModelDeployment its own name."""
     heard: float
     body: bytes
+    claims: frozenset[str] = frozenset()
+    """What it asks of a gateway, where it is a route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,28 @@ class _Grave:
         return version <= self.version or (bool(self.uid) and uid == self.uid)
 
 
+class _Words:
+    """Strings of which there is one each: a model's nine objects name the same namespace, and most of them the same name.
+
+    Not `sys.intern`: what that was given once stays for ever in Python 3.12, and names of objects are others' to choose.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._most = SPARE
+
+    def one(self, word: str) -> str:
+        """Return the string that is equal to this one."""
+        return self._known.setdefault(word, word)
+
+    def tidy(self, records: Mapping[Ref, _Record]) -> None:
+        """Forget what no record says any more, once that may be as much as what they do."""
+        if len(self._known) > self._most:
+            said = {word for ref, record in records.items() for word in (*ref, record.model)}
+            self._known = {word: self._known.get(word, word) for word in said}
+            self._most = 2 * len(said) + SPARE
+
+
 def ref_of(obj: Json) -> Ref:
     """Return what names the object."""
     return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
@@ -68,35 +113,54 @@ def ref_of(obj: Json) -> Ref:
 class Store:
     """The live objects that this process knows of. Not thread-safe: one event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, keep: Callable[[Json], bytes] = compact) -> None:
+        self._clock, self._keep = clock, keep
         self._records: dict[Ref, _Record] = {}
+        self._words = _Words()
         self._gone: dict[Ref, _Grave] = {}  # insertion order is age
         self._by_model: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         """By kind and namespace, of the kinds in INDEXED."""
+        self._claimed: defaultdict[str, set[Ref]] = defaultdict(set)
+        """The routes that ask for the same."""
         self._owed: set[tuple[str, str]] = set()
+        self._unserved: set[tuple[str, str]] = set()
 
     # ---- feeding
 
     def feed(self, obj: Json) -> bool:
-        """Take an object as it was at its resourceVersion; True when that is news."""
+        """Take an object as it was at its resourceVersion; True when that is news. What is nobody's business is as one that is gone."""
         ref, version = ref_of(obj), _version(obj)
         known = self._records.get(ref)
         if known is not None and version <= known.version:
             return False
         if ref in self._gone and self._gone[ref].holds(version, obj["metadata"].get("uid", "")):
             return False
-        if known is not None and known.model != _model(obj):
+        if not (body := self._keep(obj)):
+            return self.drop(obj)
+        ref = ref if known else self._shared(ref)
+        asked = (claims(obj) if _model(obj) else None) or _NO_CLAIMS
+        asked = asked if len(asked) <= CLAIMED else _NO_CLAIMS
+        if known is not None and (known.model, known.claims) != (_model(obj), asked):
             self._unlink(ref, known)
         self._records[ref] = record = _Record(
-            version, obj["metadata"].get("uid", ""), _model(obj), self._clock(), compact(obj)
+            version, obj["metadata"].get("uid", ""), self._words.one(_model(obj)), self._clock(), body, asked
         )
+        for claim in asked:
+            self._claimed[claim].add(ref)
         self._by_model[Key(ref[1], record.model)].add(ref)
         if ref[0] in INDEXED:
             self._names[ref[:2]].add(ref[2])
         self._gone.pop(ref, None)
         return True
+
+    def feed_answer(self, obj: Json, before: Json) -> None:
+        """Take the answer to a question or a write of our own about what was `before`, unless a person changed it meanwhile.
+
+        The watch will tell of their change, and it has to be news then: who was fed it here would be rung for by nobody.
+        """
+        if _asked(obj) == _asked(before):
+            self.feed(obj)
 
     def drop(self, obj: Json) -> bool:
         """Take a deletion; `obj` is the last state, at the resourceVersion of the deletion. True when that is news."""
@@ -115,19 +179,21 @@ class Store:
         self._bury(ref, known.version, uid)
         return True
 
-    def replace(self, kind: str, scope: str, objects: Iterable[Ref], version: int) -> list[tuple[Ref, Key]]:
+    def replace(self, kind: str, scope: str, objects: Iterable[Ref], version: int | None) -> list[tuple[Ref, Key]]:
         """End a listing: what it did not contain is gone. Returns what was dropped, and whose it was.
 
-        `scope` is a namespace, or empty for all. What is newer than the listing stays. The kind counts as listed from here.
+        `scope` is a namespace, or empty for all. What is newer than the listing stays, but for one without a version, when the kind
+        itself is gone. The kind counts as listed from here.
         """
         present = set(objects)
         lost = [
             (ref, _key(ref, record.model))
             for ref, record in self._records.items()
-            if ref[0] == kind and scope in {"", ref[1]} and ref not in present and record.version <= version
+            if ref[0] == kind and scope in {"", ref[1]} and ref not in present
+            if version is None or record.version <= version
         ]
         for ref, _ in lost:
-            self._bury(ref, version)
+            self._bury(ref, version or 0)
         self._owed.discard((kind, scope))
         self._expire()
         return lost
@@ -136,7 +202,18 @@ class Store:
         """Say that a listing of `kind` in `scope` will come, and that the store is half-filled until then."""
         self._owed.add((kind, scope))
 
+    def mark_served(self, kind: str, scope: str, *, is_served: bool) -> bool:
+        """Say whether the API server serves an optional kind now; True when that is news."""
+        before = len(self._unserved)
+        (self._unserved.discard if is_served else self._unserved.add)((kind, scope))
+        return before != len(self._unserved)
+
     # ---- reading
+
+    @property
+    def unserved(self) -> frozenset[str]:
+        """The optional kinds that the API server does not serve."""
+        return frozenset(kind for kind, _ in self._unserved)
 
     @property
     def complete(self) -> bool:
@@ -162,24 +239,54 @@ class Store:
     def keys_of(self, obj: Json) -> set[Key]:
         """Return whom to ring for when this object changes: whose it is, and whose it was, should its label have changed.
 
-        What is no model's rings by its own key.
+        What is no model's rings by its own key; a route also for whom it contends with, or did until now.
         """
         ref = ref_of(obj)
         if ref[0] in OF_NO_MODEL:
             return {_key(ref, "")}
         known = self._records.get(ref)
         models = {_model(obj), known.model if known else ""} - {""}
-        return {_key(ref, model) for model in models}
+        return {_key(ref, model) for model in models} | self.rivals_of(obj)
+
+    def rivals_of(self, obj: Json) -> set[Key]:
+        """Return the models whose routes ask for what this route asks for, or did until now; its own model may be among them."""
+        known = self._records.get(ref_of(obj))
+        asked = claims(obj) | (known.claims if known else frozenset())
+        others = {other for claim in asked for other in self._claimed.get(claim, ())}
+        return {_key(other, self._records[other].model) for other in others}
+
+    def contenders(self, claimed: Iterable[str], key: Key) -> list[dict[str, Any]]:
+        """Return fresh copies of the routes of other models that ask for one of these, the oldest first."""
+        refs = {ref for claim in claimed for ref in self._claimed.get(claim, ())}
+        found = [_expand(self._records[ref]) for ref in refs if Key(ref[1], self._records[ref].model) != key]
+        return sorted(found, key=lambda obj: (obj["metadata"]["creationTimestamp"], ref_of(obj)))
 
     def heard(self, ref: Ref) -> float:
         """Return when the object was last fed, on the store's clock; -inf when it is unknown."""
         record = self._records.get(ref)
         return record.heard if record else float("-inf")
 
+    def budgets_in(self, namespace: str) -> list[dict[str, Any]]:
+        """Return fresh copies of the CostBudgets of a namespace, sorted by name."""
+        names = self._names.get((BUDGET.kind, namespace), ())
+        return [_expand(self._records[BUDGET.kind, namespace, name]) for name in sorted(names)]
+
+    def budgeted(self) -> list[str]:
+        """Return the namespaces that hold CostBudgets."""
+        return sorted(namespace for kind, namespace in self._names if kind == BUDGET.kind)
+
     def policies(self) -> list[dict[str, Any]]:
         """Return fresh copies of all ModelPolicies, sorted by name."""
-        names = self._names.get((POLICY.kind, ""), ())
-        return [_expand(self._records[POLICY.kind, "", name]) for name in sorted(names)]
+        return self.of_cluster(POLICY.kind)
+
+    def of_cluster(self, kind: str) -> list[dict[str, Any]]:
+        """Return fresh copies of all objects of a kind that is the cluster's, sorted by name; of those in `INDEXED`."""
+        return [_expand(self._records[kind, "", name]) for name in sorted(self._names.get((kind, ""), ()))]
+
+    def version(self, kind: str, namespace: str, name: str) -> int:
+        """Return the resourceVersion of an object, 0 where it is not there: whether it changed is told without parsing it."""
+        record = self._records.get((kind, namespace, name))
+        return record.version if record else 0
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that hold ModelDeployments."""
@@ -187,16 +294,34 @@ class Store:
 
     def labelled(self, label: str, value: str) -> list[str]:
         """Return the Namespaces that have the label with that value, sorted."""
-        said = json.dumps({label: value}, separators=(",", ":"), ensure_ascii=False)[1:-1].encode()
+        said = write_json({label: value})[1:-1]
         names = sorted(self._names.get((NAMESPACE.kind, ""), ()))
         found = [name for name in names if said in self._records[NAMESPACE.kind, "", name].body]  # few are parsed
         return [
             n for n in found if (self.read(NAMESPACE.kind, "", n)["metadata"].get("labels") or {}).get(label) == value
         ]
 
-    def models_in(self, namespace: str) -> list[Key]:
-        """Return the keys of the ModelDeployments of a namespace."""
-        return [Key(namespace, name) for name in sorted(self._names.get((MODEL.kind, namespace), ()))]
+    def mentioning(self, kind: str, word: str) -> list[dict[str, Any]]:
+        """Return fresh copies of the objects of a kind in which a word stands, sorted by name; the others are not parsed."""
+        said = word.encode()
+        refs = sorted(ref for ref, record in self._records.items() if ref[0] == kind and said in record.body)
+        return [_expand(self._records[ref]) for ref in refs]
+
+    def versions(self, kind: str) -> dict[str, int]:
+        """Return the resourceVersions of all objects of a kind that is the cluster's, by name."""
+        return {name: self.version(kind, "", name) for name in self._names.get((kind, ""), ())}
+
+    def models_with_pods(self) -> list[Key]:
+        """Return the keys of what pods belong to, whether or not the ModelDeployment still exists."""
+        return sorted(
+            key for key, refs in self._by_model.items() if key.name and any(ref[0] == POD.kind for ref in refs)
+        )
+
+    def models_in(self, namespace: str, saying: str = "") -> list[Key]:
+        """Return the keys of the ModelDeployments of a namespace; only of those that may have the JSON string `saying` somewhere."""
+        said = json.dumps(saying).encode() if saying else b""
+        names = sorted(self._names.get((MODEL.kind, namespace), ()))
+        return [Key(namespace, name) for name in names if said in self._records[MODEL.kind, namespace, name].body]
 
     def sizes(self) -> Mapping[str, int]:
         """Return the number of objects per kind."""
@@ -206,6 +331,11 @@ class Store:
         return counts
 
     # ---- inside
+
+    def _shared(self, ref: Ref) -> Ref:
+        self._words.tidy(self._records)
+        kind, namespace, name = ref
+        return self._words.one(kind), self._words.one(namespace), self._words.one(name)
 
     def _bury(self, ref: Ref, version: int, uid: str = "") -> None:
         record = self._records.pop(ref, None)
@@ -223,6 +353,10 @@ class Store:
         self._by_model[key].discard(ref)
         if not self._by_model[key]:
             del self._by_model[key]
+        for claim in record.claims:
+            self._claimed[claim].discard(ref)
+            if not self._claimed[claim]:
+                del self._claimed[claim]
         if ref[0] in INDEXED:
             self._names[ref[:2]].discard(ref[2])
             if not self._names[ref[:2]]:
@@ -251,10 +385,22 @@ def _model(obj: Json) -> str:
     return str(meta["name"] if obj["kind"] == "ModelDeployment" else meta.get("labels", {}).get(MODEL_LABEL, ""))
 
 
+def _asked(obj: Json) -> tuple[object, ...]:
+    """Return what people write of an object: its status is ours."""
+    meta = obj["metadata"]
+    return (
+        meta["uid"],
+        meta.get("generation"),
+        meta.get("deletionTimestamp"),
+        meta.get("labels"),
+        meta.get("annotations"),
+    )
+
+
 def _version(obj: Json) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
 def _expand(record: _Record) -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(record.body)
+    parsed: dict[str, Any] = read_json(record.body)
     return parsed

@@ -40,8 +40,8 @@ class Surveyor:
         labels = await self._labels(key.namespace, raw)
         policies = self._policies(labels) if self._clusterwide else ()
         trust = await self._trust(key.namespace, raw, policies)
-        privacy = await self._privacy(key.namespace, privacy_policy_of(raw))
-        return Surroundings(labels, policies, trust, privacy, self._claimant(key.namespace, raw, labels))
+        privacy, unread = await self._privacy(key.namespace, privacy_policy_of(raw))
+        return Surroundings(labels, policies, trust, privacy, self._claimant(key.namespace, raw, labels), unread)
 
     async def _labels(self, namespace: str, raw: Json) -> Mapping[str, str]:
         found: Json
@@ -73,20 +73,26 @@ class Surveyor:
                 found.append(Policy(name, spec))
         return tuple(found)
 
-    async def _privacy(self, namespace: str, name: str) -> Mapping[str, PrivacyPolicy]:
-        """Return the policy that the model names. Without it the model loses its pods: an event under way must not look like absence."""
+    async def _privacy(self, namespace: str, name: str) -> tuple[Mapping[str, PrivacyPolicy], str]:
+        """Return the policy that the model names, or what is wrong with it.
+
+        Without it the model loses its pods: an event under way must not look like absence.
+        """
         if not name:
-            return {}
+            return {}, ""
         raw: Json = self._store.read(PRIVACY.kind, namespace, name)
         if not raw:
             try:
                 raw = await self._client.get(PRIVACY, namespace, name)
             except NotFound:
-                return {}
-        spec = parse_privacy(raw)
-        if isinstance(spec, Invalid):
-            raise Unreadable(f"PrivacyPolicy {name} cannot be read: {spec}")
-        return {name: PrivacyPolicy(name, int(raw["metadata"].get("generation", 0)), spec)}
+                return {}, ""
+        generation, spec = int(raw["metadata"].get("generation", 0)), parse_privacy(raw)
+        if not isinstance(spec, Invalid):
+            return {name: PrivacyPolicy(name, generation, spec)}, ""
+        stored = parse_privacy(raw, stored=True)
+        if isinstance(stored, Invalid):
+            return {}, f"PrivacyPolicy {name} (generation {generation}) cannot be read: {stored}"
+        return {name: PrivacyPolicy(name, generation, stored, outdated=str(spec))}, ""
 
     async def _trust(self, namespace: str, raw: Json, policies: Sequence[Policy]) -> Mapping[str, Json]:
         if not any(policy.spec.trusted_signers for policy in policies):
@@ -126,5 +132,5 @@ def _map(value: object) -> Json:
 
 def _is_bound_to_tenant(raw: Json) -> bool:
     """True when the model's boot.json names the tenant. Read from the raw object: the spec may be one that cannot be parsed."""
-    security = (raw.get("spec") or {}).get("security") or {}
+    security = _map(_map(raw.get("spec")).get("security"))
     return bool(security.get("encryption") or security.get("verification"))

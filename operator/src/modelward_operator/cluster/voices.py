@@ -5,6 +5,7 @@ never says it, though the kubelet has called it Ready, is no runtime of ours, or
 that. Kept in memory: after a restart of the operator the time begins anew, and what was said comes back from `status.heard`.
 """
 
+import json
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -20,7 +21,7 @@ class Voices:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._said: dict[str, Json] = {}
+        self._said: dict[str, bytes] = {}  # as JSON: a fifth of what it is parsed, and hardly ever asked for
         self._mute_since: dict[str, float] = {}
 
     def hear(
@@ -30,13 +31,14 @@ class Voices:
 
         Return what its container last said that it has loaded, and the seconds of the pod's silence.
         """
-        if report.get("state") == "Ready":
-            _keep(self._said, container, report)
+        loads = report.get("state") == "Ready"
+        if loads:
+            _keep(self._said, container, json.dumps(report).encode())
         elif before and container not in self._said:
-            _keep(self._said, container, before)
-        if said := self._said.get(container, {}):
+            _keep(self._said, container, json.dumps(before).encode())
+        if said := self._said.get(container):
             self._mute_since.pop(pod, None)
-            return said, 0.0
+            return report if loads else json.loads(said), 0.0
         if is_ready and pod not in self._mute_since:
             _keep(self._mute_since, pod, self._clock())
         since = self._mute_since.get(pod)  # not forgotten when it is unready in between: to flicker is no way out

@@ -10,6 +10,9 @@ a silent watch cannot be told), gives no event for what was deleted between a br
             ▲                                ▲       │
             └── nothing known yet            └───────┘ ended, broken or silent for 70 s: from the last version seen
 
+A kind of others whose CustomResourceDefinition is absent counts as listed, with nothing in it; it is asked for again every 10 s, and rung
+for when it comes or goes.
+
 main.py runs one `Stream` per kind and namespace. It never gives up, and never acts on what it sees.
 """
 
@@ -20,6 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from modelward_operator import log
 from modelward_operator.cluster.client import Client, Expired, NotFound
 from modelward_operator.cluster.kinds import Resource
 from modelward_operator.cluster.store import Ref, Store, ref_of
@@ -31,6 +35,9 @@ Ring = Callable[[Key, bool], None]
 
 PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while the API server does not answer, with jitter."""
+
+ABSENCE: Final = 10.0
+"""Seconds between tries for an optional kind that the API server does not serve."""
 
 TAKES: Final = {"ADDED": Store.feed, "MODIFIED": Store.feed, "DELETED": Store.drop}
 """What an event does to the store; a bookmark does nothing."""
@@ -77,7 +84,7 @@ class Stream:
             try:
                 since = since or await self.list()
                 async for event in self._client.watch(
-                    self._resource, self._namespace, labels=self._labels, since=since
+                    self._resource, self._namespace, labels=self._labels, since=since, known=self._known
                 ):
                     since, tries = event["object"]["metadata"]["resourceVersion"], 0
                     self._take(event["type"], event["object"])
@@ -85,14 +92,33 @@ class Stream:
             except Expired:
                 since = ""
             except OperatorError as error:
-                self._failed()
-                pause = PAUSES[min(tries, len(PAUSES) - 1)] * (0.5 + random.random())  # noqa: S311  -- jitter
-                tries += 1
-                level = logging.DEBUG if tries == 1 else logging.WARNING
-                logger.log(level, "watch broken", extra={"kind": self.kind, "error": str(error), "pause": pause})
-                if isinstance(error, NotFound):
-                    since = ""
-                await asyncio.sleep(pause)
+                since = "" if isinstance(error, NotFound) else since
+                if self._resource.is_optional and isinstance(error, NotFound):
+                    self._note_absence()
+                    await asyncio.sleep(ABSENCE)
+                else:
+                    await asyncio.sleep(self._pause(error, tries))
+                    tries += 1
+
+    def _known(self, namespace: str, name: str) -> int:
+        return self._store.version(self.kind, namespace, name)
+
+    def _pause(self, error: OperatorError, tries: int) -> float:
+        """Count and log a broken watch; the seconds until the next try."""
+        self._failed()
+        pause = PAUSES[min(tries, len(PAUSES) - 1)] * (0.5 + random.random())  # noqa: S311  -- jitter
+        level = logging.WARNING if tries else logging.DEBUG
+        logger.log(level, "watch broken", extra={"kind": self.kind, "error": str(error), "pause": pause})
+        return pause
+
+    def _note_absence(self) -> None:
+        """The kind is not served: nothing of it exists, and what the store still holds is gone."""
+        self.heard = time.monotonic()
+        if self._store.mark_served(self.kind, self._namespace, is_served=False):
+            for _, key in self._store.replace(self.kind, self._namespace, (), None):
+                self._ring(key, True)
+            self._ring(Key(self._namespace, "", self.kind), True)
+        self.listed.set()
 
     async def list(self) -> str:
         """List once into the store; returns the resourceVersion to watch from."""
@@ -108,6 +134,8 @@ class Stream:
             await asyncio.sleep(0)  # a long listing leaves the loop to others between pages
         for _, key in self._store.replace(self.kind, self._namespace, seen, int(since)):
             self._ring(key, True)
+        if self._store.mark_served(self.kind, self._namespace, is_served=True):
+            self._ring(Key(self._namespace, "", self.kind), True)
         self.heard = time.monotonic()
         self.listed.set()
         return since
@@ -118,7 +146,8 @@ class Stream:
             return
         keys = self._store.keys_of(obj)  # before the store forgets whose it was
         if TAKES[event](self._store, obj):
-            self._ring_all(keys, live=True)
+            with log.within(event=event, kind=self.kind, object=obj["metadata"]["name"]):
+                self._ring_all(keys, live=True)
 
     def _ring_all(self, keys: set[Key], *, live: bool) -> None:
         for key in keys:

@@ -1,15 +1,17 @@
 """Certificates of the operator's own CA, on `cryptography`: P-256, ECDSA with SHA-256, what RFC 5280 and current TLS clients ask for.
 
-Called by `authority.py`. It keeps nothing; keys are made here, and are in memory only until they are in a Secret.
+Called by `authority.py`, by `issuer.py`, and by `gather.py`, for which no record counts that is not true. It keeps nothing; keys are made
+here, and are in memory only until they are in a Secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -100,6 +102,24 @@ def is_bound(certificate: str, domain: str) -> bool:
 def is_able(certificate: str, domain: str) -> bool:
     """True for a CA whose certificates count for Services of this domain; one that is bound to no domain is able too."""
     return _found_constraints(certificate) in {None, _constraints(domain)}
+
+
+def is_true(record: Mapping[str, str], bundle: str) -> bool:
+    """True for a record (plan/certificate.py) that says of its certificate what stands in it, and which CA of the bundle signed it."""
+    try:
+        leaf = x509.load_pem_x509_certificate(record["tls.crt"].encode())
+        said = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        authorities = x509.load_pem_x509_certificates(bundle.encode())
+        (issuer,) = (one for one in authorities if one.fingerprint(hashes.SHA256()).hex() == record["issuer"])
+        leaf.verify_directly_issued_by(issuer)
+        times = datetime.fromisoformat(record["notBefore"]), datetime.fromisoformat(record["notAfter"])
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
+    return (
+        (_pem(leaf), leaf.fingerprint(hashes.SHA256()).hex()) == (record["tls.crt"], record["sha256"])
+        and times == (leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+        and said.get_values_for_type(x509.DNSName) == record["dnsNames"].split()
+    )
 
 
 def _constraints(domain: str) -> x509.NameConstraints:

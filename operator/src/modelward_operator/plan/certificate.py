@@ -21,6 +21,7 @@ from modelward_operator.api.access import TlsMode
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, Json, Order
 from modelward_operator.plan import names
+from modelward_operator.plan.activation import needs_activator
 
 FIELDS: Final = ("tls.crt", "sha256", "notBefore", "notAfter", "dnsNames", "issuer")
 """What a record holds: the certificate, its hash, its times, its names, and the fingerprint of the CA that signed it."""
@@ -70,9 +71,8 @@ def certificate(given: Given, spec: ModelDeploymentSpec) -> tuple[list[Json], Or
     """Return the ConfigMaps that shall stand, and what must be issued before pods can start."""
     if not is_managed(spec) or not given.authority.bundle:
         return [], None
-    published = names.child(
-        given, "v1", "ConfigMap", names.tls_name(given.key.name), data={"ca.crt": given.authority.bundle}
-    )
+    bundle = given.authority.bundle + (given.activator.bundle if needs_activator(given, spec) else "")
+    published = names.child(given, "v1", "ConfigMap", names.tls_name(given.key.name), data={"ca.crt": bundle})
     if standing := current_record(given):
         return [published, planned_record(given, standing.raw["data"])], None
     return [published], None if any(records(given)) else Order(dns_names(given))
@@ -84,7 +84,7 @@ def is_managed(spec: ModelDeploymentSpec) -> bool:
 
 
 def current_record(given: Given) -> Record | None:
-    """Return the record of the certificate that stands: the newest that is good."""
+    """Return the record of the certificate that stands: the newest that is good. One that nobody vouches for is none, and is pruned."""
     good = [record for record in records(given) if record.is_issued and _is_good(record, given)]
     return max(good, key=lambda record: (record.not_before, record.sha256), default=None)
 
@@ -123,6 +123,7 @@ def _is_good(record: Record, given: Given) -> bool:
     return (
         given.now < record.renewal
         and record.issuer in given.authority.known
+        and record.raw["metadata"]["uid"] in given.authority.vouched
         and record.dns_names == dns_names(given)
         and not _is_missing(record, given)
     )

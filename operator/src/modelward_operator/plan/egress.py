@@ -5,12 +5,13 @@ NetworkPolicy knows addresses and selectors, no host names:
     an address                      itself
     the API server                  its Service's address, and those behind it
     a Service of the cluster        its pods, at the port behind the Service's; the whole namespace where the operator may not read it
-    AWS                             its port at every public address, for AWS's addresses are not fixed; and the private ones of its name
+    AWS, Google Cloud Storage       its port at every public address, for theirs are not fixed; and the private ones of its name
     any other name                  its addresses that a name may open; those that were opened before, while it cannot be looked up
 
-Called by `networkpolicy.py`, `status/` and `cli.py`. Pure: the addresses are facts.
+Called by `networkpolicy.py`, `status/` and `offline.py`. Pure: the addresses are facts.
 """
 
+import functools
 import ipaddress
 import json
 import re
@@ -30,7 +31,7 @@ PUBLIC: Final[tuple[Json, ...]] = (
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}},
     {"ipBlock": {"cidr": "::/0", "except": list(PRIVATE_V6)}},
 )
-AWS: Final = (".amazonaws.com", ".amazonaws.com.cn")
+UNFIXED: Final = (".amazonaws.com", ".amazonaws.com.cn", ".storage.googleapis.com")
 DNS_PORTS: Final[tuple[Json, ...]] = ({"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53})
 DNS_PEERS: Final[tuple[Json, ...]] = (
     {
@@ -97,7 +98,7 @@ def egress(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Egress:
 
 
 def _without_twins(rules: Iterable[Json]) -> list[Json]:
-    return list({names.canonical_json(rule): rule for rule in rules}.values())
+    return list({names.fingerprint_of_object(rule): rule for rule in rules}.values())
 
 
 def _destination(url: str, given: Given) -> Destination:
@@ -106,16 +107,16 @@ def _destination(url: str, given: Given) -> Destination:
         return Destination(url)
     if is_address(host):
         return Destination(url, [_block(host)], [_tcp(port)], f"{host}, port {port}", by_name=False)
-    if url == names.API_SERVER:
-        return _api_server(given)
+    if service_of(host, given) == ("kubernetes", "default"):
+        return _api_server(url, given)
     return _service(url, host, port, given) or _elsewhere(url, host, port, given)
 
 
 def _elsewhere(url: str, host: str, port: int, given: Given) -> Destination:
     found = given.network.hosts.get(host) or _opened_before(given).get(host, ())
     addresses = [address for address in found if is_openable(address)]
-    if host.endswith(AWS):
-        return _aws(url, host, port, addresses)
+    if f".{host}".endswith(UNFIXED):
+        return _unfixed(url, host, port, addresses)
     peers = [_block(address) for address in addresses]
     words = f"{', '.join(map(_marked, addresses))}, port {port}" if addresses else UNKNOWN
     if refused := [address for address in found if not is_openable(address)]:
@@ -135,6 +136,7 @@ def host_and_port(url: str) -> tuple[str, int]:
     return host, port or (80 if parts.scheme == "http" else 443)
 
 
+@functools.lru_cache(maxsize=4096)  # models name the same few hosts
 def is_address(host: str) -> bool:
     """True for an IP address, as opposed to a name; one of a single link is none that a policy can hold."""
     try:
@@ -144,16 +146,18 @@ def is_address(host: str) -> bool:
     return "%" not in host
 
 
-def _api_server(given: Given) -> Destination:
-    """Every address with every port: which port belongs to the Service and which to what is behind it, plug-ins see differently."""
-    url = names.API_SERVER
-    before = (word.partition(" ") for word in _opened_before(given).get(url, ()))
+def _api_server(url: str, given: Given) -> Destination:
+    """Every address with every port: which port belongs to the Service and which to what is behind it, plug-ins see differently.
+
+    `url` may be any of its own, as that of the keys with which it signs tokens.
+    """
+    before = (word.partition(" ") for word in _opened_before(given).get(names.API_SERVER, ()))
     pairs = sorted(given.network.api_server) or sorted((address, int(port)) for address, _, port in before if port)
     if not pairs:
         return Destination(url)
     addresses, ports = sorted({address for address, _ in pairs}), sorted({port for _, port in pairs})
     words = f"{', '.join(addresses)}, port {', '.join(map(str, ports))}"
-    kept = {url: tuple(f"{address} {port}" for address, port in pairs)}
+    kept = {names.API_SERVER: tuple(f"{address} {port}" for address, port in pairs)}
     return Destination(url, list(map(_block, addresses)), list(map(_tcp, ports)), words, looked_up=kept)
 
 
@@ -201,7 +205,7 @@ def is_written_in_full(host: str, given: Given) -> bool:
     return host.endswith((".svc", f".svc.{given.installation.cluster_domain}"))
 
 
-def _aws(url: str, host: str, port: int, addresses: Sequence[str]) -> Destination:
+def _unfixed(url: str, host: str, port: int, addresses: Sequence[str]) -> Destination:
     """Private addresses of a public name are a VPC's own endpoint."""
     private = [address for address in addresses if is_private(address)]
     words = f"every public address, port {port}" + "".join(f"; {_marked(address)}" for address in private)
@@ -234,10 +238,15 @@ def _marked(address: str) -> str:
 
 
 def _block(address: str) -> Json:
+    return {"ipBlock": {"cidr": _cidr(address)}}
+
+
+@functools.lru_cache(maxsize=4096)  # models reach the same few addresses
+def _cidr(address: str) -> str:
     """Return the network of one address, spelled as the API server takes it: an IPv4 address in IPv6's clothes it refuses."""
     parsed = ipaddress.ip_address(address)
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return {"ipBlock": {"cidr": str(ipaddress.ip_network(mapped or parsed))}}
+    return str(ipaddress.ip_network(mapped or parsed))
 
 
 def _tcp(port: int | str) -> Json:

@@ -8,22 +8,23 @@ from typing import Any
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
-from modelward_operator.plan.egress import egress
+from modelward_operator.plan.activation import needs_activator
+from modelward_operator.plan.egress import Egress
 from modelward_operator.rulings import Ruling, Slot
 
 
-def network_policy(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> Json:
-    """Return the NetworkPolicy of the serving pods. Kubelet probes come from the node and need no rule."""
-    out = egress(given, spec, ruling)
+def network_policy(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, out: Egress) -> Json:
+    """Return the NetworkPolicy of the serving pods, whose way out is `out`. Kubelet probes come from the node and need no rule."""
     rules: dict[str, Any] = {
         "podSelector": {"matchLabels": names.selector(given.key.name)},
         "policyTypes": ["Ingress"] if out.rules is None else ["Ingress", "Egress"],
         "ingress": [
             {
-                "from": [_namespace(name) for name in ruling.names(Slot.INGRESS)],
+                "from": [peer(name) for name in ruling.names(Slot.INGRESS)],
                 "ports": [_port(names.HTTP_PORT), _port(names.GRPC_PORT)],
             },
             {"from": [_namespace(given.installation.namespace)], "ports": [_port(names.ADMIN_PORT)]},
+            *([_activator(given)] if needs_activator(given, spec) else ()),
         ],
     }
     if out.rules:
@@ -32,6 +33,20 @@ def network_policy(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> J
     if out.looked_up:
         policy["metadata"]["annotations"] = {names.OPENED: names.canonical_json(out.looked_up)}
     return policy
+
+
+def _activator(given: Given) -> Json:
+    """It forwards what came while there were no pods; who may come to it, `routes.py` says."""
+    pods = {"podSelector": {"matchLabels": dict(names.ACTIVATOR_PODS)}}
+    return {
+        "from": [{**_namespace(given.installation.namespace), **pods}],
+        "ports": [_port(names.HTTP_PORT), _port(names.GRPC_PORT)],
+    }
+
+
+def peer(name: str) -> Json:
+    """Return one who may connect: the pods of a namespace, or a network in CIDR form."""
+    return {"ipBlock": {"cidr": name}} if "/" in name else _namespace(name)
 
 
 def _namespace(name: str) -> Json:

@@ -6,11 +6,15 @@ Everything here rolls the pods when it changes; an operator upgrade must not cha
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelward_operator.api.modeldeployment import EnvVar, Model, ModelDeploymentSpec
-from modelward_operator.api.storage import is_oci
+from modelward_operator.api.model import Model
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.runtime import EnvVar
+from modelward_operator.api.storage import scheme
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
+from modelward_operator.plan.affinity import node_affinity
 from modelward_operator.plan.quantity import canonical
+from modelward_operator.plan.serviceaccount import account_name
 from modelward_operator.plan.uri import split_pvc
 from modelward_operator.rulings import Ruling, Slot
 
@@ -18,10 +22,11 @@ from modelward_operator.rulings import Ruling, Slot
 def pod_template(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, boot_config_name: str) -> Json:
     """Return the template, marked with the hash of itself."""
     template: dict[str, Any] = {
-        "metadata": {"labels": {**names.selector(given.key.name), "app.kubernetes.io/name": given.key.name}},
+        "metadata": _metadata(given, spec),
         "spec": _pod(given, spec, ruling, image, boot_config_name),
     }
-    template["metadata"]["annotations"] = {names.REVISION: names.fingerprint(template)[:16]}
+    marked = {names.REVISION: names.fingerprint_of_object(template)[:16]}
+    template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), **marked}
     return template
 
 
@@ -37,12 +42,24 @@ def running_container(pod: Json) -> str:
     return next((str(c.get("containerID") or pod["metadata"]["uid"]) for c in running), "")
 
 
+def _metadata(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:
+    """Return what the spec asks for, and ours over it."""
+    own, asked, identity = names.selector(given.key.name), spec.pod_metadata, spec.service_account
+    annotations = dict(asked.annotations) if asked else {}
+    if identity and identity.name is None:
+        annotations[names.IDENTITY] = names.fingerprint([identity.labels, identity.annotations])[:16]
+    return {
+        "labels": {**(asked.labels if asked else {}), **own, "app.kubernetes.io/name": given.key.name},
+        **({"annotations": annotations} if annotations else {}),
+    }
+
+
 def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, boot_config_name: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
-        "serviceAccountName": given.key.name,
+        "serviceAccountName": account_name(given, spec),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": names.DRAIN_SECONDS + names.REQUEST_TIMEOUT_SECONDS + 5,
+        "terminationGracePeriodSeconds": spec.runtime.grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": names.USER_ID,
@@ -53,15 +70,21 @@ def _pod(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, image: str, bo
         "containers": [_container(spec, ruling, image)],
         "volumes": [*_volumes(given, spec, boot_config_name), *_added_volumes(ruling)],
     }
-    return pod | _scheduling(spec)
+    if spec.runtime.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret.name} for secret in spec.runtime.image_pull_secrets]
+    return pod | _scheduling(given, spec)
 
 
-def _scheduling(spec: ModelDeploymentSpec) -> dict[str, Any]:
+def _scheduling(given: Given, spec: ModelDeploymentSpec) -> dict[str, Any]:
     fields = spec.scheduling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     for toleration in fields.get("tolerations", ()):
         if not toleration.get("value", "absent"):
             del toleration["value"]  # an empty one is not kept
-    return fields
+    for constraint in fields.get("topologySpreadConstraints", ()):
+        constraint["labelSelector"] = {"matchLabels": names.selector(given.key.name)}
+        constraint["matchLabelKeys"] = ["pod-template-hash"]  # each revision by itself
+    affinity = node_affinity(spec)
+    return fields | ({"affinity": affinity} if affinity else {})
 
 
 def _container(spec: ModelDeploymentSpec, ruling: Ruling, image: str) -> dict[str, Any]:
@@ -76,7 +99,7 @@ def _container(spec: ModelDeploymentSpec, ruling: Ruling, image: str) -> dict[st
             {"name": "admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"},
         ],
         "env": _environment(spec, ruling),
-        "resources": _resources(spec),
+        "resources": resources_of(spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -116,12 +139,31 @@ def _from_field(name: str, path: str) -> Json:
 
 def _credentials(model: Model, added: Mapping[str, str]) -> Iterator[Json]:
     """By key, not envFrom: a missing Secret or key is named in the pod's status at once, and no other key slips in."""
-    secret = "" if is_oci(model.uri) else _secret_of(model)
-    of_store = {"AWS": secret} if secret else {}
+    secret = _secret_of(model)
+    of_store = {"AWS": secret} if secret and scheme(model.uri) == "s3" else {}
     for whose, secret in sorted({**added, **of_store}.items()):
         for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
             yield _from_secret(f"{whose}_{key}", secret, f"AWS_{key}")
         yield _from_secret(f"{whose}_SESSION_TOKEN", secret, "AWS_SESSION_TOKEN", optional=True)
+
+
+def _mounted_secret(model: Model) -> tuple[Json, Json] | None:
+    """The volume and the mount of a Secret that is read anew at each fetch, so that it may be renewed; that of s3:// is environment.
+
+    Of a web server's either token or username and password are there, so the Secret is mounted as it is.
+    """
+    secret, kind = _secret_of(model), scheme(model.uri)
+    if not secret or kind == "s3":
+        return None
+    name, folder = ("registry", names.REGISTRY_DIR) if kind == "oci" else ("source", names.SOURCE_DIR)
+    source: dict[str, Any] = {"secretName": secret}
+    if item := _MOUNTED.get(kind):
+        source["items"] = [{"key": item[0], "path": item[1]}]
+    source["defaultMode"] = 0o444
+    return {"name": name, "secret": source}, {"name": name, "mountPath": folder, "readOnly": True}
+
+
+_MOUNTED = {"oci": (".dockerconfigjson", "config.json"), "gs": ("key.json", "key.json")}
 
 
 def _secret_of(model: Model) -> str:
@@ -142,10 +184,11 @@ def _user_variable(variable: EnvVar) -> Json:
     return {"name": variable.name, "value": variable.value} if variable.value else {"name": variable.name}
 
 
-def _resources(spec: ModelDeploymentSpec) -> Json:
+def resources_of(spec: ModelDeploymentSpec) -> Json:
+    """Return what one replica requests, and its limits, as in a container."""
     requests, limits = _canonical(spec.resources.requests), _canonical(spec.resources.limits)
     if spec.accelerator:
-        device = {spec.accelerator.resource_name: str(spec.accelerator.count)}
+        device = {spec.accelerator.resource: str(spec.accelerator.count)}
         requests, limits = requests | device, limits | device
     return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
 
@@ -164,10 +207,8 @@ def _volumes(given: Given, spec: ModelDeploymentSpec, boot_config_name: str) -> 
     if storage and storage.ca_bundle_ref:
         items = [{"key": "ca.crt", "path": "ca.crt"}]
         volumes.append({"name": "ca", "configMap": {"name": storage.ca_bundle_ref.name, "items": items}})
-    if is_oci(spec.model.uri) and (secret := _secret_of(spec.model)):
-        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-        source = {"secretName": secret, "items": items, "defaultMode": 0o444}
-        volumes.append({"name": "registry", "secret": source})
+    if mounted := _mounted_secret(spec.model):
+        volumes.append(mounted[0])
     if spec.model.cache:
         volumes.append({"name": "shared-cache", "persistentVolumeClaim": {"claimName": spec.model.cache.claim_name}})
     if spec.model.uri.startswith("pvc://"):
@@ -184,8 +225,8 @@ def _mounts(spec: ModelDeploymentSpec) -> list[Json]:
     ]
     if spec.model.storage and spec.model.storage.ca_bundle_ref:
         mounts.append({"name": "ca", "mountPath": names.CA_DIR, "readOnly": True})
-    if is_oci(spec.model.uri) and _secret_of(spec.model):
-        mounts.append({"name": "registry", "mountPath": names.REGISTRY_DIR, "readOnly": True})
+    if mounted := _mounted_secret(spec.model):
+        mounts.append(mounted[1])
     if spec.model.cache:
         mounts.append({"name": "shared-cache", "mountPath": names.SHARED_CACHE_DIR})
     if spec.model.uri.startswith("pvc://"):

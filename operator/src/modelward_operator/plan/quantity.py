@@ -6,6 +6,7 @@ decimal, exponent) stays, except that a binary quantity with a fraction or below
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
+import functools
 import re
 from math import ceil
 from typing import Final
@@ -16,6 +17,7 @@ _EXPONENT: Final = re.compile(r"[eE][+-]?[0-9]")
 _DECIMAL: Final = {"E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "": 0, "m": -3}
 
 
+@functools.lru_cache(maxsize=4096)  # models ask for the same few amounts
 def canonical(quantity: str) -> str:
     """Return a valid `quantity` in canonical form: `1000m` is `1`, `0.5Gi` is `512Mi`, `1024Mi` is `1Gi`."""
     value = amount(quantity)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from modelward_operator.api.access import Subject, SubjectKind
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
 from modelward_operator.plan.role import RBAC
+from modelward_operator.plan.serviceaccount import pods_of
 
 
 def predict_binding(given: Given, subjects: Iterable[Subject]) -> Json:
@@ -15,10 +17,15 @@ def predict_binding(given: Given, subjects: Iterable[Subject]) -> Json:
     return _binding(given, name, "Role", name, [drawn[key] for key in sorted(drawn)])
 
 
-def review_binding(given: Given) -> Json:
-    """Return the RoleBinding that lets the pods make LocalSubjectAccessReviews in their namespace; it lets them read nothing."""
-    pods = {"kind": "ServiceAccount", "name": given.key.name, "namespace": given.key.namespace}
-    return _binding(given, names.review_binding_name(given.key.name), "ClusterRole", names.REVIEW_ROLE, [pods])
+def review_binding(given: Given, spec: ModelDeploymentSpec, *, with_activator: bool) -> Json:
+    """Return the RoleBinding that lets the pods make LocalSubjectAccessReviews in their namespace; it lets them read nothing.
+
+    The activator asks the same while there are no pods.
+    """
+    asking = pods_of(given, spec)
+    if with_activator:
+        asking.append({"kind": "ServiceAccount", "name": names.ACTIVATOR, "namespace": given.installation.namespace})
+    return _binding(given, names.review_binding_name(given.key.name), "ClusterRole", names.REVIEW_ROLE, asking)
 
 
 def _binding(given: Given, name: str, kind: str, role: str, subjects: list[Json]) -> Json:

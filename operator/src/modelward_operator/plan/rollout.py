@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from modelward_operator.api.modeldeployment import ModelDeploymentSpec, RolloutStrategy
+from modelward_operator.api.modeldeployment import ModelDeploymentSpec
+from modelward_operator.api.rollout import RolloutStrategy
 from modelward_operator.facts import Given, Json
 
 PATIENCE: Final = timedelta(seconds=30)
@@ -33,9 +34,7 @@ def strategy_in_use(given: Given, spec: ModelDeploymentSpec) -> Strategy:
         return Strategy.SURGE
     live = given.child("Deployment", given.key.name)
     started = live.get("spec", {}).get("strategy") == _IN_PLACE and not rollout_complete(live)
-    return (
-        Strategy.IN_PLACE if started or _accelerator_lacking(given, spec.accelerator.resource_name) else Strategy.SURGE
-    )
+    return Strategy.IN_PLACE if started or _accelerator_lacking(given, spec.accelerator.resource) else Strategy.SURGE
 
 
 def deployment_strategy(strategy: Strategy) -> Json:

@@ -7,10 +7,11 @@ policy alone, which lets nobody else write a ledger.
 
 from typing import Any, Final
 
-from modelward_operator.api.modeldeployment import GROUP, VERSION
+from modelward_operator.api.modeldeployment import GROUP, VERSION, ModelDeploymentSpec
 from modelward_operator.api.privacyledger import LEDGER_KIND, LEDGER_PLURAL
 from modelward_operator.facts import Given, Json
 from modelward_operator.plan import names
+from modelward_operator.plan.serviceaccount import pods_of
 from modelward_operator.rulings import Ruling, Slot
 
 RBAC: Final = "rbac.authorization.k8s.io"
@@ -21,7 +22,7 @@ def ledgers(given: Given, ruling: Ruling) -> list[Json]:
     return [_ledger(given, name, spec) for name, spec in ruling.parts(Slot.LEDGER).items()]
 
 
-def spending(given: Given, ruling: Ruling) -> list[Json]:
+def spending(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> list[Json]:
     """Return the Role and the RoleBinding of the pods; none where nothing is spent."""
     named = sorted(ruling.parts(Slot.LEDGER))
     if not named:
@@ -32,10 +33,9 @@ def spending(given: Given, ruling: Ruling) -> list[Json]:
         _rule(f"{LEDGER_PLURAL}/status", named, ["update"]),
     ]
     reference = {"apiGroup": RBAC, "kind": "Role", "name": name}
-    pods = {"kind": "ServiceAccount", "name": given.key.name, "namespace": given.key.namespace}
     return [
         names.child(given, f"{RBAC}/v1", "Role", name, rules=rules),
-        names.child(given, f"{RBAC}/v1", "RoleBinding", name, roleRef=reference, subjects=[pods]),
+        names.child(given, f"{RBAC}/v1", "RoleBinding", name, roleRef=reference, subjects=pods_of(given, spec)),
     ]
 
 

@@ -1,6 +1,7 @@
 """The plan under a spec that cannot be read, when a policy forbids what runs: the live Deployment without pods, and all else as it is.
 
-Called by `reconcile.py`. The Deployment is applied as it is found, so that the template, which nobody can draw without the spec, stays.
+Called by `reconcile.py`. The Deployment is applied as it is found, so that the template, which nobody can draw without the spec, stays;
+so is a ScaledObject, which is paused: KEDA would bring a model back from zero.
 """
 
 from typing import Any
@@ -8,13 +9,24 @@ from typing import Any
 from modelward_operator.facts import Given, Json, Plan
 from modelward_operator.plan import names
 from modelward_operator.plan.draw import marked
-from modelward_operator.plan.replicas import held_replicas
+from modelward_operator.plan.handover import SCALED_OBJECT
+from modelward_operator.policies.autoscaling.standing import held_replicas
 
 
 def stand_down(given: Given) -> Plan:
     """Return the plan: no pods. Empty when there is no Deployment."""
     live = given.child("Deployment", given.key.name)
-    return Plan((marked(_without_pods(live, given)),), partial=True) if live else Plan((), partial=True)
+    if not live:
+        return Plan((), partial=True)
+    scaled = given.child(SCALED_OBJECT, given.key.name)
+    paused = [marked(_paused(scaled, given))] if scaled else []
+    return Plan((*paused, marked(_without_pods(live, given))), partial=True)
+
+
+def _paused(live: Json, given: Given) -> Json:
+    paused = names.child(given, live["apiVersion"], SCALED_OBJECT, given.key.name, spec=live.get("spec", {}))
+    paused["metadata"]["annotations"] = {names.PAUSED_REPLICAS: "0"}
+    return paused
 
 
 def _without_pods(live: Json, given: Given) -> Json:

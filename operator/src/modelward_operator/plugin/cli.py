@@ -1,71 +1,111 @@
 """The command `kubectl modelward`, found by kubectl because it is called `kubectl-modelward` and lies on the PATH.
 
-    kubectl modelward evidence NAME [-n NAMESPACE] [-o text|json] [--context C] [--kubeconfig FILE]
+    kubectl modelward status NAME            the chain of conditions, and what to do next
+    kubectl modelward predict NAME -f FILE   one prediction
+    kubectl modelward history NAME           which revisions have served; rollback NAME [--to N] goes back to one
+    kubectl modelward plan -f FILE           the children that a manifest would get; needs no cluster
+    kubectl modelward cost                   what models cost
+    kubectl modelward evidence NAME          what is loaded, who signed it, which policy holds
+    kubectl modelward doctor                 the installation
 
-Exit status: 0 the evidence has no gaps, 1 it has some, 2 it could not be read at all.
+All but `plan` take -n, --context, --kubeconfig and --as, before or after the command, and hand them to kubectl; all take -o json.
+Exit status: 0 well; 1 not well (gaps, not ready, refused by the endpoint, something failed); 2 it could not be asked, or the API server
+refused, or the arguments are wrong. Nothing heavy is imported until a command is known: `--help`, completion and mistakes answer at once.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from modelward_operator.plan.names import MODEL_LABEL, policy_config_name
-from modelward_operator.plugin.evidence import Json, Seen, evidence, policy_file_of
-from modelward_operator.plugin.kubectl import Kubectl, KubectlError
-from modelward_operator.plugin.text import page
+from modelward_operator import __version__
+from modelward_operator.cli import add_plan, describe, told
+from modelward_operator.plugin.arguments import (
+    Commands,
+    add_cost,
+    add_doctor,
+    add_evidence,
+    add_history,
+    add_predict,
+    add_rollback,
+    add_status,
+)
+
+HANDED_ON: Final = ("context", "kubeconfig", "as")
+"""Options that choose a cluster, or who asks: kubectl's own."""
+
+ADDED: Final[Sequence[Callable[[Commands], argparse.ArgumentParser]]] = (
+    add_status,
+    add_predict,
+    add_history,
+    add_rollback,
+    add_cost,
+    add_evidence,
+    add_doctor,
+)
+"""The commands that ask a cluster, in the order of the list."""
+
+EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "status": ("status fraud-scorer -n risk", "status fraud-scorer -n risk -o json"),
+    "predict": (
+        "predict fraud-scorer -n risk --describe",
+        "predict fraud-scorer -n risk -f request.json -o text",
+        "predict fraud-scorer -n risk -f - --service-account shop/checkout",
+    ),
+    "history": ("history fraud-scorer -n risk", "history fraud-scorer -n risk --revision 2"),
+    "rollback": ("rollback fraud-scorer -n risk --dry-run", "rollback fraud-scorer -n risk --to 1 --cause 'too slow'"),
+    "cost": ("cost -n risk", "cost -A --period Week --time-zone Europe/Berlin --csv"),
+    "evidence": ("evidence fraud-scorer -n risk", "evidence fraud-scorer -n risk -o json"),
+    "doctor": ("doctor", "doctor --operator-namespace serving"),
+    "plan": ("plan -f fraud-scorer.yaml", "plan -f - -n risk -o json"),
+}
+"""What each command's own --help ends with."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="kubectl modelward",
+        description="What kubectl does not show of ModelWard. It asks by your own kubectl, with your context and your rights.",
+        epilog="To begin: `kubectl modelward doctor` for the installation, `kubectl modelward status NAME` for a model. "
+        "Exit status: 0 well, 1 not well, 2 it could not be asked.",
+    )
+    parser.add_argument("--version", action="version", version=f"kubectl modelward {__version__}")
+    _add_common(parser, default="")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in ADDED:
+        _add_common(add(commands), default=argparse.SUPPRESS)  # what was given before the command stands
+    add_plan(commands)
+    describe(commands)
+    for name, lines in EXAMPLES.items():
+        commands.choices[name].formatter_class = argparse.RawDescriptionHelpFormatter
+        commands.choices[name].epilog = "\n".join(["examples:", *(f"  kubectl modelward {line}" for line in lines)])
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, default: str) -> None:
+    parser.add_argument("-n", "--namespace", default=default, help="namespace; absent: the context's")
+    parser.add_argument("--context", default=default, help="context of the kubeconfig")
+    parser.add_argument("--kubeconfig", default=default, metavar="FILE", help="kubeconfig file")
+    parser.add_argument("--as", default=default, metavar="USER", help="ask as somebody else, where that is allowed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="kubectl modelward", description="What kubectl does not show of ModelWard.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    asked = commands.add_parser(
-        "evidence", help="show what is loaded, who signed it, and which policy which pods enforce"
-    )
-    asked.add_argument("name", metavar="NAME", help="the ModelDeployment")
-    asked.add_argument("-n", "--namespace", default="", help="its namespace; absent: the context's")
-    asked.add_argument("-o", "--output", choices=("text", "json"), default="text", help="a page, or JSON for a file")
-    asked.add_argument("--context", default="", help="context of the kubeconfig")
-    asked.add_argument("--kubeconfig", default="", help="kubeconfig file")
-    options = parser.parse_args(arguments)
-    chosen = (("--context", options.context), ("--kubeconfig", options.kubeconfig))
-    kubectl = Kubectl([part for flag, value in chosen if value for part in (flag, value)])
-    try:
-        found = gather(kubectl, options.namespace or kubectl.namespace(), options.name)
-    except KubectlError as error:
-        print(f"kubectl modelward: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(found, indent=2) if options.output == "json" else page(found))
-    return 1 if found["gaps"] else 0
+    options = make_parser().parse_args(arguments)
+    from modelward_operator.plugin.commands import COMMANDS  # noqa: PLC0415  `--help` and mistakes need none of it
+    from modelward_operator.plugin.kubectl import Kubectl, KubectlError  # noqa: PLC0415  nor of this
 
+    chosen = [part for name in HANDED_ON if (value := getattr(options, name)) for part in (f"--{name}", value)]
 
-def gather(kubectl: Kubectl, namespace: str, name: str) -> Json:
-    """Read all that the evidence rests on. Raises KubectlError where there is no such model, or no right to see it."""
-    model = kubectl.read("modeldeployments.modelward.dev", name, "-n", namespace)
-    policy_file = policy_file_of(_perhaps(kubectl, "configmap", policy_config_name(name), "-n", namespace))
-    reference = (model["spec"].get("privacy") or {}).get("policyRef", {}).get("name", "")
-    policy = _perhaps(kubectl, "privacypolicies.modelward.dev", reference, "-n", namespace) if reference else {}
-    pods = kubectl.read("pods", "-n", namespace, "-l", f"{MODEL_LABEL}={name}")["items"]
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return evidence(model, policy_file, policy, _ask(kubectl, namespace, pods), at)
-
-
-def _perhaps(kubectl: Kubectl, *arguments: str) -> Json:
-    """An object, or nothing: that it cannot be read is a gap, not an end."""
-    try:
-        return kubectl.read(*arguments)
-    except KubectlError:
-        return {}
-
-
-def _ask(kubectl: Kubectl, namespace: str, pods: Iterable[Json]) -> Iterator[Seen]:
-    for pod in pods:
+    def run() -> int:
         try:
-            yield Seen(pod, kubectl.report(namespace, pod["metadata"]["name"]))
+            return COMMANDS[options.command](Kubectl(chosen), options)
         except KubectlError as error:
-            yield Seen(pod, {}, str(error))
+            print(f"kubectl modelward: {error}", file=sys.stderr)
+            return 2
+
+    return told("kubectl modelward", run)
 
 
 if __name__ == "__main__":

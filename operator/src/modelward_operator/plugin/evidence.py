@@ -2,18 +2,22 @@
 
 Everything is read anew and compared: what the spec declares, what the operator wrote for the pods, and what each pod says of
 itself. What does not fit, or cannot be seen, is a gap, told in words; evidence without gaps is the only kind that counts. Pure:
-`cli.py` reads, this module judges.
+`evidence_cli.py` reads, this module judges.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from modelward_operator.plan.names import canonical_json
 
 Json = dict[str, Any]
+
+
+FORM: Final[Json] = {"model": {"signer": {}}, "access": {"tls": {}}, "audit": {}, "epsilon": {}, "failure": {}}
+"""What in a report is a map, where it is there: a pod may run any image, and say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ def evidence(model: Json, policy_file: Json, privacy_policy: Json, pods: Iterabl
     `policy_file` is the contents of policy.json that the operator wrote, `privacy_policy` the live PrivacyPolicy; both empty where
     there is none. `at` is the time in RFC 3339.
     """
-    seen = list(pods)
+    seen = [_formed(one) for one in pods]
     found: Json = {
         "kind": "Evidence",
         "apiVersion": "modelward.dev/v1alpha1",
@@ -49,6 +53,21 @@ def evidence(model: Json, policy_file: Json, privacy_policy: Json, pods: Iterabl
     found["pods"] = [_pod(one) for one in seen]
     found["gaps"] = list(_gaps(model, policy_file, privacy_policy, seen))
     return found
+
+
+def _formed(seen: Seen) -> Seen:
+    """Of a report without the form of one, nothing is believed: it counts as silence."""
+    wrong = ", ".join(_misshapen(seen.report, FORM, ""))
+    return Seen(seen.pod, {}, f"its report has not the form of one: {wrong}") if wrong else seen
+
+
+def _misshapen(said: Json, form: Json, path: str) -> Iterator[str]:
+    for name, inner in form.items():
+        value = said.get(name)
+        if isinstance(value, dict):
+            yield from _misshapen(value, inner, f"{path}{name}.")
+        elif value is not None:
+            yield path + name
 
 
 def _model(model: Json) -> Json:
@@ -124,14 +143,14 @@ def _gaps(model: Json, policy_file: Json, privacy_policy: Json, pods: list[Seen]
         if one.silence:
             yield f"pod {name} does not answer: {one.silence}"
             continue
-        digests.add(one.report.get("model", {}).get("digest", ""))
+        digests.add(str((one.report.get("model") or {}).get("digest", "")))
         yield from (f"pod {name}: {gap}" for gap in _pod_gaps(model, policy_file, one.report))
     if len(digests) > 1:
         yield f"the pods have loaded different bytes: {', '.join(sorted(digests))}"
 
 
 def _pod_gaps(model: Json, policy_file: Json, report: Json) -> Iterator[str]:
-    loaded: Mapping[str, Any] = report.get("model", {})
+    loaded: Mapping[str, Any] = report.get("model") or {}
     security = model["spec"].get("security", {})
     declared = model["spec"]["model"].get("digest")
     if report.get("state") != "Ready":
@@ -149,12 +168,19 @@ def _pod_gaps(model: Json, policy_file: Json, report: Json) -> Iterator[str]:
         yield f"it enforces policy.json of generation {held}, not the one that is written, {written}"
     if failure := report.get("policyFailure"):
         yield f"it refuses the written policy: {failure}"
+    yield from _book_gaps(policy_file, report)
+
+
+def _book_gaps(policy_file: Json, report: Json) -> Iterator[str]:
+    """What is written down of calls: the audit log, and what they spend of a privacy budget."""
     if "audit" in policy_file and not report.get("audit"):
         yield "it reports no audit log"
     elif failure := (report.get("audit") or {}).get("failure"):
         yield f"its audit log fails: {failure}"
     if _promises(policy_file) and not report.get("epsilon"):
         yield "it does not report that it spends a privacy budget"
+    elif failure := (report.get("epsilon") or {}).get("failure"):
+        yield f"it cannot ask the ledger of its privacy budget: {failure}"
 
 
 def _door_gaps(security: Json, access: Json) -> Iterator[str]:

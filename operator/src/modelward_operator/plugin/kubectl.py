@@ -8,13 +8,15 @@ import json
 import re
 import subprocess
 import threading
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 Json = dict[str, Any]
 ADMIN_PORT: Final = 8082
+MODELS: Final = "modeldeployments.modelward.dev"
+ANSWER: Final = 64 * 1024 * 1024
+"""Bytes that are read of what a pod says of itself."""
 _LIMIT: Final = 20.0
 _FORWARDED: Final = re.compile(r"Forwarding from (127\.0\.0\.1:\d+)")
 
@@ -30,18 +32,27 @@ class Kubectl:
         self._command = ["kubectl", *options]
 
     def read(self, *arguments: str) -> Json:
-        """`kubectl get … -o json` as a value. Raises KubectlError."""
-        found: Json = json.loads(self._run("get", *arguments, "-o", "json"))
-        return found
+        """`kubectl get … -o json` as a value; with `--ignore-not-found` empty where nothing is. Raises KubectlError."""
+        return _document(self.run("get", *arguments, "-o", "json") or "{}", "kubectl")
 
     def namespace(self) -> str:
         """The namespace of the current context. Raises KubectlError, as for a context that there is not."""
-        return self._run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
+        try:
+            return self.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
+        except KubectlError as error:
+            if "current-context" in str(
+                error
+            ):  # as without a kubeconfig, where kubectl's words are about its own flags
+                raise KubectlError(
+                    "kubectl has no current context: name a cluster with --context or KUBECONFIG, a namespace with -n"
+                ) from error
+            raise
 
-    def _run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, given: str | None = None) -> str:
+        """Return what kubectl prints; `given` is its standard input. Raises KubectlError."""
         try:
             done = subprocess.run(
-                [*self._command, *arguments], capture_output=True, text=True, timeout=_LIMIT, check=False
+                [*self._command, *arguments], input=given, capture_output=True, text=True, timeout=_LIMIT, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise KubectlError(f"kubectl {arguments[0]}: {error}") from error
@@ -50,26 +61,64 @@ class Kubectl:
         return done.stdout
 
     def report(self, namespace: str, pod: str) -> Json:
-        """What the pod says of itself on its admin port. Raises KubectlError."""
-        with self._forward(namespace, pod) as address:
+        """What the pod says of itself. Raises KubectlError."""
+        return self.ask(namespace, pod, "/report")
+
+    def ask(self, namespace: str, pod: str, path: str) -> Json:
+        """What the pod answers on its admin port, a JSON object. Raises KubectlError."""
+        return _document(self.fetch(namespace, pod, ADMIN_PORT, path), f"pod {pod}")
+
+    def fetch(self, namespace: str, pod: str, port: int, path: str) -> str:
+        """What the pod answers to a plain GET. Raises KubectlError."""
+        from http.client import HTTPException, IncompleteRead  # noqa: PLC0415  TLS, mail and more, which completion need not wait for
+
+        from modelward_operator.plugin.direct import direct  # noqa: PLC0415  likewise
+
+        with self.forward(namespace, pod, port) as address:
             try:
-                with urllib.request.urlopen(f"http://{address}/report", timeout=5) as answer:
-                    found: Json = json.load(answer)
-            except (OSError, ValueError) as error:
-                raise KubectlError(f"{error}") from error
-        return found
+                with direct(f"http://{address}{path}", timeout=5) as answer:
+                    said: bytes = answer.read(ANSWER + 1)
+                    if len(said) <= ANSWER and answer.length:  # of what was announced
+                        raise IncompleteRead(said, answer.length)
+            except (OSError, ValueError, HTTPException) as error:
+                raise KubectlError(f"{type(error).__name__}: {error}") from error
+        if len(said) > ANSWER:
+            raise KubectlError(f"pod {pod} answers {path} with more than {ANSWER} bytes")
+        return said.decode("utf-8", "replace")
 
     @contextmanager
-    def _forward(self, namespace: str, pod: str) -> Iterator[str]:
-        command = [*self._command, "port-forward", "-n", namespace, f"pod/{pod}", f":{ADMIN_PORT}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    def forward(self, namespace: str, pod: str, port: int) -> Iterator[str]:
+        """Yield HOST:PORT on this machine that leads to the pod's port, for as long as the block runs. Raises KubectlError."""
+        command = [*self._command, "port-forward", "-n", namespace, f"pod/{pod}", f":{port}"]
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        except OSError as error:
+            raise KubectlError(f"kubectl port-forward: {error}") from error
+        with process:
             alarm = threading.Timer(_LIMIT, process.kill)  # it may hang without a word
             alarm.start()
             try:
-                yield _address(process)
+                address = _address(process)
+                alarm.cancel()
+                yield address
             finally:
                 alarm.cancel()
                 process.kill()
+
+
+def _document(text: str, whose: str) -> Json:
+    """Return a JSON object. Raises KubectlError for what is none: a pod may run any image, and say anything."""
+    try:
+        found = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise KubectlError(f"{whose} answers with what is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise KubectlError(f"{whose} answers with what is no JSON object")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def _address(process: subprocess.Popen[str]) -> str:

@@ -1,4 +1,4 @@
-"""Evidence as a page that a person reads. Called by `cli.py`."""
+"""Evidence as a page that a person reads. Called by `evidence_cli.py`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,12 @@ Json = dict[str, Any]
 
 
 def page(found: Json) -> str:
-    """The evidence in words, the gaps last, where the eye stays."""
-    return "\n".join(_lines(found))
+    """The evidence in words, the gaps last, where the eye stays. What pods say cannot begin a line of its own, nor move the cursor."""
+    return "\n".join(map(_printable, _lines(found)))
+
+
+def _printable(line: str) -> str:
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
 
 
 def _lines(found: Json) -> Iterator[str]:
@@ -49,7 +53,7 @@ def _pod(pod: Json) -> Iterator[str]:
     yield f"  policy      generation {pod.get('policyGeneration', 'none')}"
     if access := pod.get("access"):
         tls = access.get("tls")
-        shown = f"TLS certificate {tls['sha256'][:16]}… until {tls['notAfter']}" if tls else "no TLS"
+        shown = f"TLS certificate {str(tls.get('sha256'))[:16]}… until {tls.get('notAfter')}" if tls else "no TLS"
         yield f"  access      {access.get('authentication')}, {shown}"
     if audit := pod.get("audit"):
         yield f"  audit log   {audit.get('records')} records, head {audit.get('head')}"

@@ -11,6 +11,7 @@ from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given
 from modelward_operator.policies.access.rule import access
 from modelward_operator.policies.autoscaling.rule import autoscaling
+from modelward_operator.policies.cost.rule import cost
 from modelward_operator.policies.encryption.rule import encryption
 from modelward_operator.policies.governance.rule import governance, governance_unread
 from modelward_operator.policies.privacy.rule import privacy
@@ -25,7 +26,8 @@ ROOMS: Final[tuple[Room, ...]] = (
     encryption,  # spec.security.encryption and .verification: whose key opens the model, whose signature counts
     privacy,  # spec.privacy: what may be received, returned, logged and kept
     access,  # spec.security.networkPolicy: which namespaces may connect
-    autoscaling,  # spec.scaling: a fixed number, or somebody else's
+    autoscaling,  # spec.scaling: a fixed number, a measured one, or somebody else's
+    cost,  # CostBudgets, and what a ModelPolicy lets a model cost: how many replicas are affordable
 )
 
 

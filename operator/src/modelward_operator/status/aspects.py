@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Applied, Given
+from modelward_operator.plan.upgrade import Upgrade, upgrade_of
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, ready
@@ -24,6 +25,8 @@ class Aspects:
     fleet: Fleet
     wanted: int
     url: str
+    digest: str
+    """Of policy.json, as pods report it once they enforce it."""
 
     def findings(self) -> list[Finding]:
         """Return one finding per aspect, in the order in which Ready looks for its reason."""
@@ -35,7 +38,7 @@ class Aspects:
                 ),
             ]
         diagnosis = self.fleet.diagnosis()
-        secured = endpoint(self.given, self.spec, self.ruling, self.applied, self.fleet, diagnosis)
+        secured = endpoint(self.given, self.spec, self.ruling, self.applied, self.fleet, diagnosis, self.digest)
         return [
             *verified(self.given, self.spec, self.fleet, diagnosis),
             *decrypted(self.given, self.spec, self.fleet, diagnosis),
@@ -55,7 +58,7 @@ class Aspects:
                 f"{len(loaded)} of {self.wanted} pods have loaded the model",
             )
         if serving := self.fleet.serving:
-            message = f"{len(serving)} pods of the previous revision have loaded its model"
+            message = f"pods of the previous revision that have loaded its model: {len(serving)}"
             return Finding(Type.MODEL_AVAILABLE, "True", Reason.LOADED, message)
         if diagnosis and diagnosis.type is Type.MODEL_AVAILABLE:
             return Finding(Type.MODEL_AVAILABLE, _answer(diagnosis), diagnosis.reason, diagnosis.message)
@@ -75,7 +78,8 @@ class Aspects:
     def _rollout(self, diagnosis: Diagnosis | None) -> Finding:
         fleet = self.fleet
         if not fleet.old and not fleet.leaving and (fleet.serving_current or fleet.complete_before):
-            return Finding(Type.ROLLOUT_COMPLETE, "True", Reason.COMPLETE, "all pods are of the current revision")
+            told = "all pods are of the current revision" + self._in_line()
+            return Finding(Type.ROLLOUT_COMPLETE, "True", Reason.COMPLETE, told)
         if diagnosis and diagnosis.failed and not fleet.serving_current:
             serves = "; the previous revision serves on" if fleet.serving else ""
             return Finding(Type.ROLLOUT_COMPLETE, "False", diagnosis.reason, diagnosis.message + serves)
@@ -84,6 +88,11 @@ class Aspects:
         left += f", {len(fleet.leaving)} of an older one are leaving" if fleet.leaving else ""
         because = f": {diagnosis.message}" if diagnosis and diagnosis.failed else ""
         return Finding(Type.ROLLOUT_COMPLETE, "Unknown", Reason.ROLLING_OUT, counted + left + because + self._paused())
+
+    def _in_line(self) -> str:
+        if self.given.may_upgrade or upgrade_of(self.given, self.spec) is not Upgrade.WANTED:
+            return ""
+        return f"; the upgrade to {self.given.installation.runtime_image} waits for its turn"
 
     def _paused(self) -> str:
         key = self.given.key

@@ -2,12 +2,13 @@
 
 The first of these that applies:
 
-    not scheduled ─ waiting with a reason ─ ended or killed ─ load failure reported ─ volume not mounted ─ no longer ready
-    ─ on the way ─ ready
+    not scheduled ─ waiting with a reason ─ ended or killed ─ load failure reported ─ volume not mounted ─ audit log full
+    ─ no longer ready ─ on the way ─ ready
 """
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,9 @@ from modelward_operator.status.conditions import (
     Type,
 )
 
+_HIDDEN: Final = frozenset(
+    {"Cc", "Cf", "Zl", "Zp"}
+)  # control and format characters, separators of lines and paragraphs
 _IN_PROGRESS: Final = {
     "Fetching": (Type.MODEL_AVAILABLE, Reason.FETCHING),
     "Verifying": (Type.MODEL_AVAILABLE, Reason.VERIFYING),
@@ -69,8 +73,16 @@ def ending(pod: Pod) -> bool:
 
 
 def text(value: object, limit: int) -> str:
-    """Return what a pod says as text that the API server keeps as it is: no half characters, and no more than `limit`."""
-    return str(value)[:limit].encode("utf-8", "replace").decode()
+    """Return what a pod says as text that the API server keeps as it is and a terminal only shows, and no more than `limit`.
+
+    Half characters become `?`; what commands a terminal or turns the direction of a line, `\ufffd`.
+    """
+    cut = str(value)[:limit].encode("utf-8", "replace").decode()
+    return cut if cut.isprintable() else "".join(map(_shown, cut))
+
+
+def _shown(sign: str) -> str:
+    return "\ufffd" if unicodedata.category(sign) in _HIDDEN and sign not in "\n\t" else sign
 
 
 def diagnose(pod: Pod) -> Diagnosis:
@@ -86,6 +98,7 @@ def diagnose(pod: Pod) -> Diagnosis:
         or _ended(container, pod.raw, name)
         or _load_failure(pod.report.get("failure"), name)
         or _warned(pod.warning, name)
+        or _unrecorded(pod, name)
         or _no_longer_ready(pod, container, name)
         or _on_the_way(pod, name)
     )
@@ -191,6 +204,15 @@ def _warned(warning: str, name: str) -> Diagnosis | None:
         return None
     reason = next((r for pattern, r in _WARNINGS if pattern.search(warning)), Reason.CONTAINER_START_FAILED)
     return _workload(reason, f"pod {name}: {warning}"[:1024])
+
+
+def _unrecorded(pod: Pod, name: str) -> Diagnosis | None:
+    """A pod that may not answer without a record takes no requests while its audit log takes none."""
+    audit = pod.report.get("audit")
+    failure = audit.get("failure") if isinstance(audit, dict) else None
+    if pod.report.get("state") != "Ready" or not isinstance(failure, str) or not failure:
+        return None
+    return _workload(Reason.PODS_NOT_READY, f"pod {name}: its audit log takes no records: {text(failure, 900)}")
 
 
 def _no_longer_ready(pod: Pod, container: Json, name: str) -> Diagnosis | None:

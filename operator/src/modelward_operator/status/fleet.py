@@ -1,12 +1,16 @@
 """The pods of one ModelDeployment, sorted by what they mean for the planned revision. Used by `summarise.py` and `aspects.py`."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from modelward_operator.facts import Given, Json, Pod
 from modelward_operator.plan.pod import revision
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.diagnose import Diagnosis, diagnose, ending, leaving, ready
+
+_UNPLACED: Final = frozenset({Reason.INSUFFICIENT_GPU, Reason.UNSCHEDULABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Fleet:
     """True when the Deployment's controller has called the planned revision complete once."""
     creation_failure: str
     """Why the Deployment's controller cannot create pods, or an empty string."""
+    supply: str = ""
+    """Which devices were asked for and exist, for whoever waits for one."""
 
     @property
     def serving(self) -> list[Pod]:
@@ -42,14 +48,22 @@ class Fleet:
     def diagnosis(self) -> Diagnosis | None:
         """Return what keeps the current revision's pods from being ready: the worst, of the newest pod."""
         if self.creation_failure:
-            return Diagnosis(Type.WORKLOAD_AVAILABLE, Reason.POD_CREATION_FAILED, self.creation_failure, failed=True)
+            return Diagnosis(
+                Type.WORKLOAD_AVAILABLE, _reason(self.creation_failure), self.creation_failure, failed=True
+            )
         found = [diagnose(pod) for pod in _newest_first(self.current) if not ready(pod)]
         if not self.serving_current:
             found += map(diagnose, _newest_first(self.failed))
-        return next((d for d in found if d.failed), found[0] if found else None)
+        return self._supplied(next((d for d in found if d.failed), found[0] if found else None))
+
+    def _supplied(self, diagnosis: Diagnosis | None) -> Diagnosis | None:
+        """The scheduler says what a pod lacks; what there is, it does not say."""
+        if diagnosis is None or not self.supply or diagnosis.reason not in _UNPLACED:
+            return diagnosis
+        return replace(diagnosis, message=f"{diagnosis.message} {self.supply}")
 
 
-def fleet_of(given: Given, workload: Json) -> Fleet:
+def fleet_of(given: Given, workload: Json, supply: str = "") -> Fleet:
     """Return the pods that count, against the planned Deployment."""
     wanted = revision(workload["spec"]["template"])
     pods = [pod for pod in given.pods if not ending(pod) and not pod.over]
@@ -64,7 +78,14 @@ def fleet_of(given: Given, workload: Json) -> Fleet:
         failed=[pod for pod in given.pods if pod.over and not ending(pod) and revision(pod.raw) == wanted],
         complete_before=same and conditions.get("Progressing", {}).get("reason") == "NewReplicaSetAvailable",
         creation_failure=str(failure.get("message", "")) if same and failure.get("status") == "True" else "",
+        supply=supply,
     )
+
+
+def _reason(creation_failure: str) -> Reason:
+    """The API server has no code for it, only words."""
+    missing = re.search(r"error looking up service account .* not found", creation_failure)
+    return Reason.SERVICE_ACCOUNT_NOT_FOUND if missing else Reason.POD_CREATION_FAILED
 
 
 def _newest_first(pods: Sequence[Pod]) -> list[Pod]:

@@ -1,23 +1,20 @@
 """PrivacyEnforced and `status.privacy`: which policy the serving pods say that they hold every request to. Called by `summarise.py`.
 
-A policy is read live, so it is in force when every ready pod reports the digest of the written policy.json. A pod that cannot use it holds
-on to the one before and says why.
+That all of them have taken up the policy.json that was written is told by `uptake.py`; here, what that says of the policy and its ledger.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.facts import Given, Json, Pod, PrivacyPolicy
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.conditions import Reason, Type
-from modelward_operator.status.diagnose import ready, text
+from modelward_operator.status.diagnose import text
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet
-
-NAMED: Final = 8
-"""Pods that a message names at most."""
+from modelward_operator.status.uptake import Uptake, names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,32 +28,36 @@ class Enforcement:
     fleet: Fleet
 
     def finding(self) -> Finding:
-        """Return PrivacyEnforced: a pod of the current revision that cannot, else those that do not say so yet, else all do."""
+        """Return PrivacyEnforced: of the current pods one that cannot, else those that do not say so yet, or lack a ledger."""
         diagnosis = self.fleet.diagnosis()
         if diagnosis and diagnosis.failed and diagnosis.type is Type.PRIVACY_ENFORCED:
             return Finding(Type.PRIVACY_ENFORCED, "False", diagnosis.reason, diagnosis.message)
-        for pod in filter(ready, self.fleet.current):
-            if failure := _failure(pod):
-                message = f"pod {_name(pod)} cannot enforce {self._named()} and holds on to what it enforced before: {failure}"
-                return Finding(Type.PRIVACY_ENFORCED, "False", Reason.POLICY_UNSATISFIABLE, message)
-        serving = self.fleet.serving
-        if not serving:
+        uptake = Uptake(self.fleet, self._named(), self.digest, self._is_known())
+        if failure := uptake.failure():
+            return Finding(Type.PRIVACY_ENFORCED, "False", Reason.POLICY_UNSATISFIABLE, failure)
+        if not self.fleet.serving:
             return Finding(
                 Type.PRIVACY_ENFORCED, "Unknown", Reason.STARTING, f"no pod is ready to enforce {self._named()}"
             )
-        if waiting := [pod for pod in serving if not self._enforces(pod)]:
-            counted = f"{len(serving) - len(waiting)} of {len(serving)} ready pods enforce {self._named()}"
-            message = f"{counted}; not yet: {_list(waiting)}"
-            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.PRIVACY_POLICY_PENDING, message)
-        message = f"{self._named()} is enforced by {len(serving)} pods: {_list(serving)}"
-        return Finding(Type.PRIVACY_ENFORCED, "True", Reason.POLICY_ENFORCED, message)
+        return self._reported(uptake)
 
-    def _enforces(self, pod: Pod) -> bool:
-        """A silent pod enforces what it was heard to enforce; one that this process never heard, what the status says of all."""
-        said = pod.report or pod.last_loaded
-        if not pod.report and "policyDigest" not in said:
-            return bool(self.given.raw.get("status", {}).get("privacy") == self.to_status())
-        return bool(said.get("policyDigest") == self.digest) and not _failure(pod)
+    def _reported(self, uptake: Uptake) -> Finding:
+        """What the pods that serve say of it."""
+        serving = self.fleet.serving
+        if pending := uptake.pending():
+            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.PRIVACY_POLICY_PENDING, pending)
+        if stranded := [pod for pod in serving if _stranded(pod)]:
+            why = f"{names_of(stranded)} cannot ask the ledger of the privacy budget: {_stranded(stranded[0])}"
+            message = f"{self._named()} is enforced by {_counted(serving)}; {why}"
+            return Finding(Type.PRIVACY_ENFORCED, "Unknown", Reason.LEDGER_UNREACHABLE, message)
+        message = f"{self._named()} is enforced by {_counted(serving)}: {names_of(serving)}"
+        if not self.policy.outdated:
+            return Finding(Type.PRIVACY_ENFORCED, "True", Reason.POLICY_ENFORCED, message)
+        message += f"; it holds as it is stored, and the rules of this release refuse it: {self.policy.outdated}"
+        return Finding(Type.PRIVACY_ENFORCED, "True", Reason.PRIVACY_POLICY_OUTDATED, message)
+
+    def _is_known(self) -> bool:
+        return bool(self.given.raw.get("status", {}).get("privacy") == self.to_status())
 
     def _named(self) -> str:
         return f"PrivacyPolicy {self.policy.name} (generation {self.policy.generation})"
@@ -82,17 +83,12 @@ def enforced(
     return [finding], enforcement.to_status() if finding.status == "True" else before
 
 
-def _failure(pod: Pod) -> str:
-    """Return why the pod cannot use the newest policy.json, or an empty string."""
-    said = pod.report.get("policyFailure")
+def _stranded(pod: Pod) -> str:
+    """Return why the pod cannot ask for more of a privacy budget, or an empty string."""
+    epsilon = pod.report.get("epsilon")
+    said = epsilon.get("failure") if isinstance(epsilon, dict) else ""
     return text(said, 900) if isinstance(said, str) else ""
 
 
-def _name(pod: Pod) -> str:
-    return str(pod.raw["metadata"]["name"])
-
-
-def _list(pods: Sequence[Pod]) -> str:
-    named = sorted(map(_name, pods))
-    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return ", ".join(named[:NAMED]) + more
+def _counted(pods: Sequence[Pod]) -> str:
+    return f"{len(pods)} pod{'' if len(pods) == 1 else 's'}"

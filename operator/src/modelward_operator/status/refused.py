@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from typing import Final
 
-from modelward_operator.facts import Applied, Refusal
+from modelward_operator.facts import Adjustment, Applied, Refusal
 from modelward_operator.plan import names
 from modelward_operator.status.conditions import Reason, Type
 from modelward_operator.status.finding import Finding
 
-_FALSE: Final = {"NotOwned": Reason.CHILD_NOT_OWNED, "Rejected": Reason.CHILD_REJECTED}
+_FALSE: Final = {
+    "NotOwned": Reason.CHILD_NOT_OWNED,
+    "Rejected": Reason.CHILD_REJECTED,
+    "Overruled": Reason.CHILD_OVERRULED,
+}
 
 
 def refused(type_: Type, refusal: Refusal) -> Finding:
@@ -19,9 +23,9 @@ def refused(type_: Type, refusal: Refusal) -> Finding:
     return Finding(type_, "Unknown", Reason.CHILD_UNWRITTEN, message)
 
 
-def words(refusal: Refusal) -> str:
+def words(of: Refusal | Adjustment) -> str:
     """Return which child, and why."""
-    return f"{refusal.kind} {refusal.name}: {refusal.message}"
+    return f"{of.kind} {of.name}: {of.message}"
 
 
 def of_endpoint(name: str, applied: Applied) -> Iterator[Refusal]:

@@ -1,11 +1,11 @@
 """The whole status from the facts of one pass. Called by `reconcile.py`; writes nothing itself.
 
-pods by revision ─▶ the condition of each aspect ─▶ Ready: the first False, else the first Unknown, else True
+pods by revision ─▶ the condition of each aspect ─▶ Ready: the first False, else the first Unknown, else True ─▶ Stalled, if so
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from modelward_operator.api.access import TlsMode
@@ -15,28 +15,47 @@ from modelward_operator.facts import Applied, Given, Json, Plan, Pod
 from modelward_operator.plan import names
 from modelward_operator.plan.certificate import current_record, is_managed
 from modelward_operator.plan.config import policy_digest
-from modelward_operator.plan.deployment import image_of
-from modelward_operator.plan.egress import egress
+from modelward_operator.plan.image import image_of
 from modelward_operator.plan.rollout import strategy_in_use
 from modelward_operator.policies.access.rule import tls_of
 from modelward_operator.rulings import Ruling
 from modelward_operator.status.aspects import Aspects
-from modelward_operator.status.conditions import Reason, Type
+from modelward_operator.status.conditions import STALLING, Reason, Type
+from modelward_operator.status.cost import within_budget
+from modelward_operator.status.devices import fits, size_of_model, supply
 from modelward_operator.status.diagnose import ending, ready, text
+from modelward_operator.status.exposure import exposed, look_again_at_conflict, reached
 from modelward_operator.status.finding import Finding
 from modelward_operator.status.fleet import Fleet, fleet_of
 from modelward_operator.status.heard import heard
+from modelward_operator.status.outside import look_again_after_step, outside
 from modelward_operator.status.privacy import enforced
 from modelward_operator.status.refused import refused, words
 from modelward_operator.status.reported import loaded_model
+from modelward_operator.status.scaling import autoscaling, scaling_status
+from modelward_operator.status.zero import kept_from_zero, ready_at_zero
 
 MESSAGE_LIMIT: Final = 2048
 WORDS_LIMIT: Final = 64
+_AT_ZERO_TOO: Final = frozenset({Type.ENDPOINT_EXPOSED, Type.WITHIN_BUDGET})
+"""What a model without pods is not Ready for either."""
 HAND_OVER_LOOK: Final = 10.0
 """Seconds after which pods are asked again whether they serve the certificate that stands."""
 DAY: Final = 86400.0
+YOUNG: Final = 120.0
+"""Seconds for which a pod that is not ready yet is looked at every second or two; an older one more and more seldom."""
+DEVICE_LOOK: Final = 60.0
+"""Seconds after which devices that are too small are looked at again: nodes come and go, and ring for nobody."""
 POLICY_LOOK: Final = 3.0
-"""Seconds after which pods are asked again whether they enforce the policy: no event tells."""
+"""Seconds after which pods are asked again whether they enforce policy.json: no event tells."""
+_RATE_LIMIT: Final = frozenset({Reason.RATE_LIMIT_PENDING, Reason.RATE_LIMIT_NOT_ENFORCED})
+"""Why EndpointSecured waits for a policy as PrivacyEnforced does."""
+LEDGER_LOOK: Final = 60.0
+"""Seconds after which pods are asked again whether they can use the ledger of their privacy budget: no event tells."""
+HISTORY_LOOK: Final = 60.0
+"""Seconds after which a revision that could not be noted down is noted down again: no event tells."""
+WEBHOOK_LOOK: Final = 600.0
+"""Seconds after which a child is written again that a webhook adjusts: no event tells that it does so no more."""
 TRUST_LOOK: Final = 300.0
 """Seconds after which the public keys under a policy are compared again: their ConfigMaps are the users', and are not watched."""
 
@@ -44,15 +63,27 @@ TRUST_LOOK: Final = 300.0
 def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Plan, applied: Applied) -> Json:
     """Return the status after this pass."""
     workload = plan.find("Deployment")
-    fleet = fleet_of(given, workload)
+    fleet = fleet_of(given, workload, supply(given, spec))
+    size = size_of_model(given, fleet) if spec.accelerator else 0
     wanted = workload["spec"].get("replicas", plan.handover_replicas or 0)
-    url = _url(given, spec)
-    privacy, in_force = enforced(given, spec, ruling, fleet, wanted, policy_digest(plan))
+    url = inner = _url(given, spec)
+    digest = policy_digest(plan)
+    privacy, in_force = enforced(given, spec, ruling, fleet, wanted, digest)
     # A policy that a pod cannot enforce is why the pod is not ready; one that it does not enforce yet is the last thing to wait for.
     findings = [finding for finding in privacy if finding.status == "False"]
-    findings += Aspects(given, spec, ruling, applied, fleet, wanted, url).findings()
+    findings += Aspects(given, spec, ruling, applied, fleet, wanted, url, digest).findings()
     findings += [finding for finding in privacy if finding.status != "False"]
-    findings.append(_ready(ruling, applied, fleet, wanted, url, findings))
+    findings += fits(given, spec, size)
+    findings += (way_in := exposed(given, spec, applied))
+    findings += within_budget(given, spec)
+    kept = kept_from_zero(given, spec)
+    findings += outside(given, spec, plan, applied) or ([kept] if kept else autoscaling(given, wanted))
+    at_zero = ready_at_zero(given, spec, ruling) if wanted == 0 else None
+    outer = reached(given, spec)
+    if outer.url and any(finding.status == "True" for finding in way_in):
+        url = outer.url
+    told = _with_notes(_ready(ruling, applied, fleet, wanted, url, findings, at_zero), applied)
+    findings += _concluded(told)
     live = given.child("Deployment", given.key.name)
     status: dict[str, Any] = {
         "observedGeneration": given.generation,
@@ -60,21 +91,30 @@ def summarise(given: Given, spec: ModelDeploymentSpec, ruling: Ruling, plan: Pla
         "readyReplicas": len(fleet.serving),
         "selector": ",".join(f"{key}={value}" for key, value in sorted(names.selector(given.key.name).items())),
         "url": url,
-        "address": _address(given, spec, url),
+        "address": _address(given, spec, inner),
         "effective": {
             "image": image_of(workload) or image_of(live),
             "strategy": strategy_in_use(given, spec).value,
             **({"replicas": workload["spec"]["replicas"]} if "replicas" in workload["spec"] else {}),
-            "egress": _way_out(given, spec, ruling),
+            "egress": _way_out(plan),
+            **({"modelSizeBytes": size} if size else {}),
         },
         "conditions": _conditions(given, findings),
     }
+    if outer.status():
+        status["exposure"] = outer.status()
     if model := _model(given, fleet, wanted):
         status["model"] = model
     if in_force:
         status["privacy"] = in_force
+    if asked := scaling_status(given):
+        status["scaling"] = asked
+    if applied.revision:
+        status["revision"] = applied.revision
     if said := heard(given):
         status["heard"] = said
+    if cost := _cost(given):
+        status["cost"] = cost
     return status
 
 
@@ -84,22 +124,66 @@ def summarise_invalid(given: Given, invalid: Invalid, ruling: Ruling, applied: A
     if ruling.denied:
         denied = _denied(ruling, applied)
         ready = replace(denied, message=f"{denied.message}; the spec cannot be read ({Reason.INVALID_SPEC}): {invalid}")
+    return _held(given, [ready])
+
+
+def summarise_unread(given: Given, ruling: Ruling, applied: Applied) -> Json:
+    """Return the status of a model whose PrivacyPolicy cannot be read: what was known stays, but for PrivacyEnforced and Ready."""
+    told = f"{given.around.unread}. What runs keeps running, held to the policy before; nothing of the model changes until it is corrected."
+    privacy = Finding(Type.PRIVACY_ENFORCED, "False", Reason.PRIVACY_POLICY_INVALID, told)
+    ready = replace(privacy, type=Type.READY)
+    if ruling.denied:
+        denied = _denied(ruling, applied)
+        ready = replace(denied, message=f"{denied.message}; {given.around.unread}")
+    return _held(given, [privacy, ready])
+
+
+def _held(given: Given, findings: Sequence[Finding]) -> Json:
+    """Return the status as it was, but for these conditions; the last is Ready."""
+    findings = [*findings[:-1], *_concluded(findings[-1])]
     before = {**given.raw.get("status", {})}
-    kept = [c for c in before.get("conditions", ()) if c["type"] != Type.READY]
-    fresh = _conditions(given, [ready])
+    anew = {Type.STALLED, *(finding.type for finding in findings)}
+    kept = [c for c in before.get("conditions", ()) if c["type"] not in anew]
+    fresh = _conditions(given, findings)
     before |= {"heard": said} if (said := heard(given)) else {}
     return {**before, "observedGeneration": given.generation, "conditions": [*kept, *fresh]}
 
 
-def look_again_after(given: Given, status: Json, applied: Applied) -> float | None:
-    """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports."""
+def look_again_after(given: Given, status: Json, applied: Applied, again: float | None = None) -> float | None:
+    """Return the seconds after which facts may have changed that no watch event tells: what a running pod reports.
+
+    After `again` seconds the plan is another one by the clock alone.
+    """
     governed = bool(given.around.policies)
     waits = [_wait(pod, given.now, governed) for pod in given.pods if not ending(pod) and not pod.over]
-    waits += [5.0 if refusal.reason == "Unwritten" else 15.0 for refusal in applied.refusals]
-    waits += [POLICY_LOOK for c in status["conditions"] if c["type"] == Type.PRIVACY_ENFORCED and c["status"] != "True"]
+    said = {c["type"]: c for c in status["conditions"]}
+    waits += [
+        _seldom(said[Type.READY], given.now, 2, *((5.0, 60.0) if refusal.reason == "Unwritten" else (15.0, 300.0)))
+        for refusal in applied.refusals
+    ]
+    if (privacy := said.get(Type.PRIVACY_ENFORCED)) and privacy["status"] != "True":
+        waits.append(_seldom(privacy, given.now, 20, POLICY_LOOK, 60.0))
+    if (secured := said.get(Type.ENDPOINT_SECURED)) and secured["reason"] in _RATE_LIMIT:
+        waits.append(_seldom(secured, given.now, 20, POLICY_LOOK, 60.0))
+    waits += [HISTORY_LOOK] if applied.unrecorded else []
+    waits += [DEVICE_LOOK for c in status["conditions"] if c["type"] == Type.ACCELERATOR_FITS and c["status"] != "True"]
+    waits += [WEBHOOK_LOOK for _ in applied.adjustments]
+    waits += [LEDGER_LOOK for pod in given.pods if pod.report.get("epsilon")]
     waits += [TRUST_LOOK for policy in given.around.policies if policy.spec.trusted_signers]
-    waits += [given.network.stale_after, *_certificate_looks(given, status)]
+    waits += [
+        again,
+        look_again_after_step(given, status, applied),
+        look_again_at_conflict(status),
+        given.network.stale_after,
+        *_certificate_looks(given, status),
+    ]
     return min((w for w in waits if w is not None), default=None)
+
+
+def _seldom(condition: Json, now: datetime, share: float, least: float, most: float) -> float:
+    """What has been wrong for long is looked at more and more seldom: thousands that nobody mends must not keep the others waiting."""
+    age = (now - datetime.fromisoformat(condition["lastTransitionTime"])).total_seconds()
+    return min(max(age / share, least), most)
 
 
 def _certificate_looks(given: Given, status: Json) -> Iterable[float]:
@@ -114,23 +198,31 @@ def _wait(pod: Pod, now: datetime, governed: bool) -> float | None:
     if ready(pod):  # under a policy what it has loaded must be known; otherwise an answer is enough
         return None if pod.report and (pod.loaded or not governed) else 2.0
     created = datetime.fromisoformat(str(pod.raw["metadata"].get("creationTimestamp") or now.isoformat()))
-    young = now - created < timedelta(minutes=2)
+    age = (now - created).total_seconds()
     states = [c.get("state", {}) for c in pod.raw.get("status", {}).get("containerStatuses", ())]
     if any("running" in state for state in states):
-        return 1.0 if young else 4.0
-    return 2.0 if young else 15.0
+        return 1.0 if age < YOUNG else min(age / 30, 60.0)
+    return 2.0 if age < YOUNG else min(age / 8, 120.0)
 
 
 def _ready(
-    ruling: Ruling, applied: Applied, fleet: Fleet, wanted: int, url: str, findings: Sequence[Finding]
+    ruling: Ruling,
+    applied: Applied,
+    fleet: Fleet,
+    wanted: int,
+    url: str,
+    findings: Sequence[Finding],
+    at_zero: Finding | None,
 ) -> Finding:
     if ruling.denied:
         return _denied(ruling, applied)
     unwritten = [refused(Type.READY, refusal) for refusal in applied.refusals]
     if final := next((finding for finding in unwritten if finding.status == "False"), None):
         return final
-    if wanted == 0 and not unwritten:
-        return Finding(Type.READY, "True", Reason.SCALED_TO_ZERO, "zero replicas are wanted; scale up to serve")
+    if final := next((f for f in findings if f.type in _AT_ZERO_TOO and f.status == "False" and f.blocks), None):
+        return replace(final, type=Type.READY)
+    if at_zero and not unwritten:
+        return at_zero
     for status in ("False", "Unknown"):
         for finding in (*unwritten, *findings):
             if finding.status == status and finding.blocks:
@@ -140,6 +232,18 @@ def _ready(
     tolerated = "".join(f"; {finding.message}" for finding in findings if finding.status == "False")
     serving = f"{len(fleet.serving)} of {wanted} pods serve at {url}{tolerated}"
     return Finding(Type.READY, "True", Reason.SERVING, serving)
+
+
+def _concluded(ready: Finding) -> list[Finding]:
+    """Return Ready, and Stalled where it is False for a reason that waiting does not mend."""
+    if ready.status != "False" or ready.reason not in STALLING:
+        return [ready]
+    return [ready, replace(ready, type=Type.STALLED, status="True")]
+
+
+def _with_notes(ready: Finding, applied: Applied) -> Finding:
+    """Add what others have made of our children, which stands in nobody's way."""
+    return replace(ready, message="; ".join([ready.message, *map(words, applied.adjustments)]))
 
 
 def _denied(ruling: Ruling, applied: Applied) -> Finding:
@@ -184,6 +288,16 @@ def _model(given: Given, fleet: Fleet, wanted: int) -> Json:
     return model
 
 
+def _cost(given: Given) -> Json:
+    """What the pods cost now, or why that is not known; nothing where no PriceBook exists."""
+    said = {
+        "hourly": given.cost.hourly,
+        "currency": given.cost.currency,
+        "unknown": text(given.cost.unpriced, MESSAGE_LIMIT),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
 def _host(given: Given) -> str:
     return f"{given.key.name}.{given.key.namespace}.svc"
 
@@ -198,8 +312,8 @@ def _address(given: Given, spec: ModelDeploymentSpec, url: str) -> Json:
     return {"http": url, "grpc": f"{_host(given)}:{names.GRPC_PORT}", **authority}
 
 
-def _way_out(given: Given, spec: ModelDeploymentSpec, ruling: Ruling) -> list[str]:
-    lines = list(egress(given, spec, ruling).words)
+def _way_out(plan: Plan) -> list[str]:
+    lines = list(plan.egress)
     if len(lines) > WORDS_LIMIT:
         lines = [*lines[: WORDS_LIMIT - 1], f"and {len(lines) - WORDS_LIMIT + 1} more"]
     return [text(line, 512) for line in lines]

@@ -7,7 +7,7 @@
                       webtoken (a JWT, keys of jwks)    ├▶ Identity ──▶ permission (asks the API server)
 
 `door.py` is the conductor, `opening.py` puts the parts together from boot.json. Reached only by `web.py`, `grpc_door.py` and
-`ports.py`. Whatever cannot be found out is refused. A token is never logged, never kept (its SHA-256 is), and never in a message.
+`ports.py`. Whatever cannot be found out is refused. A token is never logged, never kept (a hash of it is), and never in a message.
 
 `certificate.py` is about TLS on the same ports.
 """

@@ -2,19 +2,19 @@
 
 Called by `tokenreview.py` and `permission.py`. A review is a question: to ask twice does no harm, so that what is transient (429, 5xx,
 a connection that broke) is asked once more, within the time there is. That our own token is refused is no caller's fault: nobody can be
-asked then, and it is said in the log. It must not put a token into a message.
+asked then, and it is said in the log.
 """
 
 import asyncio
 import random
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from modelward_runtime.access.client import Answer, Client
+from modelward_runtime.access.client import Answer
 from modelward_runtime.access.config import ApiServer
 from modelward_runtime.access.identity import Unreachable
+from modelward_runtime.access.kubernetes import Kubernetes
 
 _SECONDS: Final = 2.5  # for one attempt
 _PAUSE: Final = 0.2  # before the other, or what the server asks for
@@ -23,11 +23,10 @@ PATIENCE: Final = 2 * _SECONDS + _LONGEST_PAUSE + 0.5  # what a review takes at 
 
 
 class ApiReviews:
-    """The API server of boot.json; the token and the CA are read for each question, because the kubelet renews them."""
+    """The API server of boot.json."""
 
     def __init__(self, api: ApiServer, *, seconds: float = _SECONDS) -> None:
-        self._client = Client(api.server, Path(api.ca_file), only_ca=True)
-        self._token_file = Path(api.token_file)
+        self._api = Kubernetes(api.server, api.ca_file, api.token_file)
         self._seconds = seconds
 
     async def ask(self, path: str, kind: str, api_version: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
@@ -37,7 +36,7 @@ class ApiReviews:
         for _ in range(2):
             await asyncio.sleep(pause)
             try:
-                answer = await self._post(path, body)
+                answer = await self._api.call("POST", path, body, seconds=self._seconds)
             except Unreachable as error:
                 problem, pause = str(error), 0.0
                 continue
@@ -47,14 +46,6 @@ class ApiReviews:
             if answer.status != 429 and answer.status < 500:
                 break
         raise Unreachable(problem)
-
-    async def _post(self, path: str, body: bytes) -> Answer:
-        try:
-            token = self._token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            raise Unreachable(f"{self._token_file} cannot be read") from None
-        headers = {"content-type": "application/json", "accept": "application/json", "authorization": f"Bearer {token}"}
-        return await self._client.call("POST", headers, body, path=path, seconds=self._seconds)
 
 
 def _pause(answer: Answer) -> float:
@@ -66,7 +57,7 @@ def _pause(answer: Answer) -> float:
 def _status(answer: Answer) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(answer.body).get("status")
-    except (msgspec.DecodeError, AttributeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError):
         found = None
     if not isinstance(found, dict):
         raise Unreachable("the answer of the API server is no review")

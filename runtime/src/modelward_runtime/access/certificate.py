@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.log import timestamp
 
+PROTOCOLS: Final = ("http/1.1", "h2")  # of REST and of gRPC
 _EVERY: Final = 1.0  # seconds between two looks
 _SPKI: Final = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 _MOST_BYTES: Final = 1 << 20
@@ -59,8 +60,7 @@ class Certificates:
         self._stamp: object = None
         self._problem = "not looked at yet"
         self._pair: Pair | None = None
-        self._context: ssl.SSLContext | None = None
-        self._handed: Pair | None = None  # to gRPC
+        self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def arrive(self, fail: Callable[[LoadError], None], every: float = _EVERY) -> None:
         """Wait for the first usable pair; `fail` hears what is missing, again and again."""
@@ -82,42 +82,39 @@ class Certificates:
         self._stamp = stamp
         try:
             pair = read_pair(self._directory)
-            context = make_context(pair)
+            contexts = {protocol: make_context(pair, protocol) for protocol in PROTOCOLS}
         except (Unusable, OSError) as error:
             self._problem = str(error)
             log.error("the serving certificate is not usable", extra={"cause": self._problem})  # noqa: TRY400
             return self._problem
-        self._pair, self._context, self._problem = pair, context, ""
+        self._pair, self._contexts, self._problem = pair, contexts, ""
         self._tell(pair)
         log.info("serving certificate taken", extra=pair.told)
         return ""
+
+    @property
+    def not_after(self) -> float:
+        """When the one in use expires, in seconds since the epoch. Raises `Unusable` before the first."""
+        return self._taken().not_after
 
     def for_http(self) -> ssl.SSLContext:
         """A context for the listener, that hands each handshake over to the newest pair's own.
 
         A live context is not reloaded: it would keep a certificate of another kind of key beside the new one, and show it.
         """
-        listening = make_context(self._taken())
-        listening.sni_callback = self._choose
+        return self._listening("http/1.1")
+
+    def for_grpc(self) -> ssl.SSLContext:
+        """The same for HTTP/2."""
+        return self._listening("h2")
+
+    def _listening(self, protocol: str) -> ssl.SSLContext:
+        def choose(connection: ssl.SSLObject, _name: str | None, _listening: ssl.SSLContext) -> None:
+            connection.context = self._contexts[protocol]
+
+        listening = make_context(self._taken(), protocol)
+        listening.sni_callback = choose
         return listening
-
-    def for_grpc(self) -> Any:  # noqa: ANN401  grpc has no types
-        """Credentials that ask for each handshake whether there is another pair."""
-        import grpc  # noqa: PLC0415  start-up: `ports.py` has imported it on a thread
-
-        def newest() -> Any:  # noqa: ANN401  as above
-            pair = self._taken()
-            if pair is self._handed:
-                return None
-            self._handed = pair
-            return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)])
-
-        self._handed = None
-        return grpc.dynamic_ssl_server_credentials(newest(), newest, require_client_authentication=False)
-
-    def _choose(self, connection: ssl.SSLObject, _name: str | None, _listening: ssl.SSLContext) -> None:
-        if self._context is not None:
-            connection.context = self._context
 
     def _taken(self) -> Pair:
         if self._pair is None:
@@ -140,11 +137,11 @@ def read_pair(directory: Path) -> Pair:
     return Pair(chain, key, leaf.not_valid_after_utc.timestamp(), leaf.fingerprint(hashes.SHA256()).hex())
 
 
-def make_context(pair: Pair) -> ssl.SSLContext:
-    """A server's context of this pair alone: TLS 1.2 or newer, HTTP/1.1."""
+def make_context(pair: Pair, protocol: str = PROTOCOLS[0]) -> ssl.SSLContext:
+    """A server's context of this pair alone: TLS 1.2 or newer, one of `PROTOCOLS`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     with _nameless(pair.key.rstrip() + b"\n" + pair.chain) as path:
         context.load_cert_chain(path)
     return context

@@ -1,13 +1,16 @@
 """A small HTTPS client on the event loop: whole answers, bounded in bytes and in time, over connections that are kept.
 
-Called by `apiserver.py` and `jwks.py`. It costs no import (uvicorn's parser does the reading), no thread, and a call that takes too long
-is really over, however slowly its bytes drip: that is why it is not the standard library's blocking one, which `store/kek/vault.py` uses
-once a load. It follows no redirect, knows no proxy, and must not put a header that it sends into a message.
+Called by `apiserver.py` and `jwks.py`, and by `activator/kube.py`, which also reads answers that do not end. It costs no import (the
+listener's parser does the reading), no thread, and a call that takes too long is really over, however slowly its bytes drip: that is why
+it is not the standard library's blocking one, which `store/kek/vault.py` uses once a load. It follows no redirect, knows no proxy, and
+must not put a header that it sends into a message.
 """
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,6 +23,7 @@ from modelward_runtime.access.identity import Unreachable
 _MOST_BYTES: Final = 4 << 20  # of an answer, head and body
 _MOST_IDLE: Final = 4  # connections that are kept
 _KEPT_SECONDS: Final = 60.0  # shorter than any server or firewall forgets
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
 @dataclass(slots=True)
@@ -32,15 +36,27 @@ class Answer:
 
 
 class Client:
-    """One server. `ca_file` is trusted beside the system's roots, or alone with `only_ca`."""
+    """One server. `ca_file` is trusted beside the system's roots, or alone with `only_ca`.
 
-    def __init__(self, url: str, ca_file: Path | None = None, *, only_ca: bool = False) -> None:
+    `permits` says which addresses it may have; `resolve` looks its name up, the event loop where nothing is given.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ca_file: Path | None = None,
+        *,
+        only_ca: bool = False,
+        permits: Callable[[str], bool] | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         parts = urlsplit(url)
         self.place = parts.netloc  # for messages
         self._path = parts.path.rstrip("/") if only_ca else parts.path or "/"
         self._query = f"?{parts.query}" if parts.query else ""
         self._host, self._port = parts.hostname or "", parts.port or 443
         self._ca_file, self._only_ca = ca_file, only_ca
+        self._permits, self._resolve = permits, resolve
         self._trust: tuple[object, ssl.SSLContext] | None = None
         self._idle: list[Connection] = []
 
@@ -48,19 +64,46 @@ class Client:
         self, method: str, headers: Mapping[str, str], body: bytes = b"", *, path: str = "", seconds: float
     ) -> Answer:
         """The answer to one request, whatever its status. A kept connection that died in silence is replaced once."""
+        request = self._request(method, headers, body, path)
+        with self._explaining(seconds):
+            async with asyncio.timeout(seconds):
+                kept = self._take_idle()
+                if kept and (answer := await self._try_kept(kept, request)):
+                    return answer
+                return await self._converse(await self._connect(), request)
+
+    async def stream(
+        self, method: str, headers: Mapping[str, str], *, path: str, silence: float, check: Callable[[int], None]
+    ) -> AsyncGenerator[bytes, None]:
+        """The pieces of an answer that may never end, over a connection of its own; at most `silence` seconds lie between two.
+
+        `check` gets the status before anything of the body, and raises what it likes.
+        """
+        request = self._request(method, headers, b"", path)
+        with self._explaining(silence):
+            async with asyncio.timeout(silence):
+                connection = await self._connect()
+            try:
+                async with aclosing(connection.stream(request, silence, check)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            finally:
+                connection.close()
+
+    def _request(self, method: str, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         head = [
             f"{method} {self._path}{path}{self._query} HTTP/1.1",
             f"host: {self.place}",
             f"content-length: {len(body)}",
         ]
         head += [f"{name}: {value}" for name, value in headers.items()]
-        request = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+        return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+
+    @contextmanager
+    def _explaining(self, seconds: float) -> Iterator[None]:
+        """Whatever goes wrong is `Unreachable`, with a text for the log."""
         try:
-            async with asyncio.timeout(seconds):
-                kept = self._take_idle()
-                if kept and (answer := await self._try_kept(kept, request)):
-                    return answer
-                return await self._converse(await self._connect(), request)
+            yield
         except TimeoutError:
             self.close()  # what was kept may lead to a machine that is gone: the next attempt connects anew
             raise Unreachable(f"{self.place} did not answer within {seconds:g} s") from None
@@ -104,8 +147,22 @@ class Client:
 
     async def _connect(self) -> "Connection":
         trust = await asyncio.to_thread(self._trusted)
-        reader, writer = await asyncio.open_connection(self._host, self._port, ssl=trust)
-        return Connection(reader, writer)
+        failure: OSError | None = None
+        for host in await self._addresses():
+            try:
+                opened = await asyncio.open_connection(host, self._port, ssl=trust, server_hostname=self._host)
+                return Connection(*opened)
+            except OSError as error:
+                failure = error
+        raise failure or Unreachable(f"{self.place} has no address that may be asked")
+
+    async def _addresses(self) -> list[str]:
+        """The name, or the addresses behind it that are permitted: looked up once, so that it cannot mean another a moment later."""
+        permits = self._permits
+        if permits is None and self._resolve is None:
+            return [self._host]
+        found = await (self._resolve or _look_up)(self._host)
+        return [address for address in found if permits is None or permits(address)]
 
     def _trusted(self) -> ssl.SSLContext:
         """The roots, read anew when the file has changed: a cluster's CA rotates too. It may take 10 ms: on a thread."""
@@ -120,6 +177,11 @@ class Client:
                 context.load_verify_locations(self._ca_file)
             self._trust = (stamp, context)
         return self._trust[1]
+
+
+async def _look_up(host: str) -> list[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(place[0]) for *_, place in found]
 
 
 class Connection:
@@ -154,6 +216,25 @@ class Connection:
             self._parser.feed_data(part)
         self.used = asyncio.get_running_loop().time()
         return self._answer
+
+    async def stream(self, request: bytes, silence: float, check: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
+        """Send a request and give what comes of the answer's body, until it ends. TimeoutError after so many silent seconds."""
+        self._answer, self._complete = Answer(), False
+        self._parser = httptools.HttpResponseParser(self)
+        self._writer.write(request)
+        is_checked = False
+        while not self._complete:
+            async with asyncio.timeout(silence):
+                part = await self._reader.read(1 << 16)
+            if not part:
+                return
+            self._parser.feed_data(part)
+            if self._answer.status and not is_checked:
+                check(self._answer.status)
+                is_checked = True
+            piece, self._answer.body = self._answer.body, b""
+            if piece:
+                yield piece
 
     def _end_of_stream(self) -> Answer:
         """An answer without a length ends with its connection; any other was cut off."""

@@ -62,7 +62,7 @@ class Tls(Record, frozen=True):
 
 
 class Access(Record, frozen=True):
-    """How the model's ports are closed. `authorization` is demanded wherever callers say who they are."""
+    """How the model's ports are closed. `authorization` is demanded wherever callers say who they are; and says whose logs these are."""
 
     authentication: TokenReview | JWT | Nobody = Nobody()
     authorization: Authorization | None = None

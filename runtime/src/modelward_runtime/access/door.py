@@ -7,19 +7,19 @@ its code; it must not know HTTP or gRPC.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from modelward_runtime.access.bearer import NoToken, find_token
+from modelward_runtime.access.bearer import MOST_BYTES, NoToken, find_token
 from modelward_runtime.access.identity import Authenticator, Authorizer, Refusal
 from modelward_runtime.access.limits import Subjects, Turn
 from modelward_runtime.access.verdicts import Findings, Verdicts
+from modelward_runtime.caller import ANONYMOUS, Caller
 from modelward_runtime.errors import ApiError, PredictForbidden, Unauthenticated
-from modelward_runtime.states import ANONYMOUS, Caller
 
 PATIENCE: Final = 10.0  # seconds that a caller waits for a review at most
+_USUAL: Final = b"Bearer "  # as nearly every client spells it
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +57,19 @@ class GuardedGate:
 
     def recall(self, authorization: bytes) -> Caller | None:
         """The caller with the right to predict, as far as that is known."""
+        if authorization.startswith(_USUAL) and len(authorization) <= MOST_BYTES:
+            token = authorization[len(_USUAL) :]  # what is known of it was found out when its form had been checked
+            if known := self._verdicts.known(hash_token(token), token):
+                return known
         token = _find_token(authorization)
-        return self._verdicts.known(_digest(token), token)
+        return self._verdicts.known(hash_token(token), token)
 
     async def admit(self, authorization: bytes, peer: str = "") -> Caller:
         """The caller with the right to predict."""
+        if known := self.recall(authorization):
+            return known
         token = _find_token(authorization)
-        digest = _digest(token)
-        known = self._verdicts.known(digest, token)
-        return known if known is not None else await self._verdicts.find_out(digest, token, peer, self._patience)
+        return await self._verdicts.find_out(hash_token(token), token, peer, self._patience)
 
     async def _review(self, token: bytes) -> Findings:
         """Authenticate, then authorise. Raises `Unreachable`."""
@@ -88,9 +92,9 @@ def _find_token(authorization: bytes) -> bytes:
         raise Unauthenticated from None
 
 
-def _digest(token: bytes) -> bytes:
-    """Of the token alone: a header may be spelled in many ways."""
-    return hashlib.sha256(token).digest()
+def hash_token(token: bytes) -> bytes:
+    """Of the token alone: a header may be spelled in many ways. BLAKE2b, because each call waits for it."""
+    return hashlib.blake2b(token, digest_size=32).digest()
 
 
 def _log_unauthenticated(cause: str) -> None:
@@ -104,31 +108,28 @@ class Door:
         self._gate = gate
         self._subjects = subjects
         self._refused = refused
-
-    @property
-    def guarded(self) -> bool:
-        """Callers are asked who they are."""
-        return not isinstance(self._gate, OpenGate)
+        self.guarded = not isinstance(gate, OpenGate)  # callers are asked who they are
 
     def recall(self, authorization: bytes) -> Caller | None:
         """Who calls, None where that is not known; ask `admit` then. Raises `ApiError`."""
-        with self._counting():
+        try:
             return self._gate.recall(authorization)
+        except ApiError as error:
+            self._refused(error.code)
+            raise
 
     async def admit(self, authorization: bytes, peer: str = "") -> Caller:
         """Who calls, from this address: of one, only so many are asked about at once. Raises `ApiError`: 401, 403, or 503."""
-        with self._counting():
+        try:
             return await self._gate.admit(authorization, peer)
+        except ApiError as error:
+            self._refused(error.code)
+            raise
 
     def enter(self, caller: Caller) -> Turn:
         """A turn for one inference of theirs, to be left by `with`. Raises `SubjectBusy`: 429."""
-        with self._counting():
-            return self._subjects.enter(caller.subject)
-
-    @contextmanager
-    def _counting(self) -> Iterator[None]:
         try:
-            yield
+            return self._subjects.enter(caller.subject)
         except ApiError as error:
             self._refused(error.code)
             raise

@@ -7,8 +7,9 @@ Made by `tokenreview.py` and `webtoken.py`, judged by `permission.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 FOREVER = float("inf")
 
@@ -21,14 +22,13 @@ class Unreachable(Exception):
     """Nobody could say; the text says why, for the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """A user as Kubernetes describes one; `expires` is when the token does, in seconds since the epoch."""
 
     username: str
     uid: str = ""
     groups: Sequence[str] = ()
-    extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extra: Mapping[str, Sequence[str]] = {}
     expires: float = FOREVER
 
 

@@ -31,6 +31,8 @@ FRESH: Final = 300.0
 STALE: Final = 3600.0
 PAUSE: Final = 10.0
 _SECONDS: Final = 5.0
+_KEY_SETS: Final = "application/jwk-set+json, application/json"
+"""RFC 7517, 8.5.1; the API server of Kubernetes gives its keys as nothing else, most issuers as plain JSON."""
 _MOST_KEYS: Final = 256
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES: Final = {"P-256": ("ES256",), "P-384": ("ES384",), "Ed25519": ("EdDSA",)}
@@ -89,7 +91,7 @@ class KeySet:
 
     async def _fetch(self) -> None:
         try:
-            answer = await self._source.call("GET", {"accept": "application/json"}, seconds=_SECONDS)
+            answer = await self._source.call("GET", {"accept": _KEY_SETS}, seconds=_SECONDS)
             self._keys, self._failure = read_keys(answer, self._algorithms), ""
             self._fetched = self._clock()
         except Unreachable as error:
@@ -105,7 +107,7 @@ def read_keys(answer: Answer, algorithms: frozenset[str]) -> Keys:
         raise Unreachable(f"the address of the keys answers {answer.status}")
     try:
         listed = msgspec.json.decode(answer.body)["keys"]
-    except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
         raise Unreachable("what is published is no JSON Web Key Set") from None
     found: dict[tuple[str, str], AllowedPublicKeys] = {}
     for jwk in listed[:_MOST_KEYS] if isinstance(listed, list) else ():

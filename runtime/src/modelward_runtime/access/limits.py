@@ -51,6 +51,10 @@ class Turn:
     ) -> None:
         self._bucket.active -= 1
 
+    def leave(self) -> None:
+        """Give it back, where it was not taken by `with`."""
+        self._bucket.active -= 1
+
 
 class Subjects:
     """All subjects. `limits` is asked each time, because policy.json changes while the pod serves."""

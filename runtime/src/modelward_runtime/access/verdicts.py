@@ -1,6 +1,6 @@
 """Remembers for a short while what was found out about a token, and has each token reviewed by one task at a time.
 
-Used by `door.py`. Keys are SHA-256 hashes: no token is kept. Who was let in and who was not lie in tables of their own, so that a flood of
+Used by `door.py`. Keys are hashes: no token is kept. Who was let in and who was not lie in tables of their own, so that a flood of
 invented tokens pushes nobody out. Such a flood also waits in a lane of its own, that of strangers, where one address has a quarter of the
 places; whoever was let in within the last hour is none, and goes through the lane of renewals. What fits into no lane is turned away at
 once, and that is remembered of nobody: the next call may find a place.
@@ -17,12 +17,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import msgspec
+
 from modelward_runtime.access.identity import FOREVER, Unreachable
+from modelward_runtime.caller import Caller
 from modelward_runtime.errors import ApiError, CallerUnknown
-from modelward_runtime.states import Caller
 
 LET_IN: Final = 10.0
 LEAST: Final = 1.0  # also of a token that is over, within the leeway of whoever accepted it: else each call is a review
@@ -36,8 +37,7 @@ ACQUAINTED: Final = 3600.0
 _MOST_ACQUAINTED: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """What a review found: a caller, or how to refuse one; `expires` is the token's end, in seconds since the epoch."""
 
     caller: Caller | None = None
@@ -45,8 +45,7 @@ class Findings:
     expires: float = FOREVER
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(msgspec.Struct):
     """Let in, until then."""
 
     caller: Caller

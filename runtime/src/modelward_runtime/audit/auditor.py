@@ -7,7 +7,7 @@
                                                                 └─ Buffered: made with others, when their answers have left
       └─ required and no room, or a sink that fails: 503, before the model has seen anything
 
-    turn_away: the door refuses a call, before `begin`. It is told later, with others: see `refusals.py`
+    turn_away: the door refuses a call, before `begin`; fold: there was no room for it, after (429). Told later, with others: `refusals.py`
 """
 
 import asyncio
@@ -38,6 +38,17 @@ class Pending(NamedTuple):
     receipt: Receipt | None
 
 
+class End(NamedTuple):
+    """How a call ended, and how many seconds it took."""
+
+    entry: Entry
+    decision: Decision
+    code: int
+    reason: str
+    sent: int
+    seconds: float
+
+
 class Auditor:
     """The audit of one process's calls."""
 
@@ -45,7 +56,7 @@ class Auditor:
         self._serving = serving
         self.required = self.synchronous = False
         self._failure = ""
-        self._ended: list[tuple[Entry, Prediction]] = []
+        self._ended: list[End] = []
         self._timer: asyncio.TimerHandle | None = None
         self._refusals = Refusals()
         self._refusals_timer: asyncio.TimerHandle | None = None
@@ -102,31 +113,27 @@ class Auditor:
 
     def end(self, entry: Entry, decision: Decision, code: int, reason: str, sent: int) -> Pending | None:
         """The call has ended: its record, on its way; None where nobody waits for it."""
-        made = self._predict(
-            entry.subject,
-            entry.policy_generation,
-            decision,
-            code,
-            reason,
-            entry.transport,
-            entry.request_bytes,
-            sent,
-            round(time.perf_counter() - entry.began, 6),
-            entry.input_hmac,
-        )
+        end = End(entry, decision, code, reason, sent, time.perf_counter() - entry.began)
         if entry.synchronous:
             self.catch_up()
-            return Pending(entry, self._record(entry, made))
-        self._ended.append((entry, made))
-        if len(self._ended) == 1:
+            return Pending(entry, self._record(end))
+        ended = self._ended
+        ended.append(end)
+        if len(ended) == 1:
             self._timer = asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self.catch_up)
-        elif len(self._ended) == TOGETHER:
+        elif len(ended) == TOGETHER:
             asyncio.get_running_loop().call_soon(self.catch_up)
         return None
 
-    def turn_away(self, transport: str, error: ApiError) -> None:
+    def fold(self, entry: Entry, error: ApiError) -> None:
+        """A call that had begun is turned away for want of room, before the model saw it: as `turn_away`."""
+        if entry.journal is not None:
+            entry.journal.reserved -= 1
+        self.turn_away(entry.transport, error, entry.subject)
+
+    def turn_away(self, transport: str, error: ApiError, subject: str = "") -> None:
         """The door lets a call not in: it takes no room, is told with others like it, and its answer does not wait for that."""
-        self._refusals.add(Refused(transport, *outcome(error), getattr(error, "subject", "")))
+        self._refusals.add(Refused(transport, *outcome(error), subject or getattr(error, "subject", "")))
         if self._refusals_timer is None:
             self._refusals_timer = asyncio.get_running_loop().call_later(SECONDS, self.tell_refusals)
 
@@ -149,6 +156,21 @@ class Auditor:
         made.calls = calls
         return made
 
+    def _predict_ended(self, end: End) -> Prediction:
+        entry = end.entry
+        return self._predict(
+            entry.subject,
+            entry.policy_generation,
+            end.decision,
+            end.code,
+            end.reason,
+            entry.transport,
+            entry.request_bytes,
+            end.sent,
+            round(end.seconds, 6),
+            entry.input_hmac,
+        )
+
     def _predict(self, subject: str, *rest: Any) -> Prediction:  # noqa: ANN401  the fields of Prediction, from the generation on
         serving, model = self._serving, self._serving.boot.model
         return Prediction(subject, model.name, model.version, serving.digest, *rest)
@@ -158,10 +180,11 @@ class Auditor:
         if self._timer:
             self._timer.cancel()
         ended, self._ended = self._ended, []
-        for entry, made in ended:
-            self._record(entry, made)
+        for end in ended:
+            self._record(end)
 
-    def _record(self, entry: Entry, made: Prediction) -> Receipt | None:
+    def _record(self, end: End) -> Receipt | None:
+        entry = end.entry
         journal = entry.journal or self.journal
         if journal is None:
             self._unopened += 1
@@ -175,7 +198,7 @@ class Auditor:
             journal.lose(answered=not entry.withholds)
             return None
         try:
-            return journal.record("prediction", made)
+            return journal.record("prediction", self._predict_ended(end))
         except Exception:  # one call's record must not take others along
             log.exception("a call's record cannot be made: this is a bug")
             journal.lose(answered=not entry.withholds)

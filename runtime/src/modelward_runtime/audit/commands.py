@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from modelward_runtime.asked import told
 from modelward_runtime.audit.follow import ChainState
 from modelward_runtime.audit.keys import fingerprint, load_trusted
 from modelward_runtime.audit.verify import Verdict, verify
@@ -26,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
         files = _files(arguments.paths)
         verdict = verify(files, trust, partial=arguments.partial, heads=arguments.head)
     except (OSError, ValueError) as error:
-        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        message = told(error) if isinstance(error, OSError) else str(error)
         if arguments.json:
-            sys.stdout.write(json.dumps({"valid": False, "message": told}) + "\n")
+            sys.stdout.write(json.dumps({"valid": False, "message": message}) + "\n")
         else:
-            sys.stderr.write(f"modelward audit verify: {told}\n")
+            sys.stderr.write(f"modelward audit verify: {_printable(message)}\n")
         return USAGE
     sys.stdout.write(_json(verdict) if arguments.json else _text(verdict))
     return 0 if verdict.is_whole else FAILED
@@ -52,7 +54,10 @@ def _files(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
     if not found:
         raise ValueError(f"there is no *{SUFFIX} file in {', '.join(map(str, paths))}")
-    return list(dict.fromkeys(file.resolve(strict=True) for file in found))
+    whole = list(dict.fromkeys(Path(os.path.realpath(file, strict=True)) for file in found))
+    if strange := [file for file in whole if not file.is_file()]:  # a pipe could be read once, and a log is read twice
+        raise ValueError(f"{strange[0]} is no plain file: verify the files of the log, or their directory")
+    return whole
 
 
 def _is_payload(file: Path, root: Path) -> bool:
@@ -80,12 +85,17 @@ def _camel(chain: ChainState) -> dict[str, object]:
 
 
 def _text(verdict: Verdict) -> str:
-    lines = [f"{finding.place}: {finding.message}" for finding in verdict.findings]
+    lines = [_printable(f"{finding.place}: {finding.message}") for finding in verdict.findings]
     for chain in verdict.chains:
         lines += _describe(chain)
     what = f"{verdict.records} records in {len(verdict.chains)} chains, {verdict.files} files; {verdict.unsigned} at the ends not signed"
     lines.append(f"whole: {what}" if verdict.is_whole else f"NOT WHOLE: {len(verdict.findings)} findings; {what}")
     return "\n".join(lines) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Who can write to the log names its files, and a terminal obeys what it is shown."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _describe(chain: ChainState) -> list[str]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from modelward_runtime import tensors
 from modelward_runtime.audit.records import Decision
-from modelward_runtime.body import ClientGone
-from modelward_runtime.errors import ApiError
+from modelward_runtime.caller import Caller, ClientGone
+from modelward_runtime.errors import ApiError, Busy
 from modelward_runtime.model import Face
-from modelward_runtime.states import Caller, Decoded
+from modelward_runtime.pace import weigh
+from modelward_runtime.states import Decoded
 
 if TYPE_CHECKING:
     from modelward_runtime.audit.auditor import Auditor
@@ -67,12 +68,17 @@ class Entry:
         """The rules that this call is held to are chosen now."""
         self.policy_generation = self._auditor.policy_generation
 
+    @property
+    def is_prompt(self) -> bool:
+        """Nothing of it is waited for: its record is made later, and of its input nothing is remembered."""
+        return not self.synchronous and not self._auditor.input_key
+
     async def hear(self, face: Face, decoded: Decoded) -> None:
         """Remember the input's HMAC, where the policy asks for it."""
         key = self._auditor.input_key
         if not key:
             return
-        if sum(array.nbytes for array in decoded.inputs.values()) <= _OFF_LOOP_BYTES:
+        if weigh(decoded.inputs) <= _OFF_LOOP_BYTES:
             self.input_hmac = input_hmac(key, face, decoded)
         else:
             self.input_hmac = await asyncio.to_thread(input_hmac, key, face, decoded)
@@ -93,6 +99,11 @@ async def audited(
     except (asyncio.CancelledError, ClientGone) as gone:
         auditor.end(entry, "Failed", CLIENT_GONE, "ClientGone" if isinstance(gone, ClientGone) else "Cancelled", 0)
         raise
+    except (
+        Busy
+    ) as busy:  # as often as a caller likes, and without the model's work to slow them: folded, as strangers are
+        auditor.fold(entry, busy)
+        raise
     except Exception as error:
         entry.subject = entry.subject or getattr(error, "subject", "")
         await auditor.settle(auditor.end(entry, *outcome(error), 0))
@@ -100,7 +111,9 @@ async def audited(
     except BaseException:
         auditor.end(entry, "Failed", 500, "InternalError", 0)
         raise
-    await auditor.settle(auditor.end(entry, "Allowed", 200, "", size(answer)))
+    pending = auditor.end(entry, "Allowed", 200, "", size(answer))
+    if pending is not None:
+        await auditor.settle(pending)
     return answer
 
 

@@ -279,5 +279,5 @@ def _time(link: Link) -> float:
 def _data(link: Link, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(link.data, type=kind)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Broken(f"record {link.number} is not what its type says") from None

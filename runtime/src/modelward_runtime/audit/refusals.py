@@ -1,4 +1,5 @@
-"""Calls that the door turned away, folded: whoever has no right to call must not fill the log for those who have.
+"""Calls that were turned away, folded: at the door (401, 403, 503), or for want of room and by limits (429). Whoever has no right to call,
+or calls faster than they may, must not fill the log for the others.
 
 Used by `auditor.py`, on the event loop's thread. No room is set aside for them, and nobody waits for their records.
 

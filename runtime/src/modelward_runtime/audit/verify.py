@@ -123,7 +123,7 @@ def _in_order(files: Sequence[Path], verdict: Verdict, marks: Marks) -> dict[str
 def _want_found(link: Link, marks: Marks) -> None:
     try:
         found = msgspec.json.decode(link.data, type=Genesis).found
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return  # told when the chain is followed
     for head in found:
         marks.want(head.source, head.id, head.hash, link.source)

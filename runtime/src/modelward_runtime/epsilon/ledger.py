@@ -13,7 +13,8 @@ write reserved, and never what the block was before.
 
 Nothing is ever handed back to the ledger, and a write whose answer did not come counts as done: the ledger never counts too little. A
 refusal is remembered until it can end, so that a caller without budget costs the API nothing. While the API is away, blocks go on being
-spent from, and then calls are refused with 503. It must not know what an answer is.
+spent from, and then calls are refused with 503, and `failure` says why until a call or a look every few seconds finds that it could be
+asked: the report shows it, and with it PrivacyEnforced. It must not know what an answer is.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ PATIENCE: Final = 10.0  # seconds that one call waits for a reservation, however
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.4
 SILENCE: Final = 1.0  # seconds after a failure for which the API is not asked again
+LOOK: Final = 5.0  # seconds after which a ledger that could not be used is looked at again, also when nobody calls
 FULL_SECONDS: Final = 10.0  # for which a full shard is not asked again
 MOST_BLOCKS: Final = 16_384  # twice the rows that a policy's shards can hold
 
@@ -120,6 +122,7 @@ class Ledger:
         self._silent_until: dict[str, float] = {}
         self.spent, self._counted = 0, 0
         self.failure = ""
+        self._looking: asyncio.Task[None] | None = None
 
     def take_held(self, subject: str, cost: int) -> Receipt | None:
         """Spend from the block, if it has enough: the usual case, without a wait. Raises `EpsilonRefused` where that is known already."""
@@ -196,10 +199,7 @@ class Ledger:
     async def _try(self, shard: str, row: str, cost: int) -> str:
         """Read, reserve, write, once; why it must be tried again, or nothing."""
         asked = self._clocks.elapsed()
-        seen = await self._store.read(shard)
-        instant = agree(seen.date, self._clocks.wall())
-        check_ahead(seen.shard.observed, instant)
-        self._check_key(seen.shard)
+        seen, instant = await self._read(shard)
         block = self._blocks.get(row)
         held = block.held if block and self._clocks.elapsed() < block.until else Held()
         result = reserve(seen.shard, row, cost, held, self._terms, instant.earliest)
@@ -216,6 +216,14 @@ class Ledger:
             return "a period has ended, and no more than that was written yet"
         self._keep(row, result, asked - latest)
         return ""
+
+    async def _read(self, shard: str) -> tuple[Seen, Instant]:
+        """The newest version, and the time. Raises `Unreachable` and `ClocksDisagree`."""
+        seen = await self._store.read(shard)
+        instant = agree(seen.date, self._clocks.wall())
+        check_ahead(seen.shard.observed, instant)
+        self._check_key(seen.shard)
+        return seen, instant
 
     def _keep(self, row: str, granted: Granted, epoch: float) -> None:
         """Add what was reserved to what the block has by now. Spend from it no longer than the later clock allows, nor than a shard
@@ -253,7 +261,26 @@ class Ledger:
         if problem != self.failure:
             log.error("the ledger of epsilon cannot be used, calls are refused", extra={"cause": problem})
         self.failure = problem
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look(shard))
         return EpsilonUnavailable(problem)
+
+    async def _look(self, shard: str) -> None:
+        """Until the ledger can be used again; reserves nothing."""
+        while self.failure:
+            await asyncio.sleep(LOOK * (0.5 + self._jitter()))
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._read(shard)
+            except (TimeoutError, Unreachable, ClocksDisagree) as error:
+                self.failure = str(error) or self.failure
+            else:
+                self.failure = ""
+
+    def close(self) -> None:
+        """Look no more. Calls that began may still spend."""
+        if self._looking:
+            self._looking.cancel()
 
 
 def _refuse(refused: Refused, wall: float) -> EpsilonRefused:

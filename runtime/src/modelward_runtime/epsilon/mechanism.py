@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from modelward_runtime.bfloat16 import doubles, narrow
 from modelward_runtime.epsilon.rounding import ceil_to_float, not_above
 from modelward_runtime.model import Array
 
@@ -59,6 +60,22 @@ class BoundedLaplace:
         clipped = np.clip(np.nan_to_num(answers.astype(np.float64).ravel(), nan=self._lower), self._lower, self._upper)
         noisy = np.array(self._add_noise(clipped.tolist()), np.float64)
         return np.clip(noisy, self._lower, self._upper).astype(answers.dtype).reshape(answers.shape)
+
+
+class OnBits:
+    """A mechanism on BF16, which numpy sees as 16 bits; rounding what is released tells nothing more."""
+
+    def __init__(self, mechanism: Mechanism) -> None:
+        self._mechanism = mechanism
+
+    def randomise(self, answers: Array) -> Array:
+        """As the mechanism does."""
+        return narrow(self._mechanism.randomise(doubles(answers)))
+
+
+def warm_up() -> None:
+    """Import OpenDP, and what it imports with its first measurement; Unbuildable where the image has none."""
+    _laplace(1.0, 1_000_000)
 
 
 def _randomised_response(count: int, micro: int) -> Callable[[int], int]:

@@ -17,7 +17,7 @@ from modelward_runtime.epsilon import amount
 from modelward_runtime.epsilon.account import Terms
 from modelward_runtime.epsilon.config import DifferentialPrivacy
 from modelward_runtime.epsilon.ledger import Ledger, Receipt
-from modelward_runtime.epsilon.mechanism import BoundedLaplace, Mechanism, RandomisedResponse, Unbuildable
+from modelward_runtime.epsilon.mechanism import BoundedLaplace, Mechanism, OnBits, RandomisedResponse, Unbuildable
 from modelward_runtime.epsilon.shards import Shards
 from modelward_runtime.epsilon.subjects import subjects_of
 from modelward_runtime.errors import BadRequest, EpsilonRefused, EpsilonUnavailable, InferenceFailed
@@ -25,7 +25,7 @@ from modelward_runtime.hmackey import KeyUnusable
 from modelward_runtime.model import NUMPY_TYPES, Array, Model, TensorSpec
 
 INTEGERS: Final = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
-FLOATS: Final = frozenset({"FP16", "FP32", "FP64"})
+FLOATS: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
 OFF_LOOP_VALUES: Final = 16  # more are randomised on a thread: each takes up to 0.1 ms
 
 
@@ -111,7 +111,13 @@ def promise_of(section: DifferentialPrivacy, model: Model, dropped: Collection[s
     except (Unbuildable, KeyUnusable) as error:
         raise Unfit(str(error)) from None
     shards = Shards(section.ledger)
-    return Promise(section, mechanism, Ledger(shards, subjects, terms), shards.close)
+    ledger = Ledger(shards, subjects, terms)
+
+    def close() -> None:
+        ledger.close()
+        shards.close()
+
+    return Promise(section, mechanism, ledger, close)
 
 
 def _check_outputs(section: DifferentialPrivacy, model: Model, dropped: Collection[str]) -> TensorSpec:
@@ -142,7 +148,8 @@ def _mechanism(section: DifferentialPrivacy, output: TensorSpec) -> Mechanism:
         return RandomisedResponse(_labels(section.labels, output), section.micro)
     if output.datatype not in FLOATS:
         raise Unfit(f"output '{output.name}' is {output.datatype}: Laplace takes {', '.join(sorted(FLOATS))}")
-    return BoundedLaplace(float(section.lower or 0), float(section.upper or 0), values, section.micro)
+    laplace = BoundedLaplace(float(section.lower or 0), float(section.upper or 0), values, section.micro)
+    return OnBits(laplace) if output.datatype == "BF16" else laplace
 
 
 def _labels(labels: tuple[str, ...], output: TensorSpec) -> Array:

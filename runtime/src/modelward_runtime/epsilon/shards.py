@@ -6,14 +6,13 @@ and update their status, and nothing else: the operator makes them. It must not 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from modelward_runtime.access.client import Answer, Client
 from modelward_runtime.access.identity import Unreachable
+from modelward_runtime.access.kubernetes import Kubernetes
 from modelward_runtime.epsilon import period
 from modelward_runtime.epsilon.account import Row, Shard
 from modelward_runtime.epsilon.config import LedgerPlace
@@ -56,17 +55,16 @@ _OBJECT: Final = msgspec.json.Decoder(_Object)
 
 
 class Shards:
-    """The ledger's objects of one policy. Token and CA are read for each request, because the kubelet renews them."""
+    """The ledger's objects of one policy."""
 
     def __init__(self, place: LedgerPlace) -> None:
-        self._client = Client(place.server, Path(place.ca_file), only_ca=True)
-        self._token_file = Path(place.token_file)
+        self._api = Kubernetes(place.server, place.ca_file, place.token_file)
         self._folder = f"/apis/modelward.dev/v1alpha1/namespaces/{quote(place.namespace)}/privacyledgers/"
         self._policy = place.policy
 
     async def read(self, shard: str) -> Seen:
         """The newest version. Raises `Unreachable`."""
-        answer = await self._call("GET", self._path(shard), b"")
+        answer = await self._api.call("GET", self._path(shard), seconds=_SECONDS)
         if answer.status != 200:
             raise Unreachable(f"{self._policy}-{shard}: the API server answers {answer.status}")
         try:
@@ -85,7 +83,7 @@ class Shards:
             "spec": seen.spec,
             "status": _status(wanted),
         }
-        answer = await self._call("PUT", f"{self._path(shard)}/status", msgspec.json.encode(body))
+        answer = await self._api.call("PUT", f"{self._path(shard)}/status", msgspec.json.encode(body), seconds=_SECONDS)
         if answer.status == 409:
             raise Conflict
         if answer.status not in {200, 201}:
@@ -93,18 +91,10 @@ class Shards:
 
     def close(self) -> None:
         """Let kept connections go."""
-        self._client.close()
+        self._api.close()
 
     def _path(self, shard: str) -> str:
         return f"{self._folder}{quote(self._policy)}-{shard}"
-
-    async def _call(self, method: str, path: str, body: bytes) -> Answer:
-        try:
-            token = self._token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            raise Unreachable(f"{self._token_file} cannot be read") from None
-        headers = {"content-type": "application/json", "accept": "application/json", "authorization": f"Bearer {token}"}
-        return await self._client.call(method, headers, body, path=path, seconds=_SECONDS)
 
 
 def _shard(status: _Status) -> Shard:

@@ -20,10 +20,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from modelward_runtime import bfloat16
 from modelward_runtime.audit.chain import Stamps, source_of
 from modelward_runtime.model import Array, Face, TensorSpec
 from modelward_runtime.payloads.config import Logging
-from modelward_runtime.payloads.redact import NO_TEXTS, Elements, Texts, texts_of
+from modelward_runtime.payloads.redact import MOST_SEARCHED, NO_TEXTS, Elements, Texts, texts_of
 from modelward_runtime.privacy.rules import OFF_LOOP_TEXT
 from modelward_runtime.serving import Serving
 from modelward_runtime.sinks.metrics import OutletMetrics
@@ -36,6 +37,7 @@ MOST_WAITING: Final = 512  # records in memory, each of MOST_BYTES at most
 MOST_SEARCHES: Final = (
     8  # long texts that are searched at once: the memory that they hold while their requests are gone
 )
+MOST_AT_ONCE: Final = 2 * MOST_SEARCHED  # characters of all of them
 MOST_BYTES: Final = 65_536  # that the tensors of a record may take; what is over is cut, and says so
 MOST_ELEMENTS: Final = 4096  # of a tensor
 MOST_TEXT: Final = 1024  # characters of an element
@@ -83,7 +85,7 @@ class PayloadLog:
         self._metrics = metrics
         self._chance = chance
         self._stamps = Stamps(wall)
-        self._number = self._filled = self._longest = 0
+        self._number = self._filled = self._longest = self._searched = 0
         self._piece_began = time.monotonic()
         self._redacted = False
         self._share = 0.0
@@ -120,12 +122,17 @@ class PayloadLog:
         if self.waiting >= MOST_WAITING or len(self._searches) >= MOST_SEARCHES:
             self._metrics.lost += 1
             return
+        texts = texts_of(cleared.inputs, released.outputs, MOST_ELEMENTS) if self._redacted else NO_TEXTS
+        long = texts.characters >= OFF_LOOP_TEXT
+        if long and self._searched + texts.characters > MOST_AT_ONCE:
+            self._metrics.lost += 1
+            return
         self._number += 1
         call = Answered(self._number, self._stamps.now(), generation, self._redacted, face, cleared, released, seconds)
-        texts = texts_of(cleared.inputs, released.outputs, MOST_ELEMENTS) if call.redacted else NO_TEXTS
-        if texts.characters < OFF_LOOP_TEXT:
+        if not long:
             self._put(self._line(call, texts.redacted()))
             return
+        self._searched += texts.characters
         search = asyncio.ensure_future(self._search(call, texts))
         self._searches.add(search)
         search.add_done_callback(self._searches.discard)
@@ -155,6 +162,8 @@ class PayloadLog:
             log.error("a call could not be logged", extra={"cause": type(error).__name__})  # noqa: TRY400  no values
             self._metrics.lost += 1
             return
+        finally:
+            self._searched -= texts.characters
         self._put(self._line(call, redacted))
 
     def _put(self, line: bytes) -> None:
@@ -199,13 +208,20 @@ def _tensors(
     for name, array in arrays.items():
         tensor = LoggedTensor(name, datatypes.get(name, ""), array.shape)
         if wants_data:
-            items = texts[name] if array.dtype.hasobject else array.ravel()[:MOST_ELEMENTS].tolist()
+            items = texts[name] if array.dtype.hasobject else _numbers(tensor.datatype, array)
             tensor.data, room = _cut(items, max(room, 0))
             tensor.truncated = len(tensor.data) < array.size or any(
                 isinstance(item, str) and len(item) > MOST_TEXT for item in items[: len(tensor.data)]
             )
         logged.append(tensor)
     return logged, room
+
+
+def _numbers(datatype: str, array: Array) -> list[Any]:
+    """The first elements, as a person reads them."""
+    first = array.ravel()[:MOST_ELEMENTS]
+    numbers: list[Any] = (bfloat16.widen(first) if datatype == "BF16" else first).tolist()
+    return numbers
 
 
 def _cut(items: Sequence[Any], room: int) -> tuple[list[Any], int]:

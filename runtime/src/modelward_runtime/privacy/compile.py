@@ -48,7 +48,7 @@ def compile_rules(
         model.name,
         model.version,
         model.execution_provider,
-        model.inputs,
+        tuple(spec for spec in model.inputs if spec.name not in inputs.dropped),
         tuple(spec for spec in model.outputs if spec.name not in outputs.withheld),
         ignored=inputs.dropped,
         withheld=outputs.withheld,

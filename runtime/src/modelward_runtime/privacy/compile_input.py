@@ -3,7 +3,6 @@
 The order of a tensor's steps is fixed: non-finite, ranges, personal data, zeros; checks see what the caller sent.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +10,18 @@ from decimal import Decimal
 
 import numpy as np
 
+from modelward_runtime import bfloat16
 from modelward_runtime.model import NUMPY_TYPES, Model, TensorSpec
 from modelward_runtime.privacy.config import Action, Columns, Input, InputTensor, Pii
-from modelward_runtime.privacy.input import Bound, Finite, FiniteBits, Personal, Range, Selection, Zero
+from modelward_runtime.privacy.input import Bound, Finite, OfBits, Personal, Range, Selection, Zero
 from modelward_runtime.privacy.pii import fold
 from modelward_runtime.privacy.pii.replace import Replacement, hasher, mask
 from modelward_runtime.privacy.pii.scan import RECOGNISERS, Kind
 from modelward_runtime.privacy.problems import Problems, listed
 from modelward_runtime.privacy.rules import Step, Steps
+from modelward_runtime.properties import names_in
 
-FLOATS = frozenset({"FP16", "FP32", "FP64"})
+FLOATS = frozenset({"FP16", "FP32", "FP64", "BF16"})
 INTEGERS = frozenset({"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"})
 
 
@@ -71,8 +72,8 @@ def _find(name: str, model: Model, place: Problems) -> TensorSpec | None:
 
 
 def _drop(tensor: InputTensor, model: Model, place: Problems) -> None:
-    """What is dropped must have a default; nothing else can be said about it."""
-    if tensor.name in {spec.name for spec in model.inputs}:
+    """What is dropped must be optional or have a default; nothing else can be said about it."""
+    if tensor.name in {spec.name for spec in model.inputs if not spec.optional}:
         place.at("action").add(f"the model has no default for input '{tensor.name}' and cannot run without: use Zero")
     elif tensor.name not in model.defaults:
         _find(tensor.name, model, place.at("name"))
@@ -84,9 +85,7 @@ def _checks(tensor: InputTensor, spec: TensorSpec, model: Model, place: Problems
     steps: list[Step] = []
     if tensor.non_finite == "Reject":
         if spec.datatype in FLOATS:
-            steps.append(Finite(spec.name))
-        elif spec.datatype == "BF16":
-            steps.append(FiniteBits(spec.name))
+            steps.append(_seen(Finite(spec.name), spec))
         else:
             place.at("nonFinite").add(f"input '{spec.name}' is {spec.datatype}, which has no NaN and no infinity")
     nan_allowed = tensor.non_finite == "Allow" and spec.datatype in FLOATS
@@ -137,7 +136,7 @@ def _resolve(columns: Columns, spec: TensorSpec, model: Model, place: Problems) 
     """Indices of feature names, by the model's metadata."""
     if not columns.names:
         return []
-    features = feature_names(model.properties)
+    features = names_in(model.properties.get("feature_names", ""))
     if not features:
         place.at("names").add("the model's metadata have no feature_names: give indices")
         return []
@@ -157,18 +156,6 @@ def _resolve(columns: Columns, spec: TensorSpec, model: Model, place: Problems) 
                 f"'{name}' {why} the {len(features)} feature_names of the model's metadata"
             )
     return found
-
-
-def feature_names(properties: Mapping[str, str]) -> list[str]:
-    """The metadata property `feature_names`: a JSON list of strings, or names with commas between; empty where there is none."""
-    text = properties.get("feature_names", "").strip()
-    if text.startswith("["):
-        try:
-            names = json.loads(text)
-        except (ValueError, RecursionError):
-            return []
-        return names if all(isinstance(name, str) for name in names) else []
-    return [name.strip() for name in text.split(",")] if text else []
 
 
 def _range(
@@ -194,7 +181,12 @@ def _range(
         words = f"{minimum} or more"
     elif minimum is None:
         words = f"{maximum} or less"
-    return [Range(selection, low, high, nan_allowed, words)]
+    return [_seen(Range(selection, low, high, nan_allowed, words), spec)]
+
+
+def _seen(check: Finite | Range, spec: TensorSpec) -> Step:
+    """The check as it can be asked of the tensor's arrays."""
+    return OfBits(check) if spec.datatype == "BF16" else check
 
 
 def _bound(text: str | None, datatype: str, *, up: bool) -> Bound | None:
@@ -202,14 +194,25 @@ def _bound(text: str | None, datatype: str, *, up: bool) -> Bound | None:
 
     Of floats there always is one, finite where a finite value can satisfy it: an infinity lies in no range.
     """
-    limit = float(np.finfo(NUMPY_TYPES[datatype]).max) if datatype in FLOATS else math.inf
+    limit = _largest(datatype) if datatype in FLOATS else math.inf
     if text is None:
         return None if datatype in INTEGERS else -limit if up else limit
     if datatype in INTEGERS:
         return math.ceil(Decimal(text)) if up else math.floor(Decimal(text))
-    with np.errstate(over="ignore"):
-        bound = float(NUMPY_TYPES[datatype].type(text))
+    bound = _spelled(text, datatype)
     return max(bound, -limit) if up else min(bound, limit)
+
+
+def _largest(datatype: str) -> float:
+    return bfloat16.MOST if datatype == "BF16" else float(np.finfo(NUMPY_TYPES[datatype]).max)
+
+
+def _spelled(text: str, datatype: str) -> float:
+    """A decimal number as the floating-point type has it, an infinity where it has none so large."""
+    if datatype == "BF16":
+        return float(bfloat16.widen(bfloat16.narrow(np.array(text, np.float64))))
+    with np.errstate(over="ignore"):
+        return float(NUMPY_TYPES[datatype].type(text))
 
 
 def _personal(policy: Input, model: Model, problems: Problems, key: bytes | None) -> dict[str, Personal]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from modelward_runtime.model import Model, TensorSpec
 from modelward_runtime.privacy.compile_input import FLOATS, INTEGERS
 from modelward_runtime.privacy.config import Output, OutputTensor, Perturbation
-from modelward_runtime.privacy.output import Decimals, Largest, Noise, OneHot
+from modelward_runtime.privacy.output import Decimals, Largest, Noise, OnBits, OneHot
 from modelward_runtime.privacy.problems import Problems, listed
 from modelward_runtime.privacy.rules import Step, Steps
 
@@ -41,7 +41,12 @@ def compile_outputs(policy: Output, model: Model, problems: Problems) -> Outputs
             steps[spec.name] += _coarsen(tensor, spec, place)
     withheld = _withhold(policy, model, steps, problems)
     _refuse_void(policy, withheld, problems)
-    return Outputs({name: tuple(some) for name, some in steps.items() if some}, withheld)
+    return Outputs({spec.name: _taken(steps[spec.name], spec) for spec in model.outputs if steps[spec.name]}, withheld)
+
+
+def _taken(steps: list[Step], spec: TensorSpec) -> tuple[Step, ...]:
+    """The steps as they can be taken on the tensor's arrays."""
+    return (OnBits(tuple(steps)),) if spec.datatype == "BF16" else tuple(steps)
 
 
 def compile_promise(
@@ -76,7 +81,7 @@ def _perturb(noise: Perturbation, model: Model, steps: dict[str, list[Step]], pl
     if spec is None:
         return
     if spec.datatype not in FLOATS:
-        place.add(f"output '{spec.name}' is {spec.datatype}: noise needs FP16, FP32 or FP64")
+        place.add(f"output '{spec.name}' is {spec.datatype}: noise needs FP16, BF16, FP32 or FP64")
     elif steps[spec.name]:
         place.at("name").add(f"output '{spec.name}' has noise already")
     else:
@@ -88,7 +93,9 @@ def _coarsen(tensor: OutputTensor, spec: TensorSpec, place: Problems) -> list[St
     if tensor.decimals is not None:
         steps.append(Decimals(tensor.decimals))
         if spec.datatype not in FLOATS:
-            place.at("decimals").add(f"output '{spec.name}' is {spec.datatype}: rounding needs FP16, FP32 or FP64")
+            place.at("decimals").add(
+                f"output '{spec.name}' is {spec.datatype}: rounding needs FP16, BF16, FP32 or FP64"
+            )
     if tensor.top_k is not None:
         steps.append(Largest(tensor.top_k))
         if spec.datatype not in FLOATS | INTEGERS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelward_runtime.bfloat16 import widen
 from modelward_runtime.errors import PolicyViolated
 from modelward_runtime.model import Array
 from modelward_runtime.privacy.config import Action
@@ -19,7 +20,6 @@ from modelward_runtime.privacy.pii.scan import Kind, Match
 
 Bound = int | float
 _FEW = 32  # elements that Python has looked at before numpy has begun: a row of a table
-_BFLOAT16_EXPONENT = 0x7F80
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,7 @@ class Finite:
         """The array, or `PolicyViolated`."""
         few = array.size <= _FEW
         if not (all(map(math.isfinite, array.ravel().tolist())) if few else np.isfinite(array).all()):
-            self.refuse()
-        return array
-
-    def refuse(self) -> None:
-        """Say so."""
-        raise PolicyViolated("non-finite", f"input '{self.tensor}' has NaN or an infinity")
-
-
-@dataclass(frozen=True)
-class FiniteBits(Finite):
-    """The same of BF16, which numpy sees as 16 bits."""
-
-    def __call__(self, array: Array) -> Array:
-        """The array, or `PolicyViolated`."""
-        if ((array & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT).any():
-            self.refuse()
+            raise PolicyViolated("non-finite", f"input '{self.tensor}' has NaN or an infinity")
         return array
 
 
@@ -104,6 +89,18 @@ class Range:
 
 
 @dataclass(frozen=True)
+class OfBits:
+    """A check of BF16, which numpy sees as 16 bits: it is shown the numbers."""
+
+    check: Finite | Range
+
+    def __call__(self, array: Array) -> Array:
+        """The array, or `PolicyViolated`."""
+        self.check(widen(array))
+        return array
+
+
+@dataclass(frozen=True)
 class Zero:
     """Nothing of the selection is left: zeros, or empty strings."""
 
@@ -132,15 +129,21 @@ class Personal:
     def __call__(self, array: Array) -> Array:
         """The array where nothing was found; another; or `PolicyViolated`."""
         elements: list[str] = array.ravel().tolist()
-        matches = scan.find(elements, self.actions)
-        for match in matches:
-            if self.actions[match.kind] == "Reject":
-                self._refuse(match.kind, f"element {match.element}")
+        touched = False
+        for first, last in scan.blocks(elements):
+            block = elements[first:last]
+            matches = scan.find(block, self.actions)
+            for match in matches:
+                if self.actions[match.kind] == "Reject":
+                    self._refuse(match.kind, f"element {first + match.element}")
+            if matches:
+                elements[first:last] = replace(block, matches, self.actions, self._put)
+                touched = True
         self._refuse_across(array)
-        if not matches:
+        if not touched:
             return array
         changed = np.empty(len(elements), np.object_)
-        changed[:] = replace(elements, matches, self.actions, self._put)
+        changed[:] = elements
         return changed.reshape(array.shape)
 
     def _refuse_across(self, array: Array) -> None:

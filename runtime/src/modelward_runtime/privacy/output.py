@@ -7,10 +7,12 @@ Made by `compile.py`. Shape and datatype stay what the model's metadata say. Arr
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from modelward_runtime.bfloat16 import doubles, narrow
 from modelward_runtime.model import Array
 from modelward_runtime.privacy.config import Distribution
 
@@ -29,8 +31,9 @@ class Noise:
     generator: np.random.Generator = field(default_factory=_generator)
 
     def __call__(self, array: Array) -> Array:
-        """Another array; values may leave the range that they had."""
-        return (array + self._draw(array.shape)).astype(array.dtype)
+        """Another array; values may leave the range that they had, and beyond what the type can hold they are infinite."""
+        with np.errstate(over="ignore"):
+            return (array + self._draw(array.shape)).astype(array.dtype)
 
     def _draw(self, shape: tuple[int, ...]) -> Array:
         match self.distribution:
@@ -84,9 +87,22 @@ class OneHot:
 
     def __call__(self, array: Array) -> Array:
         """Another array."""
-        width = array.shape[-1]
-        rows = array.reshape(-1, width)
-        marked = np.zeros(rows.shape, array.dtype)
-        if marked.size:
-            marked[np.arange(len(rows)), rows.argmax(axis=1)] = 1
-        return marked.reshape(array.shape)
+        marked = np.zeros(array.shape, array.dtype)
+        if array.size:  # else there is no row, or no class
+            rows = array.reshape(-1, array.shape[-1])
+            marked.reshape(rows.shape)[np.arange(len(rows)), rows.argmax(axis=1)] = 1
+        return marked
+
+
+@dataclass(frozen=True)
+class OnBits:
+    """Steps on BF16, which numpy sees as 16 bits: taken on the numbers in FP64, and rounded once, at the end."""
+
+    steps: tuple[Callable[[Array], Array], ...]
+
+    def __call__(self, array: Array) -> Array:
+        """Another array."""
+        numbers = doubles(array)
+        for step in self.steps:
+            numbers = step(numbers)
+        return narrow(numbers)

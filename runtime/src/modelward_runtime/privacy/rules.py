@@ -6,8 +6,9 @@ views of the caller's bytes, and raw outputs views of a batch that others share.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelward_runtime.errors import PolicyViolated
 from modelward_runtime.model import Array, Face, Model, face_of
@@ -23,13 +24,12 @@ Steps = Mapping[str, tuple[Step, ...]]
 OFF_LOOP_TEXT = 1 << 15  # bytes of a request in which text is searched that would hold up probes
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """What holds for each request. Without a policy: nothing."""
 
     face: Face
-    inputs: Steps = field(default_factory=dict)
-    outputs: Steps = field(default_factory=dict)
+    inputs: Steps = {}
+    outputs: Steps = {}
     max_elements: int | None = None
     max_text_bytes: int | None = None
     searches_text: bool = False

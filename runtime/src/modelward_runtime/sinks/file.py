@@ -2,6 +2,9 @@
 
 A restart never writes into a file that it finds: its end may be torn. A failed write is taken back by cutting the file to what was safe,
 which needs no space, so that a full disk leaves whole lines and the same batch can be tried again.
+
+A directory with a limit is one that somebody deletes when it holds more (the kubelet, with the pod): it counts as full at nine tenths, by
+the blocks that its files take, which is what is measured there.
 """
 
 import os
@@ -15,14 +18,18 @@ from modelward_runtime.sinks.sink import SUFFIX, Piece, SinkFailed, Writer
 
 _NAME = re.compile(r"^(?P<series>(?P<pod>[A-Za-z0-9_-]+)\.[A-Za-z0-9-]+)\.(?P<number>\d{6,})\.jsonl$")
 _MOST_LINE = 1 << 20  # bytes looked at for a first or a last line
+_BLOCK = 512  # of `st_blocks`, whatever the file system's own are
+_PAGE = 4096  # what most file systems give at a time
 
 
 class FileSink:
     """The files of one writer, and those of others beside them."""
 
-    def __init__(self, directory: Path, writer: Writer) -> None:
+    def __init__(self, directory: Path, writer: Writer, *, limit: int = 0) -> None:
         self._directory = directory
         self._writer = writer
+        self._limit = limit  # bytes; 0: none
+        self._beside = -1  # bytes of all other files, as they were counted last; negative: not yet
         self._descriptor = -1
         self._path = directory
         self._size = 0
@@ -36,6 +43,8 @@ class FileSink:
     def write(self, lines: Sequence[bytes], *, fresh: bool) -> None:
         """Append and fsync; nothing of a failed batch stays in the file."""
         content = b"".join(lines)
+        if self._limit:
+            self._find_room(len(content))
         if fresh or self._descriptor < 0:
             self._begin(content)
             return
@@ -89,6 +98,19 @@ class FileSink:
     def server_time(self) -> None:
         """A file system's clock is this machine's, or nobody knows whose."""
 
+    def _find_room(self, size: int) -> None:
+        """SinkFailed where so much more would come too close to the limit."""
+        most, size = self._limit * 9 // 10, -(-size // _PAGE) * _PAGE
+        with _explained(self._directory):
+            own = _taken(os.fstat(self._descriptor)) if self._descriptor >= 0 else 0
+            if self._beside < 0 or self._beside + own + size > most:  # by now somebody may have taken files away
+                self._beside = sum(_sizes(self._directory)) - own
+        if (taken := self._beside + own) + size > most:
+            raise SinkFailed(
+                f"{self._directory}: {taken} bytes are taken, and at {self._limit} (sizeLimit) all would be deleted, with the pod: "
+                "copy the records and replace the pod, or give the sink more, or a claim"
+            )
+
     def _begin(self, content: bytes) -> None:
         """The next file, with its first batch; it is gone again if that fails."""
         while (path := self._directory / f"{self._writer.series}.{self._number + 1:06}{SUFFIX}").exists():
@@ -105,11 +127,15 @@ class FileSink:
                 raise
         self.close()
         self._descriptor, self._path, self._size = descriptor, path, len(content)
+        self._beside = -1
         self._number += 1
 
     def _files(self) -> list[tuple[str, int, Path]]:
-        """Series, number and path of all that are of our kind, in order."""
-        found = ((_NAME.match(path.name), path) for path in self._directory.iterdir())
+        """Series, number and path of all that are of our kind, in order. A link, a pipe or a folder of such a name is no file of a log."""
+        with os.scandir(self._directory) as entries:
+            found = [
+                (_NAME.match(each.name), Path(each.path)) for each in entries if each.is_file(follow_symlinks=False)
+            ]
         ours = [(match, path) for match, path in found if match and self._writer.is_kin(match["pod"])]
         return sorted((match["series"], int(match["number"]), path) for match, path in ours)
 
@@ -132,6 +158,17 @@ def _write(descriptor: int, content: bytes) -> None:
     while rest:
         rest = rest[os.write(descriptor, rest) :]
     os.fdatasync(descriptor)
+
+
+def _sizes(directory: Path) -> Iterator[int]:
+    for file in os.scandir(directory):
+        with suppress(FileNotFoundError):  # retention is at it
+            yield _taken(file.stat())
+
+
+def _taken(of: os.stat_result) -> int:
+    """Bytes of the disk that a file takes."""
+    return max(of.st_blocks * _BLOCK, of.st_size)
 
 
 def _sync_directory(directory: Path) -> None:

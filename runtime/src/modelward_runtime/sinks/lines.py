@@ -13,5 +13,5 @@ def time_of(line: bytes) -> float:
     """When the record was made, in seconds since the epoch; 0 for what is no record."""
     try:
         return datetime.fromisoformat(msgspec.json.decode(line, type=_Dated).time).timestamp()
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, OverflowError):
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):  # one that is not UTF-8 is a ValueError
         return 0.0

@@ -33,7 +33,9 @@ class OutletMetrics:
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         """Everything as Prometheus families."""
         records = CounterMetricFamily(
-            f"{self._prefix}_records", f"{self._what}, by what became of them", labels=["result"]
+            f"{self._prefix}_records",
+            f"{self._what}: written, lost (the call was answered), refused (with the call, for want of room)",
+            labels=["result"],
         )
         for result, count in (("written", self.written), ("lost", self.lost), ("refused", self.refused)):
             records.add_metric([result], count)

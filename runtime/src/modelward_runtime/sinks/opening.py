@@ -14,7 +14,7 @@ OBJECT_SECONDS = 5.0  # the same, where each write is an object
 def open_sink(settings: SinkConfig, writer: Writer, credentials: str) -> Sink:
     """The sink; SinkFailed when its directory or its settings cannot be used. `credentials`: the prefix of their variables."""
     if isinstance(settings, File):
-        return FileSink(Path(settings.directory), writer)
+        return FileSink(Path(settings.directory), writer, limit=settings.size_limit_bytes or 0)
     if isinstance(settings, S3):
         from modelward_runtime.sinks.s3 import S3Sink  # noqa: PLC0415  obstore is large, and most pods log to files
 

@@ -21,11 +21,11 @@ from obstore.store import S3Store
 from modelward_runtime.sinks.config import S3
 from modelward_runtime.sinks.sink import SUFFIX, Piece, SinkFailed, Writer
 from modelward_runtime.store.locate import parse_s3
-from modelward_runtime.store.s3 import explain
+from modelward_runtime.store.s3 import explain, place
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import S3Config, S3Credential
+    from obstore.store import S3Credential
 
 _MOST_TAIL: Final = 1 << 20
 _MOST_HEADS: Final = 64
@@ -166,16 +166,10 @@ def _lacks_conditions(error: BaseError) -> bool:
 
 def _open(bucket: str, settings: S3, credentials: str) -> S3Store:
     own = _own_credentials(os.environ, credentials)
-    config: S3Config = {
-        "region": settings.region or os.environ.get("AWS_REGION") or "us-east-1",
-        "virtual_hosted_style_request": not settings.endpoint,
-    }
-    if settings.endpoint:
-        config["endpoint"] = settings.endpoint
     bundle = _read(Path(settings.ca_bundle_file)) if settings.ca_bundle_file else None
     return S3Store(
         bucket,
-        config=config,
+        config=place(settings.endpoint, settings.region),
         client_options={
             "allow_http": bool(settings.endpoint and settings.endpoint.startswith("http://")),
             "connect_timeout": timedelta(seconds=5),

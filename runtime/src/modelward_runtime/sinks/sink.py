@@ -113,8 +113,8 @@ def pod_name(host: str) -> str:
 
 
 def new_boot(wall: float, model: str = "") -> str:
-    """An id of a start that sorts by time, and that tells the model of `model_id`."""
-    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall))
+    """An id of a start that sorts by time, to the millisecond, and that tells the model of `model_id`."""
+    began = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(wall))}{int(wall * 1000) % 1000:03}Z"
     return "-".join(part for part in (began, model, uuid.uuid4().hex[:8]) if part)
 
 

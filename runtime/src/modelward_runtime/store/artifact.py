@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from modelward_runtime.errors import LoadError, LoadReason
-from modelward_runtime.store.locate import fetch_error
+from modelward_runtime.store.locate import check_paths, fetch_error
 from modelward_runtime.store.remote import MOST_FILES, RemoteFile
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -51,7 +51,7 @@ def parse(content: bytes, where: str) -> list[RemoteFile]:
     """The files of the artifact; LoadError InvalidModel says what cannot be a model."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(where, f"is no OCI image manifest: {error}") from error
     if manifest.schema_version != 2 or manifest.media_type not in {"", MANIFEST_TYPE}:
         raise _invalid(
@@ -62,7 +62,7 @@ def parse(content: bytes, where: str) -> list[RemoteFile]:
     if not manifest.layers or len(manifest.layers) > MOST_FILES:
         raise _invalid(where, f"has {len(manifest.layers)} layers; a model is of 1 to {MOST_FILES} files")
     files = [_file(layer, f"{where}, layer {number}") for number, layer in enumerate(manifest.layers)]
-    _check_paths([file.name for file in files], where)
+    check_paths([file.name for file in files], where, "layer")
     return files
 
 
@@ -92,15 +92,6 @@ def _file(layer: Descriptor, where: str) -> RemoteFile:
     if not name:
         raise _invalid(where, f"has no annotation {_TITLE}, which says the file's path")
     return RemoteFile(layer.digest, name, layer.size, digest[1])
-
-
-def _check_paths(names: Sequence[str], where: str) -> None:
-    """What would leave the folder `fetch.py` refuses; here, what cannot be beside another."""
-    if len(set(names)) != len(names):
-        raise _invalid(where, "has two layers of the same path")
-    folders = {name[:at] for name in names for at, sign in enumerate(name) if sign == "/"}
-    if both := sorted(folders.intersection(names)):
-        raise _invalid(where, f"has a layer {both[0]!r} that is a file, and others below it")
 
 
 def _invalid(where: str, why: str) -> LoadError:

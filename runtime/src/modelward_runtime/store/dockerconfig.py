@@ -5,7 +5,6 @@ programs, which no serving pod has; a configuration that leaves it to one says s
 """
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def read(file: Path | None, location: OciLocation) -> Credentials:
             config = msgspec.json.decode(source.read(_MOST_BYTES), type=_Config)
     except OSError as error:
         raise _denied(file, f"cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _denied(file, "is no Docker configuration: it must be JSON with auths") from None
     found = _find(config.auths, location)
     helper = config.cred_helpers.get(location.registry) or config.creds_store
@@ -95,7 +94,7 @@ def _decode(found: _Auth, file: Path, registry: str) -> Credentials:
     if found.auth:
         try:
             user, _, password = base64.b64decode(found.auth, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, letters beyond ASCII in it, or no UTF-8 behind it
             raise _denied(file, f"holds an auth for {registry} that is not USER:PASSWORD in base64") from None
     if not user:
         return Credentials(

@@ -1,10 +1,10 @@
 """Brings a model's bytes to this machine's disk, or finds them on a mounted volume.
 
 `load.py` calls `fetch` on a thread of its own, because everything here blocks, and watches `Progress` from the event loop.
-A file is streamed: pieces of some 64 KiB are hashed and written as they come, so memory stays flat whatever the size. It
+Files are streamed: pieces are written as they come (`lanes.py`), so memory stays flat whatever the size. It
 must not judge the bytes (`load.py` compares digests, `engine.py` reads the model).
 
-    s3://, oci://   list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
+    a store         list ▶ choose the model file ▶ room on the disk? ▶ stream into partial/ ▶ rename ▶ record the hashes
             └ found whole in the cache from before the restart: hashed again, nothing is fetched
             └ found on the volume that pods share, or put there first (`sharing.py`)
     volume, local path   used in place, hashed where it lies
@@ -22,8 +22,9 @@ from modelward_runtime.config import ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.cache import Cache, Record
 from modelward_runtime.store.found import Fetched, entry, found_in
-from modelward_runtime.store.locate import Location, OciLocation, fetch_error, parse_uri
-from modelward_runtime.store.receiving import Progress, check_room, receive
+from modelward_runtime.store.lanes import receive
+from modelward_runtime.store.locate import GsLocation, HttpsLocation, Location, OciLocation, fetch_error, parse_uri
+from modelward_runtime.store.receiving import Progress, check_room
 from modelward_runtime.store.remote import Store
 from modelward_runtime.store.verify import digest_of, files_below
 
@@ -95,13 +96,21 @@ def _connect(source: ModelSource, location: Location, stall: float) -> Store:
         from modelward_runtime.store.oci import Repository  # noqa: PLC0415  start-up, as said
 
         return Repository(location, source.oci, source.ca_bundle_file, stall)
+    if isinstance(location, HttpsLocation):
+        from modelward_runtime.store.site import Site  # noqa: PLC0415  start-up, as said
+
+        return Site(location, source.https, source.ca_bundle_file, stall, pinned=source.digest is not None)
+    if isinstance(location, GsLocation):
+        from modelward_runtime.store.gs import GoogleBucket  # noqa: PLC0415  start-up, as said
+
+        return GoogleBucket(location, source.gs, source.ca_bundle_file, stall)
     from modelward_runtime.store.s3 import Bucket  # noqa: PLC0415  start-up, as said
 
     return Bucket(location, source.s3, source.ca_bundle_file, stall)
 
 
 def _identity(source: ModelSource) -> str:
-    return f"{source.uri} {source.s3.endpoint or source.oci.endpoint or ''}".strip()
+    return f"{source.uri} {source.s3.endpoint or source.gs.endpoint or source.oci.endpoint or ''}".strip()
 
 
 def _explain_disk(error: OSError, source: ModelSource) -> LoadError:

@@ -7,23 +7,22 @@ where it names one, each blob's, while it streams, with the manifest's. A broken
 """
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from urllib3.exceptions import HTTPError
+from msgspec.structs import replace
 
 from modelward_runtime.config import Oci
-from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.errors import LoadReason
 from modelward_runtime.store import artifact, dockerconfig
 from modelward_runtime.store.dockerconfig import Credentials
 from modelward_runtime.store.locate import OciLocation, fetch_error
-from modelward_runtime.store.registry import Registry, Response
-from modelward_runtime.store.remote import PIECE, Reading, RemoteFile
+from modelward_runtime.store.ranges import stream
+from modelward_runtime.store.registry import Registry
+from modelward_runtime.store.remote import ChangedError, Reading, RemoteFile
+from modelward_runtime.store.transport import Response
 
-_ATTEMPTS: Final = 5  # of one blob
-_PAUSE: Final = 0.1  # seconds, doubled each time
 _HUB: Final = {"docker.io": "registry-1.docker.io"}
 
 
@@ -41,7 +40,7 @@ class Repository:
         path = f"v2/{self.location.repository}/manifests/{self.location.reference}"
         accept = {"Accept": f"{artifact.MANIFEST_TYPE}, {artifact.INDEX_TYPE}"}
         response = self._registry.ask("GET", path, doing, headers=accept)
-        content = self._registry.content(response, doing, artifact.MOST_BYTES)
+        content = self._registry.document(response, doing, artifact.MOST_BYTES)
         if not content:
             raise fetch_error(LoadReason.TRUNCATED, f"{doing}: the answer is empty", permanent=False)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -50,59 +49,27 @@ class Repository:
                 LoadReason.DIGEST_MISMATCH,
                 f"{self.location.uri}: the registry gave a manifest with the digest {digest}",
             )
-        return artifact.parse(content, self.location.uri)
+        return [replace(file, divisible=True) for file in artifact.parse(content, self.location.uri)]
 
     def read(self, file: RemoteFile) -> Reading:
         """Stream one blob; it is asked for when the first piece is."""
-        return Reading(file.size, self._pieces(file))
+        return Reading(file.size, self.part(file, 0, file.size))
 
-    def _pieces(self, file: RemoteFile) -> Iterator[bytes]:
-        received, attempt = 0, 1
-        while received < file.size:
-            try:
-                for piece in self._from(file, received):
-                    received += len(piece)
-                    yield piece
-            except LoadError as error:
-                if error.permanent or attempt == _ATTEMPTS:
-                    raise
-                time.sleep(_PAUSE * 2**attempt)
-                attempt += 1
-
-    def _from(self, file: RemoteFile, start: int) -> Iterator[bytes]:
-        """The bytes of a blob from `start` on, at most as many as the manifest says."""
+    def part(self, file: RemoteFile, start: int, stop: int) -> Iterator[memoryview]:
+        """Stream some of a blob: its digest is its name, so that it is always the same."""
         doing = f"reading {file.name} of {self.location.uri}"
-        headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"v2/{self.location.repository}/blobs/{file.key}"
-        response = self._registry.ask("GET", path, doing, headers=headers, expected=(200, 206))
-        if start and response.status != 206:
-            response.close()
-            raise fetch_error(
-                LoadReason.TRUNCATED, f"{doing}: the connection broke, and the registry starts over", permanent=False
-            )
-        left = file.size - start
-        try:
-            for piece in self._stream(response, doing):
-                left -= len(piece)
-                if left < 0:
-                    raise fetch_error(
-                        LoadReason.DIGEST_MISMATCH, f"{doing}: more bytes came than the {file.size} of the manifest"
-                    )
-                yield piece
-        finally:
-            response.close()
-        if left:
-            raise fetch_error(
-                LoadReason.TRUNCATED,
-                f"{doing}: {file.size - left} bytes came, {file.size} were announced",
-                permanent=False,
-            )
 
-    def _stream(self, response: Response, doing: str) -> Iterator[bytes]:
-        try:
-            yield from response.stream(PIECE, decode_content=False)
-        except (HTTPError, OSError) as error:
-            raise self._registry.explain(error, doing) from None
+        def ask(at: int) -> Response:
+            whole = at == 0 and stop == file.size
+            headers = {} if whole else {"Range": f"bytes={at}-{stop - 1}"}
+            response = self._registry.ask("GET", path, doing, headers=headers, expected=(200, 206))
+            if not whole and response.status != 206:
+                response.close()
+                raise ChangedError(f"{doing}: the registry gives no parts of it")
+            return response
+
+        return stream(ask, start, stop, doing, self._registry.transport)
 
 
 def connect(

@@ -86,7 +86,7 @@ class Draft:
         response.close()
         return Step(
             self._registry.resolve(url, target, doing) if target else url,
-            int(end) + 1 if (end := reached.rpartition("-")[2]).isdecimal() else 0,
+            int(end) + 1 if (end := reached.rpartition("-")[2]).isdecimal() and len(end) <= 18 else 0,
         )
 
     def begin(self, doing: str) -> str:

@@ -1,21 +1,22 @@
-"""Streams a model's files into a folder, hashed as they are written; memory stays flat whatever the size.
+"""Streams one file into a folder, hashed as it is written, and counts how far the fetch is.
 
-`fetch.py` and `sharing.py` receive with it, from a store or from the volume that pods share. It must not judge what a digest should be,
+`lanes.py` receives a whole model with it, from a store or from the volume that pods share. It must not judge what a digest should be,
 except where the store itself has said it.
 """
 
 import hashlib
+import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from modelward_runtime.errors import LoadReason
-from modelward_runtime.store.found import entry
-from modelward_runtime.store.locate import Location, fetch_error
+from modelward_runtime.store.locate import fetch_error
 from modelward_runtime.store.remote import Readable, RemoteFile
-from modelward_runtime.store.verify import is_hashed
+from modelward_runtime.store.verify import Touch
 
 Room = Callable[[int], None]  # called with the bytes that will come; raises when there is no room for them
 
@@ -29,6 +30,7 @@ class Progress:
     total: int = 0  # bytes, 0 while unknown
     cancelled: bool = False
     moved: float = field(init=False)  # when the last byte came
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # several lanes count
 
     def __post_init__(self) -> None:
         self.moved = self.clock()
@@ -37,7 +39,8 @@ class Progress:
         """Bytes came, or the store answered."""
         if self.cancelled:
             raise InterruptedError("the fetch was given up")
-        self.received += count
+        with self._lock:
+            self.received += count
         self.moved = self.clock()
 
     def idle(self) -> float:
@@ -45,22 +48,9 @@ class Progress:
         return self.clock() - self.moved
 
 
-def receive(
-    store: Readable, files: Sequence[RemoteFile], location: Location, target: Path, progress: Progress, room: Room
-) -> dict[str, str]:
-    """Write the files below `target`; the hex SHA-256 of each, empty for the ciphertext of a sealed model."""
-    sealed = not location.single and entry({file.name for file in files}, location.uri)[1]
-    progress.received, progress.total = 0, sum(file.size for file in files)
-    room(progress.total)
-    return {
-        file.name: stream(store, file, target, progress, room, hashed=not sealed or is_hashed(file.name))
-        for file in files
-    }
-
-
-def stream(store: Readable, file: RemoteFile, target: Path, progress: Progress, room: Room, *, hashed: bool) -> str:
+def stream(store: Readable, file: RemoteFile, target: Path, touch: Touch, room: Room, *, hashed: bool) -> str:
     """Write one file below `target`; its hex SHA-256, empty when it is not `hashed`."""
-    path = _inside(target, file.name)
+    path = inside(target, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     reading = store.read(file)
     if reading.size > file.size:
@@ -71,21 +61,48 @@ def stream(store: Readable, file: RemoteFile, target: Path, progress: Progress, 
             view = memoryview(piece)
             if hashed or file.sha256:
                 digest.update(view)
-            sink.write(view)
+            write(sink.fileno(), view, received, path)
             received += len(view)
-            progress.touch(len(view))
-    if received != reading.size:
+            touch(len(view))
+    check_size(file, received, reading.size)
+    check_digest(file, digest.hexdigest())
+    return digest.hexdigest() if hashed else ""
+
+
+def write(descriptor: int, view: memoryview, offset: int, path: Path) -> None:
+    """Write all of a piece where it belongs; OSError names the file: whoever reads of a full volume must know which."""
+    try:
+        while view:
+            count = os.pwrite(descriptor, view, offset)
+            view, offset = view[count:], offset + count
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def check_size(file: RemoteFile, received: int, announced: int) -> None:
+    """LoadError Truncated when other than the announced bytes came."""
+    if received != announced:
         raise fetch_error(
             LoadReason.TRUNCATED,
-            f"{file.key}: {received} bytes came, {reading.size} were announced",
+            f"{file.key}: {received} bytes came, {announced} were announced",
             permanent=False,
         )
-    if file.sha256 not in {"", digest.hexdigest()}:
+
+
+def check_digest(file: RemoteFile, digest: str) -> None:
+    """LoadError DigestMismatch when the store has promised other bytes; `digest` is in hex."""
+    if file.sha256 not in {"", digest}:
         raise fetch_error(
             LoadReason.DIGEST_MISMATCH,
-            f"{file.name}: bytes with the digest sha256:{digest.hexdigest()} came for {file.key}",
+            f"{file.name}: bytes with the digest sha256:{digest} came for {file.key}",
         )
-    return digest.hexdigest() if hashed else ""
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a folder."""
+    for path in list(folder.iterdir()):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -98,7 +115,7 @@ def check_room(folder: Path, needed: int) -> None:
         )
 
 
-def _inside(folder: Path, name: str) -> Path:
+def inside(folder: Path, name: str) -> Path:
     """Where a file goes; a file whose name would leave the folder is refused."""
     if not name or name.startswith("/") or any(part in {"", ".", ".."} for part in name.split("/")) or "\0" in name:
         raise fetch_error(LoadReason.INVALID_MODEL, f"the name {name!r} is not a path below the model's folder")

@@ -5,29 +5,21 @@ out as it is, a 401 says what is wanted, a bearer token from the service that it
 request goes out again. It must not know what manifests and blobs are. No credential, token or header gets into a message.
 """
 
-import os
 import re
-import ssl
+import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
 
 import msgspec
-import urllib3
-from urllib3.exceptions import HTTPError
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.dockerconfig import Credentials
 from modelward_runtime.store.locate import fetch_error
-from modelward_runtime.store.remote import read_bundle
+from modelward_runtime.store.transport import Response, Transport, finish, is_web_page, rest
 
-Response = urllib3.BaseHTTPResponse
-_CONNECT: Final = 10.0  # seconds
-_MOST_REDIRECTS: Final = 5
 _MOST_BYTES: Final = 1 << 20  # of an answer that is no blob and no manifest
-_MOST_DRAINED: Final = 1 << 16
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHALLENGE: Final = re.compile(r'([a-z_]+)="([^"]*)"', re.IGNORECASE)
 
 
@@ -39,10 +31,8 @@ class Registry:
         self._scope = scope
         self._credentials = credentials
         self._authorization = ""
-        self._tls = _trust(ca_bundle)
-        self._timeout = urllib3.Timeout(connect=_CONNECT, read=stall / 3)
-        self._direct = urllib3.PoolManager(ssl_context=self._tls)
-        self._proxies: dict[str, urllib3.ProxyManager] = {}  # by the proxy's URL
+        self._asking = threading.Lock()  # held while a token is asked for: the lanes of a download share it
+        self.transport = Transport(self._base, ca_bundle, stall)
 
     @property
     def name(self) -> str:
@@ -61,71 +51,54 @@ class Registry:
     ) -> Response:
         """The open answer to a request below the base, or to a URL that the registry gave; LoadError unless its code is `expected`."""
         url, sent = urljoin(f"{self._base}/", path), headers or {}
-        response = self._open(method, url, doing, {**sent, **self._ours(url)}, body)
-        if response.status == 401 and self._is_ours(url):
-            self._authorization = self._authorise(response, doing)
-            response = self._open(method, url, doing, {**sent, **self._ours(url)}, body)
-        for _ in range(_MOST_REDIRECTS):
-            target = response.headers.get("location", "")
-            if response.status not in _REDIRECTS or not target:
-                break
-            _finish(response)
-            url = self.resolve(url, target, doing)
-            response = self._open(method, url, doing, {**sent, **self._ours(url)}, body)
+        used = self._ours(url)
+        response = self.transport.open(method, url, doing, {**sent, **used}, body)
+        if response.status == 401 and self.transport.is_ours(url):
+            self._renew(response, used, doing)
+            response = self.transport.open(method, url, doing, {**sent, **self._ours(url)}, body)
+        response = self.transport.follow(
+            response, method, url, doing, lambda there: {**sent, **self._ours(there)}, body
+        )
         if response.status not in expected:
             raise self._refusal(response, doing)
         return response
 
     def resolve(self, url: str, target: str, doing: str) -> str:
         """Where a redirect or an upload's location leads; never from TLS to plain HTTP."""
-        there = urljoin(urljoin(f"{self._base}/", url), target)
-        if urlsplit(there).scheme != "https" and self._base.startswith("https:"):
-            raise fetch_error(LoadReason.ACCESS_DENIED, f"{doing}: {self.name} leads to a place without TLS")
-        return there
+        return self.transport.resolve(url, target, doing)
+
+    def content(self, response: Response, doing: str, most: int = _MOST_BYTES) -> bytes:
+        """The whole of a small answer; LoadError when it is larger than `most`."""
+        return self.transport.read(response, doing, most)
+
+    def document(self, response: Response, doing: str, most: int) -> bytes:
+        """As `content`; LoadError also when a page for people came: of a login, or of a proxy on the way."""
+        if is_web_page(response):
+            response.close()
+            raise fetch_error(
+                LoadReason.INVALID_MODEL,
+                f"{doing} at {self.name}: a web page came in place of a manifest: is this the registry, and not the pages about it?",
+            )
+        return self.content(response, doing, most)
 
     def _ours(self, url: str) -> dict[str, str]:
         """Who we are, where that is the registry itself: not to a place that a redirect leads to."""
-        return {"Authorization": self._authorization} if self._authorization and self._is_ours(url) else {}
+        if not self._authorization or not self.transport.is_ours(url):
+            return {}
+        return {"Authorization": self._authorization}
 
-    def _is_ours(self, url: str) -> bool:
-        return urlsplit(url)[:2] == urlsplit(self._base)[:2]
-
-    def _open(self, method: str, url: str, doing: str, headers: Mapping[str, str], body: bytes) -> Response:
-        try:
-            return self._pool(url).request(
-                method,
-                url,
-                headers={"User-Agent": "modelward", **headers},
-                body=body or None,
-                timeout=self._timeout,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except (HTTPError, OSError, ValueError) as error:
-            raise self.explain(error, doing) from None
-
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        """Directly, or through the proxy that the environment names."""
-        if not any(name.lower().endswith("_proxy") for name in os.environ):
-            return self._direct
-        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  start-up: rarely needed
-
-        parts, proxies = urlsplit(url), getproxies()
-        proxy = proxies.get(parts.scheme) or proxies.get("all", "")
-        if not proxy or proxy_bypass(parts.netloc):
-            return self._direct
-        if proxy not in self._proxies:
-            who = urlsplit(proxy).netloc.rpartition("@")[0]
-            known = urllib3.make_headers(proxy_basic_auth=unquote(who)) if who else None
-            self._proxies[proxy] = urllib3.ProxyManager(proxy, proxy_headers=known, ssl_context=self._tls)
-        return self._proxies[proxy]
+    def _renew(self, response: Response, used: Mapping[str, str], doing: str) -> None:
+        """Answer a 401, unless another lane has done so since this one asked."""
+        with self._asking:
+            if used.get("Authorization", "") == self._authorization:
+                self._authorization = self._authorise(response, doing)
+            else:
+                finish(response)
 
     def _authorise(self, response: Response, doing: str) -> str:
         """What the challenge of a 401 asks for, as the header Authorization."""
         challenge = ", ".join(response.headers.getlist("www-authenticate"))
-        _finish(response)
+        finish(response)
         bearer = challenge.lower().find("bearer ")
         if bearer >= 0:
             wanted = {key.lower(): value for key, value in _CHALLENGE.findall(challenge[bearer:])}
@@ -139,7 +112,7 @@ class Registry:
         query = {"scope": wanted.get("scope") or self._scope, "service": wanted.get("service", "")}
         url = f"{realm}{'&' if '?' in realm else '?'}{urlencode({key: value for key, value in query.items() if value})}"
         ours = {"Authorization": self._credentials.basic} if self._credentials else {}
-        response = self._open("GET", url, f"{doing}: asking for a token", ours, b"")
+        response = self.transport.open("GET", url, f"{doing}: asking for a token", ours)
         if response.status != 200:
             raise self._refusal(response, f"{doing}: asking for a token")
         token = _Token.of(self.content(response, doing))
@@ -147,35 +120,8 @@ class Registry:
             raise self._denied(doing, "the token service gave no token")
         return token
 
-    def content(self, response: Response, doing: str, most: int = _MOST_BYTES) -> bytes:
-        """The whole of a small answer; LoadError when it is larger than `most`."""
-        try:
-            content = bytearray()
-            while piece := response.read(min(1 << 16, most + 1 - len(content))):
-                content += piece
-        except (HTTPError, OSError) as error:
-            raise self.explain(error, doing) from None
-        finally:
-            response.close()
-        if len(content) > most:
-            raise fetch_error(LoadReason.INVALID_MODEL, f"{doing}: the answer is larger than {most} bytes")
-        return bytes(content)
-
-    def explain(self, error: Exception, doing: str) -> LoadError:
-        """A connection's failure as a reason and one sentence; transient but for a certificate that does not hold."""
-        text = str(error)
-        if "CERTIFICATE_VERIFY_FAILED" in text or "Hostname mismatch" in text:
-            why = re.search(r"verify failed: ([^(\n]{1,200})", text)
-            said = why[1].strip() if why else "its certificate is not trusted"
-            return fetch_error(
-                LoadReason.CERTIFICATE_INVALID,
-                f"{doing} at {self.name}: {said}; a private CA belongs into model.storage.caBundleRef",
-            )
-        said = re.sub(r"HTTPS?Connection(Pool)?\(.*?\): |https?://\S+", "", text)[:200] or type(error).__name__
-        return fetch_error(LoadReason.SOURCE_UNREACHABLE, f"{doing} at {self.name}: {said}", permanent=False)
-
     def _refusal(self, response: Response, doing: str) -> LoadError:
-        status = response.status
+        status, wait = response.status, rest(response)
         said = _said(self.content(response, doing) if status >= 400 else b"") or f"HTTP {status}"
         response.close()
         told = f"{doing} at {self.name}: {said}"
@@ -183,34 +129,11 @@ class Registry:
             return self._denied(doing, said)
         if status == 404:
             return fetch_error(LoadReason.MODEL_NOT_FOUND, told)
-        return fetch_error(LoadReason.SOURCE_UNREACHABLE, told, permanent=False)
+        return LoadError(LoadReason.SOURCE_UNREACHABLE, told, "fetch", permanent=False, retry_after=wait)
 
     def _denied(self, doing: str, said: str) -> LoadError:
         lacking = f"; {self._credentials.lacking}" if self._credentials.lacking else ""
         return fetch_error(LoadReason.ACCESS_DENIED, f"{doing} at {self.name}: {said}{lacking}")
-
-
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
-    """The system's roots, and the bundle's."""
-    trust = ssl.create_default_context()
-    if ca_bundle:
-        read_bundle(ca_bundle)
-        try:
-            trust.load_verify_locations(ca_bundle)
-        except ssl.SSLError as error:
-            raise fetch_error(
-                LoadReason.CERTIFICATE_INVALID, f"the CA bundle {ca_bundle} cannot be read: {error.reason}"
-            ) from error
-    return trust
-
-
-def _finish(response: Response) -> None:
-    """Be done with an answer whose body says nothing, and keep the connection where that is cheap."""
-    length = response.headers.get("content-length", "")
-    if length.isdecimal() and int(length) <= _MOST_DRAINED:
-        response.drain_conn()
-    else:
-        response.close()
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -222,7 +145,7 @@ class _Token(msgspec.Struct, frozen=True):
         """The token in an answer; empty when there is none that a header can hold."""
         try:
             answer = msgspec.json.decode(content, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ""
         token = answer.token or answer.access_token
         return token if token.isascii() and token.isprintable() else ""
@@ -241,7 +164,7 @@ def _said(content: bytes) -> str:
     """The registry's own words, on one line."""
     try:
         errors = msgspec.json.decode(content, type=_Errors).errors
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     words = "; ".join(f"{error.code}: {error.message}" for error in errors[:3])
     return "".join(sign for sign in " ".join(words.split()) if sign.isprintable())[:300]

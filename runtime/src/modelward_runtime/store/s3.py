@@ -1,8 +1,9 @@
-"""Speaks to an S3 store: opens it, lists a prefix, streams an object, and says in plain words what went wrong.
+"""Speaks to an S3 store: opens it, lists a prefix, streams objects or parts of them, and says in plain words what went wrong.
 
 Called by `fetch.py`, and to write by `sealed/targets.py`, on a thread of its own: every call blocks and lets go of the GIL.
-Credentials are the standard AWS environment (keys, web identity, container or instance role); a custom endpoint without any is read
-anonymously. It must never put a credential, a signature or a request header into a message: only the store's error code and text get out.
+`gs.py` is the same with another client. Credentials are the standard AWS environment (keys, web identity, container or instance role);
+a custom endpoint without any is read anonymously. It must never put a credential, a signature or a request
+header into a message: only the store's error code and text get out.
 """
 
 import os
@@ -14,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import S3Store
 
 from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import S3Location, fetch_error
-from modelward_runtime.store.remote import MOST_FILES, PIECE, Reading, RemoteFile, read_bundle
+from modelward_runtime.store.remote import MOST_FILES, PIECE, ChangedError, Reading, RemoteFile, is_strong, read_bundle
 
 if TYPE_CHECKING:
-    from obstore import GetResult, WritableFile
-    from obstore.store import ClientConfig, RetryConfig, S3Config
+    from obstore import GetOptions, GetResult, WritableFile
+    from obstore.store import ClientConfig, GCSStore, RetryConfig, S3Config
 
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -40,20 +41,14 @@ class Bucket:
     def __init__(self, location: S3Location, settings: S3, ca_bundle_file: str | None, stall: float) -> None:
         self.location = location
         self._endpoint = settings.endpoint or "AWS"
+        self._opened: dict[str, GetResult] = {}  # an object that was opened to learn its size
         _check_credentials()
-        options: ClientConfig = {
-            "allow_http": bool(settings.endpoint and settings.endpoint.startswith("http://")),
-            "connect_timeout": timedelta(seconds=10),
-            "read_timeout": timedelta(seconds=stall / 3),
-            "timeout": timedelta(days=7),  # a large model takes as long as it takes; `read_timeout` finds the stall
-        }
-        if ca_bundle_file:
-            options["root_certificate"] = read_bundle(Path(ca_bundle_file))
-        # A silent connection is renewed twice before the stall is called one: retries must last longer than the stall.
-        retries: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=3 * stall)}
         try:
-            self._store = S3Store(
-                location.bucket, config=_config(settings), client_options=options, retry_config=retries
+            self._store: S3Store | GCSStore = S3Store(
+                location.bucket,
+                config=_config(settings),
+                client_options=client_options(settings.endpoint, ca_bundle_file, stall),
+                retry_config=retries(stall),
             )
         except (BaseError, ValueError) as error:
             raise self._explain(error, "opening the store") from error
@@ -61,7 +56,7 @@ class Bucket:
     def files(self) -> list[RemoteFile]:
         """The object itself, or everything below the prefix; LoadError ModelNotFound when there is nothing."""
         if self.location.single:
-            return [RemoteFile(self.location.key, self.location.key.rpartition("/")[2], 0)]
+            return [self._single(self.location.key)]
         try:
             files = list(self._below())
         except (BaseError, OSError, ValueError) as error:
@@ -72,12 +67,20 @@ class Bucket:
 
     def read(self, file: RemoteFile) -> "Reading":
         """Open one object for streaming."""
-        what = f"reading s3://{self.location.bucket}/{file.key}"
+        result = self._opened.pop(file.key, None) or self._open(file.key)
+        return Reading(size=result.meta["size"], pieces=self._pieces(result, file.key))
+
+    def part(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+        """Stream a part of an object, as long as it is still the one that was listed."""
+        self._opened.pop(file.key, None)
         try:
-            result = obstore.get(self._store, file.key)
-            return Reading(size=result.meta["size"], pieces=self._pieces(result, what))
+            options: GetOptions = {"range": (start, stop), "if_match": file.version}
+            result = obstore.get(self._store, file.key, options=options)
+        except PreconditionError as error:
+            raise ChangedError(f"{self._reading(file.key)}: it was changed meanwhile") from error
         except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error, what) from error
+            raise self._explain(error, self._reading(file.key)) from error
+        yield from self._pieces(result, file.key)
 
     def is_taken(self) -> bool:
         """Is there anything below the prefix?"""
@@ -94,7 +97,7 @@ class Bucket:
             with obstore.open_writer(self._store, key, buffer_size=part, max_concurrency=uploads) as file:
                 yield file
         except BaseError as error:
-            raise self._explain(error, f"writing s3://{self.location.bucket}/{key}") from error
+            raise self._explain(error, f"writing {self.location.scheme}://{self.location.bucket}/{key}") from error
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove objects below the prefix, as far as that is possible: called when something has failed already."""
@@ -117,16 +120,50 @@ class Bucket:
                         LoadReason.NO_MODEL_FILE,
                         f"{self.location.uri} holds more than {MOST_FILES} objects: let the URI name the model's own folder",
                     )
-                yield RemoteFile(key, name, size)
+                version = entry["e_tag"] or ""
+                yield RemoteFile(key, name, size, version=version, divisible=is_strong(version))
 
-    def _pieces(self, result: "GetResult", what: str) -> Iterator[bytes]:
+    def _single(self, key: str) -> RemoteFile:
+        """An object that nothing has listed: opening it tells its size, and the same answer may serve to read it."""
+        result = self._opened[key] = self._open(key)
+        size, version = result.meta["size"], result.meta["e_tag"] or ""
+        return RemoteFile(key, key.rpartition("/")[2], size, version=version, divisible=is_strong(version))
+
+    def _open(self, key: str) -> "GetResult":
+        try:
+            return obstore.get(self._store, key)
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, self._reading(key)) from error
+
+    def _pieces(self, result: "GetResult", key: str) -> Iterator[bytes]:
         try:
             yield from result.stream(min_chunk_size=PIECE)
         except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error, what) from error
+            raise self._explain(error, self._reading(key)) from error
+
+    def _reading(self, key: str) -> str:
+        return f"reading {self.location.scheme}://{self.location.bucket}/{key}"
 
     def _explain(self, error: Exception, doing: str) -> LoadError:
         return explain(error, f"{doing} at {self._endpoint}", self.location)
+
+
+def client_options(endpoint: str | None, ca_bundle_file: str | None, stall: float) -> "ClientConfig":
+    """How long the client waits, whom it trusts, and that http:// must have been written to be spoken."""
+    options: ClientConfig = {
+        "allow_http": bool(endpoint and endpoint.startswith("http://")),
+        "connect_timeout": timedelta(seconds=10),
+        "read_timeout": timedelta(seconds=stall / 3),
+        "timeout": timedelta(days=7),  # a large model takes as long as it takes; `read_timeout` finds the stall
+    }
+    if ca_bundle_file:
+        options["root_certificate"] = read_bundle(Path(ca_bundle_file))
+    return options
+
+
+def retries(stall: float) -> "RetryConfig":
+    """With a growing, jittered pause. A silent connection is renewed twice before the stall is called one: retries last longer."""
+    return {"max_retries": 4, "retry_timeout": timedelta(seconds=3 * stall)}
 
 
 def _check_credentials() -> None:
@@ -139,16 +176,21 @@ def _check_credentials() -> None:
             )
 
 
-def _config(settings: S3) -> "S3Config":
-    """What the environment does not say: region, endpoint, addressing by path on an endpoint of one's own."""
+def place(endpoint: str | None, region: str | None) -> "S3Config":
+    """Where a store is: region, endpoint, addressing by path on an endpoint of one's own. The logs' sinks ask for it too."""
     environ = os.environ
     config: S3Config = {
-        "region": settings.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-        "virtual_hosted_style_request": not settings.endpoint,
+        "region": region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        "virtual_hosted_style_request": not endpoint,
     }
+    return {**config, "endpoint": endpoint} if endpoint else config
+
+
+def _config(settings: S3) -> "S3Config":
+    """What the environment does not say; an endpoint of one's own without credentials is read anonymously."""
+    config = place(settings.endpoint, settings.region)
     if settings.endpoint:
-        config["endpoint"] = settings.endpoint
-        config["skip_signature"] = not any(environ.get(name) for name in _CREDENTIALS)
+        config["skip_signature"] = not any(os.environ.get(name) for name in _CREDENTIALS)
     return config
 
 
@@ -161,7 +203,7 @@ def explain(error: Exception, doing: str, location: S3Location) -> LoadError:
         return fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{doing}: the bucket {location.bucket!r} does not exist")
     if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}:
         return fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{told}; is the region right?")
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or code in _DENIED:
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or code in _DENIED or _REFUSED.search(text):
         return fetch_error(LoadReason.ACCESS_DENIED, told)
     if isinstance(error, FileNotFoundError):
         return fetch_error(LoadReason.MODEL_NOT_FOUND, f"{doing}: there is no such object")
@@ -184,6 +226,9 @@ _DENIED = frozenset(
         "XAdminUserNotFound",  # versitygw, for an unknown access key
     }
 )
+
+# Of a listing the client has one kind of error for all that the store answers; its debug text has the status.
+_REFUSED = re.compile(r"\bstatus: 40[13]\b")
 
 # The innermost cause that the client's debug text carries, the most telling first.
 _CAUSES = (

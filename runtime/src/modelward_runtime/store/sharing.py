@@ -26,8 +26,9 @@ from modelward_runtime.config import ModelSource
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.cache import Cache, Record
 from modelward_runtime.store.found import Fetched, found_in
+from modelward_runtime.store.lanes import receive
 from modelward_runtime.store.locate import Location
-from modelward_runtime.store.receiving import Progress, check_room, receive
+from modelward_runtime.store.receiving import Progress, check_room
 from modelward_runtime.store.remote import Reading, RemoteFile, Store
 from modelward_runtime.store.shared import Draft, Lease, NoRoomError, Shared, SpoiltError
 from modelward_runtime.store.verify import MANIFEST, compare, hash_file, is_sealed

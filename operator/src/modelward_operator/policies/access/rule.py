@@ -41,10 +41,21 @@ def asks_api(spec: ModelDeploymentSpec) -> bool:
     return authentication_of(spec).mode is not AuthenticationMode.NONE
 
 
+def gateway_peers(given: Given, spec: ModelDeploymentSpec) -> list[str]:
+    """Return the namespaces and networks from which a gateway connects, sorted: those of the Gateways where the spec does not say."""
+    told = spec.exposure
+    if told is None:
+        return []
+    named = {peer.namespace or peer.cidr or "" for peer in told.allow_from}
+    refs = told.gateway.parent_refs if told.gateway else ()
+    return sorted(named or {ref.namespace or given.key.namespace for ref in refs})
+
+
 def _peers(given: Given, spec: ModelDeploymentSpec) -> Iterator[Addition]:
     policy = spec.security.network_policy
-    for namespace in {given.key.namespace} | {peer.namespace for peer in (policy.allow_from if policy else ())}:
-        yield Addition(Slot.INGRESS, namespace, namespace)
+    peers = {given.key.namespace, *(peer.namespace for peer in (policy.allow_from if policy else ()))}
+    for peer in peers | set(gateway_peers(given, spec)):
+        yield Addition(Slot.INGRESS, peer, peer)
     needed = [*destinations(spec), *([names.API_SERVER] if asks_api(spec) else ())]
     if jwt := authentication_of(spec).jwt:
         needed.append(jwt.jwks_uri)
@@ -55,8 +66,8 @@ def _peers(given: Given, spec: ModelDeploymentSpec) -> Iterator[Addition]:
 def _boot(given: Given, spec: ModelDeploymentSpec) -> Iterator[Addition]:
     authentication = authentication_of(spec)
     section: dict[str, Any] = {"authentication": _authentication(authentication)}
-    if authentication.mode is not AuthenticationMode.NONE:
-        section["authorization"] = {"namespace": given.key.namespace, "name": given.key.name}
+    # under mode None nobody is asked for a right to it, and it still says whose logs and whose retention these are
+    section["authorization"] = {"namespace": given.key.namespace, "name": given.key.name}
     if tls_of(spec).mode is not TlsMode.OFF:
         section["tls"] = {"directory": names.TLS_DIR}
     yield Addition(Slot.BOOT, "access", names.canonical_json(section))

@@ -6,7 +6,7 @@ No key passes through here. The operator names the Secret, the kubelet mounts it
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from modelward_operator.api.modeldeployment import ModelDeploymentSpec
 from modelward_operator.api.security import AwsKms, Encryption, EncryptionMode, KeyRef, TrustedSigner, VaultTransit
@@ -14,9 +14,6 @@ from modelward_operator.facts import Given, Policy
 from modelward_operator.plan import names
 from modelward_operator.policies.encryption.reasons import TENANT_AMBIGUOUS
 from modelward_operator.rulings import Addition, Ruling, Slot, Verdict, volume
-
-EKS_POD_IDENTITY: Final = "http://169.254.170.23"
-"""The agent on the node that gives a pod the credentials of its ServiceAccount, and no other's."""
 
 
 def encryption(given: Given, spec: ModelDeploymentSpec) -> Ruling:
@@ -117,7 +114,7 @@ def _services(ref: KeyRef) -> Iterator[str]:
         yield ref.aws_kms.endpoint or f"https://kms.{ref.aws_kms.region}.amazonaws.com"
         if ref.aws_kms.secret_ref is None:
             yield f"https://sts.{ref.aws_kms.region}.amazonaws.com"
-            yield EKS_POD_IDENTITY
+            yield names.EKS_POD_IDENTITY
 
 
 def _trust(signers: Iterable[TrustedSigner]) -> dict[str, Any]:

@@ -49,12 +49,12 @@ def _is_operators(image: str, given: Given, spec: ModelDeploymentSpec | None) ->
     """True for the operator's own image, of whichever release, and for one that it keeps for a spec that names none."""
     status: Json = given.raw.get("status", {})
     kept = spec is not None and not spec.runtime.image and status.get("observedGeneration") == given.generation
-    return _repository(image) == _repository(given.installation.runtime_image) or (
+    return repository_of(image) == repository_of(given.installation.runtime_image) or (
         kept and bool(image) and image == status.get("effective", {}).get("image")
     )
 
 
-def _repository(image: str) -> str:
+def repository_of(image: str) -> str:
     """Return an image reference without its tag and digest; the colon of a port stands before a slash."""
     path, _, name = image.partition("@")[0].rpartition("/")
     return f"{path}/{name.partition(':')[0]}"

@@ -23,7 +23,7 @@ from modelward_operator.rulings import Addition, Ruling, Slot, Verdict
 
 def privacy(given: Given, spec: ModelDeploymentSpec) -> Ruling:
     """Give the pods the rules of the policy that the spec names; deny where it is not there or cannot be kept."""
-    if spec.privacy is None:
+    if spec.privacy is None or given.around.unread:  # `reconcile.py` holds a model whose policy cannot be read
         return Ruling()
     name = spec.privacy.policy_ref.name
     policy = given.around.privacy.get(name)
@@ -31,15 +31,15 @@ def privacy(given: Given, spec: ModelDeploymentSpec) -> Ruling:
         message = f"PrivacyPolicy {name} does not exist in namespace {given.key.namespace}: create it, or correct spec.privacy.policyRef"
         verdict = Verdict("PrivacyEnforced", PRIVACY_POLICY_NOT_FOUND, message)
         return Ruling(frozenset({verdict}), additions=frozenset(_as_before(given)))
-    additions = frozenset([*_sections(given, policy), *needs_of(policy.spec), *spending_needs(policy)])
+    additions = frozenset([*_sections(given, spec, policy), *needs_of(policy.spec), *spending_needs(policy)])
     if counts_callers(policy) and authentication_of(spec).mode is AuthenticationMode.NONE:
         message = f"PrivacyPolicy {name} gives each caller a budget: set spec.security.authentication, or the budget's scope to All"
         return Ruling(frozenset({Verdict("PrivacyEnforced", CALLERS_UNKNOWN, message)}), additions=additions)
     return Ruling(additions=additions)
 
 
-def _sections(given: Given, policy: PrivacyPolicy) -> Iterator[Addition]:
-    for section, content in sections(given, policy).items():
+def _sections(given: Given, spec: ModelDeploymentSpec, policy: PrivacyPolicy) -> Iterator[Addition]:
+    for section, content in sections(given, spec, policy).items():
         yield Addition(Slot.POLICY, section, names.canonical_json(content))
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from modelward_operator.api.auditing import FileSink, S3Sink, Sink, SinkType
-from modelward_operator.api.modeldeployment import SecretKeyRef
 from modelward_operator.api.privacypolicy import PrivacyPolicySpec
+from modelward_operator.api.quantity import MOST, amount
+from modelward_operator.api.types import SecretKeyRef
 from modelward_operator.plan import names
 from modelward_operator.plan.quantity import canonical
 from modelward_operator.rulings import Addition, Slot, volume
@@ -49,6 +50,11 @@ def _folder(files: FileSink) -> Mapping[str, Any]:
     if files.claim_name:
         return {"persistentVolumeClaim": {"claimName": files.claim_name}}
     return {"emptyDir": {"sizeLimit": canonical(files.size_limit or DEFAULT_SIZE)}}
+
+
+def folder_bytes(files: FileSink) -> int:
+    """Return what a folder without a claim may hold before the kubelet evicts the pod."""
+    return min(int(amount(files.size_limit or DEFAULT_SIZE)), MOST)
 
 
 def _store(section: str, store: S3Sink) -> Iterator[Addition]:

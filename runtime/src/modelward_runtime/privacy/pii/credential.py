@@ -19,6 +19,7 @@ at a character that the next one would have to begin with.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from modelward_runtime.privacy.pii.fold import Folded, Span
@@ -87,9 +88,13 @@ FORMS = (
 
 def find(folded: Folded) -> list[Span]:
     """Where the text has credentials."""
-    spans = []
+    return list(search(folded))
+
+
+def search(folded: Folded) -> Iterator[Span]:
+    """The same one by one, form by form."""
     for form in FORMS:
         text = folded.lowered if form.lowered else folded.text
         if form.anchor in text:
-            spans += [(match.start() - form.behind, match.end()) for match in form.pattern.finditer(text)]
-    return spans
+            for match in form.pattern.finditer(text):
+                yield match.start() - form.behind, match.end()

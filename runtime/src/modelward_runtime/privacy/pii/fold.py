@@ -5,11 +5,14 @@ number: NFKC (Unicode Standard Annex 15), decimal digits of every script, and a 
 Standard 39). What cannot be seen (zero width, soft hyphens, direction marks, variation selectors, tags, fillers, combining marks,
 controls) is left out, so that it cannot part a number. Any other letter is `LETTER`, anything else `OTHER`.
 
-Text of plain ASCII, which most is, is its own folded form. It must not decide what anything means.
+Text of plain ASCII, which most is, is its own folded form. Of a long one the bytes are all that is kept: which characters they stand for is
+found again for the few places that somebody asks about, because to remember it takes eight times as much memory. It must not decide what
+anything means.
 """
 
 import sys
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -24,6 +27,9 @@ Span = tuple[int, int]
 END = "\0"  # stands between texts that have nothing to do with each other; no recogniser reads across
 LETTER, OTHER = 0x80, 0x81
 _SEVERAL, _GONE = 0xFE, 0xFF
+_PIECE = (
+    1 << 16
+)  # characters that are folded at once: the arrays for that are forty times as large, at worst four hundred
 _PLANES = 0x20000  # above lie rare ideographs, private use, and the plane's part that nobody sees
 _UNSEEN = 0xE0  # the block U+E0000 to U+E0FFF, by its upper bits: tags and variation selectors, ignorable by default all of it
 # Letters and signs by category that show nothing: fillers of Hangul, the empty Braille pattern, what is kept for more of the kind.
@@ -50,9 +56,12 @@ class Folded:
 
     text: bytes
     offsets: Offsets | None
+    pieces: "Pieces | None" = None  # of a long one, in the place of offsets
 
     def original(self, span: Span) -> Span:
         """The characters of the original that a span of the folded text stands for, invisible ones within it included."""
+        if self.pieces is not None:
+            return self.pieces.character(span[0]), self.pieces.character(span[1] - 1) + 1
         if self.offsets is None:
             return span
         return int(self.offsets[span[0]]), int(self.offsets[span[1] - 1]) + 1
@@ -68,13 +77,41 @@ class Folded:
         return self.text.lower()
 
 
+class Pieces:
+    """A long text whose pieces were folded one by one: the way back of the piece that was asked about last."""
+
+    def __init__(self, text: str, begins: list[int]) -> None:
+        self._text = text
+        self._begins = begins  # of each piece in the folded text
+        self._at = -1
+        self._offsets: Offsets | None = None
+
+    def character(self, place: int) -> int:
+        """Which character of the original a byte of the folded text stands for. Who asks in order waits least."""
+        at = bisect_right(self._begins, place) - 1
+        if at != self._at:
+            start = at * _PIECE
+            self._at, self._offsets = at, _fold_any(self._text[start : start + _PIECE]).offsets
+        within = place - self._begins[at]
+        return at * _PIECE + (within if self._offsets is None else int(self._offsets[within]))
+
+
 def fold(text: str) -> Folded:
     """The folded form of a text."""
     if text.isascii():
         plain = text.encode("ascii")
         if len(plain.translate(None, _INVISIBLE)) == len(plain):
             return Folded(plain, None)
-    return _fold_any(text)
+    return _fold_any(text) if len(text) <= _PIECE else _fold_long(text)
+
+
+def _fold_long(text: str) -> Folded:
+    """The same piece by piece: what a character folds to, its neighbours have no part in."""
+    folded, begins = [], [0]
+    for start in range(0, len(text), _PIECE):
+        folded.append(_fold_any(text[start : start + _PIECE]).text)
+        begins.append(begins[-1] + len(folded[-1]))
+    return Folded(b"".join(folded), None, Pieces(text, begins))
 
 
 def _fold_any(text: str) -> Folded:

@@ -42,17 +42,24 @@ _FORMS = re.compile(
 )
 
 
-def find(folded: Folded) -> list[Span]:
-    """Where the text has telephone numbers."""
+def find(folded: Folded, since: int = 0) -> list[Span]:
+    """Where the text has telephone numbers. None begins before `since`, where the one before ended: they do not overlap."""
     numbers = folded.numbers
     if len(numbers.digits) < _FEWEST_WITH_PLUS:
         return []
     begins, pieces = _cut_out(folded.text, numbers)
     if not pieces:
         return []
+    spans = []
+    if since:
+        first = 0
+        while first < len(begins) and begins[first] < since:
+            end = begins[first] + len(pieces[first])
+            spans += [match.span() for match in _FORMS.finditer(folded.text, since, end)]
+            first += 1
+        begins, pieces = begins[first:], pieces[first:]
     joined = END.encode().join(pieces)
     starts = np.cumsum([0, *(len(piece) + 1 for piece in pieces[:-1])]).tolist()
-    spans = []
     for match in _FORMS.finditer(joined):
         piece = bisect_right(starts, match.start()) - 1
         shift = begins[piece] - starts[piece]

@@ -11,6 +11,8 @@ telephone numbers; who has not learns only which are equal.
 import hmac
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from modelward_runtime.privacy.pii import scan
 from modelward_runtime.privacy.pii.fold import fold
@@ -28,6 +30,7 @@ LABELS: dict[Kind, str] = {
 WHOLE = "[REDACTED]"
 
 _ROUNDS = 4
+_LONGEST = 1 << 16  # characters of one thing: more is an element that is full of them
 _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 Replacement = Callable[[Kind, str], str]
 
@@ -41,7 +44,8 @@ def hasher(key: bytes) -> Replacement:
     """`[EMAIL:kfbmohjdaeclpgni]`: the same for the same data under the same key, however it is written."""
 
     def replacement(kind: Kind, found: str) -> str:
-        digest = hmac.digest(key, f"{kind}\0{canonical(kind, found)}".encode("utf-8", "surrogatepass"), "sha256")
+        same = canonical(kind, found) if len(found) <= _LONGEST else found
+        digest = hmac.digest(key, f"{kind}\0{same}".encode("utf-8", "surrogatepass"), "sha256")
         return f"[{LABELS[kind]}:{digest[:8].hex().encode().translate(_LETTERS).decode()}]"
 
     return replacement
@@ -81,8 +85,14 @@ def replace(
 
 
 def _put(texts: list[str], found: Sequence[Match], put: Callable[[Match, str], str]) -> list[int]:
-    """Replace in place, from the last to the first; the numbers of the elements that were changed."""
-    for match in reversed(found):
-        text = texts[match.element]
-        texts[match.element] = text[: match.start] + put(match, text[match.start : match.end]) + text[match.end :]
-    return list(dict.fromkeys(match.element for match in found))
+    """Replace in place, each element once; the numbers of the elements that were changed. `found` is in order."""
+    changed = []
+    for number, matches in groupby(found, attrgetter("element")):
+        parts: list[str] = []
+        text, at = texts[number], 0
+        for match in matches:
+            parts += (text[at : match.start], put(match, text[match.start : match.end]))
+            at = match.end
+        texts[number] = "".join([*parts, text[at:]])
+        changed.append(number)
+    return changed

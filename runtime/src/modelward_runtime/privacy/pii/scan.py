@@ -2,6 +2,15 @@
 
 Called by `privacy/input.py`. Elements are joined into blocks, so that thousands of short ones cost one search per kind; the joint
 is a character that no recogniser reads across. `find_across` is the other view: rows laid end to end, for what was split over them.
+
+A long block is read through a window that moves over its folded form, because recognisers of numbers take a hundred times the memory of
+what they read. What begins in the window's middle is found there as it would be in the whole: the margins are longer than anything that is
+found, and than what decides about it. Only a credential may be of any length, and to look for those takes no memory.
+
+    folded   ──────┬────────┬─────────────────────────────┬────────┬──────
+                   │ margin │ what begins here is found   │ margin │
+                   └────────┴─────────────────────────────┴────────┘
+                            │ a telephone number not before the one that ended last
 """
 
 import re
@@ -9,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -43,6 +53,10 @@ _LEAST: dict[Kind, re.Pattern[bytes]] = {
     "IPAddress": re.compile(rb"[0-9]\.[0-9]{1,3}\.[0-9]|::|:(?:[0-9A-Fa-f]{0,4}:){6}"),
 }
 _BLOCK = 1 << 20  # characters
+_WINDOW = 1 << 17  # bytes of the folded form
+_MARGIN = 1 << 10  # an e-mail address has 64 characters before its `@` and 577 from there on; numbers have less
+MOST_FOUND = _BLOCK // 4
+"""Findings in an element: of more, which only a very long one has room for, the element as a whole is the finding."""
 _REACH = 320  # characters of a row's end and beginning that can belong to something split: a longest e-mail address
 _BARE: frozenset[Kind] = frozenset({"PaymentCard", "CNResidentID"})  # of digits alone
 _GROUPINGS = ([4, 4, 4, 4], [4, 6, 5], [6, 8, 4])  # as cards and identity documents are printed
@@ -61,7 +75,7 @@ class Match:
 def find(elements: Sequence[str], kinds: Iterable[Kind]) -> list[Match]:
     """Everything of these kinds, in no particular order; matches may overlap."""
     wanted = list(kinds)
-    return [match for first, last in _blocks(elements) for match in _find_in_block(first, elements[first:last], wanted)]
+    return [match for first, last in blocks(elements) for match in _find_in_block(first, elements[first:last], wanted)]
 
 
 def find_across(rows: Sequence[str], kinds: Iterable[Kind]) -> tuple[Kind, int] | None:
@@ -73,7 +87,7 @@ def find_across(rows: Sequence[str], kinds: Iterable[Kind]) -> tuple[Kind, int] 
     edges = list(accumulate(map(len, pieces), initial=0))
     folded = fold("".join(pieces))
     for kind in wanted:
-        for span in _find_kind(kind, folded):
+        for _, span in _spans(folded, [kind]):
             start, end = folded.original(span)
             first, last = bisect_right(edges, start) - 1, bisect_left(edges, end) - 1
             if last > first and not (kind in _BARE and _by_chance(edges[first : last + 2], start, end)):
@@ -100,7 +114,7 @@ def resolve(matches: Iterable[Match]) -> list[Match]:
     return resolved
 
 
-def _blocks(elements: Sequence[str]) -> Iterator[tuple[int, int]]:
+def blocks(elements: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Neighbouring elements, from and to, so many that a search of them does not hold up other threads for long."""
     lengths = np.fromiter(map(len, elements), np.int64, len(elements))
     ends = np.cumsum(lengths + 1)
@@ -120,13 +134,50 @@ def _find_in_block(first: int, block: Sequence[str], kinds: Sequence[Kind]) -> I
         block = [element.replace(END, "\1") for element in block]
         joined = END.join(block)
     folded = fold(joined)
-    spans = [(kind, folded.original(span)) for kind in kinds for span in _find_kind(kind, folded)]
+    spans: list[tuple[Kind, Span]] = []
+    crowd: set[Kind] = set()
+    for found in _spans(folded, kinds):
+        if len(spans) < MOST_FOUND or len(block) > 1:
+            spans.append(found)
+        else:
+            crowd.add(found[0])
+    if crowd:
+        for kind in crowd.union(kind for kind, _ in spans):
+            yield Match(kind, first, 0, len(joined))
+        return
     if not spans:
         return
+    if folded.pieces is not None:
+        spans.sort(key=itemgetter(1))
     begins = list(accumulate((len(element) + 1 for element in block), initial=0))
-    for kind, (start, end) in spans:
+    for kind, span in spans:
+        start, end = folded.original(span)
         number = bisect_right(begins, start) - 1
         yield Match(kind, first + number, start - begins[number], end - begins[number])
+
+
+def _spans(folded: Folded, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, Span]]:
+    """What is found in a folded text, through the window where it is long."""
+    if len(folded.text) <= _WINDOW:
+        for kind in kinds:
+            for span in _find_kind(kind, folded):
+                yield kind, span
+        return
+    if "Credential" in kinds:
+        for span in credential.search(folded):
+            yield "Credential", span
+    others = [kind for kind in kinds if kind != "Credential"]
+    called = 0  # where the last telephone number ended
+    for start in range(0, len(folded.text), _WINDOW):
+        shift = max(start - _MARGIN, 0)
+        window = Folded(folded.text[shift : start + _WINDOW + _MARGIN], None)
+        for kind in others:
+            found = phone.find(window, max(start, called) - shift) if kind == "Phone" else RECOGNISERS[kind](window)
+            mine = [(begin + shift, end + shift) for begin, end in found if 0 <= begin + shift - start < _WINDOW]
+            if kind == "Phone":
+                called = max(called, *(end for _, end in mine), 0)
+            for span in mine:
+                yield kind, span
 
 
 def _find_kind(kind: Kind, folded: Folded) -> list[Span]:

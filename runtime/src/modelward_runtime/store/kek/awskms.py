@@ -39,6 +39,14 @@ _MEANINGS: Final = {
     "ExpiredTokenException": (LoadReason.KEY_DENIED, "the credentials have expired"),
     "InvalidSignatureException": (LoadReason.KEY_DENIED, "the secret access key is wrong"),
     "AccessDenied": (LoadReason.KEY_DENIED, "the role cannot be assumed"),
+    "InvalidIdentityToken": (
+        LoadReason.KEY_DENIED,
+        "STS does not take the pod's token: does the role trust the cluster's issuer?",
+    ),
+    "IDPRejectedClaim": (
+        LoadReason.KEY_DENIED,
+        "STS does not take the pod's token: does the role trust this ServiceAccount?",
+    ),
 }
 
 
@@ -99,6 +107,10 @@ class KmsKey:
         except botocore.exceptions.NoCredentialsError:
             raise refuse(
                 LoadReason.KEY_DENIED, f"AWS KMS, {verb} with {self.kek_id}: the environment holds no AWS credentials"
+            ) from None
+        except (FileNotFoundError, PermissionError) as error:  # the file of a web identity's token
+            raise refuse(
+                LoadReason.KEY_DENIED, f"AWS KMS, {verb} with {self.kek_id}: {error.filename}: {error.strerror}"
             ) from None
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise self._unreachable(type(error).__name__) from None

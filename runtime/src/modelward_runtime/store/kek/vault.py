@@ -31,6 +31,7 @@ PROVIDER: Final = "Vault"
 _TIMEOUT = 10.0  # seconds, for a connection and for each answer
 _MOST_BYTES = 1 << 20  # of an answer
 _FRESH = 0.8  # of its lease, a token is used for
+_LONGEST_LEASE = 1 << 40  # seconds
 _TRANSIENT = frozenset(
     {408, 412, 425, 429, 472, 473}
 )  # and every 3xx (a standby that does not forward) and 5xx (503: sealed)
@@ -100,9 +101,10 @@ def kubernetes_login(auth_path: str, role: str, token_file: Path, clock: Callabl
         answer = server.post(
             path, {"role": role, "jwt": jwt}, "", f"logging in as the role {role}", denied={400, 403, 404}
         )
-        auth = answer.get("auth") or {}
-        lease = float(auth.get("lease_duration") or 0)
-        return Token(str(auth.get("client_token", "")), clock() + lease * _FRESH if lease else float("inf"))
+        auth = _map(answer.get("auth"))
+        lease = auth.get("lease_duration")
+        lasts = lease * _FRESH if isinstance(lease, int) and 0 < lease < _LONGEST_LEASE else float("inf")
+        return Token(str(auth.get("client_token", "")), clock() + lasts)
 
     return login
 
@@ -159,8 +161,7 @@ class VaultKey:
                 raise
             self._token = self._login(self._server)
             answer = self._server.post(path, sent, self._token.value, doing, denied={403})
-        data: Mapping[str, Any] = answer.get("data") or {}
-        return data
+        return _map(answer.get("data"))
 
 
 class Server:
@@ -196,9 +197,9 @@ class Server:
     def _judge(self, status: int, content: bytes, doing: str, denied: set[int]) -> Mapping[str, Any]:
         try:
             answer = json.loads(content) if content else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = {}
-        answer = answer if isinstance(answer, dict) else {}
+        answer = _map(answer)
         if status in {200, 204}:
             return answer
         said = _said(answer) or f"HTTP {status}"
@@ -250,6 +251,11 @@ def _meaning(status: int, said: str, denied: set[int]) -> tuple[LoadReason, str]
     if status == 404:
         return LoadReason.KEY_NOT_FOUND, "there is no Transit engine at this mount, or no such namespace"
     return LoadReason.KEY_WRONG, ""
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    """An object of JSON; empty for whatever else somebody puts in its place."""
+    return value if isinstance(value, dict) else {}
 
 
 def _said(answer: Mapping[str, Any]) -> str:

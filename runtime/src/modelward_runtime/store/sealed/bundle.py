@@ -11,7 +11,6 @@ and compared.
 """
 
 import base64
-import binascii
 import json
 from typing import Annotated, Any, Final, Literal
 
@@ -97,7 +96,7 @@ def read(content: bytes, name: str) -> Bundle:
     """A bundle in its one spelling; LoadError SignatureInvalid says what is wrong with the file `name`."""
     try:
         found = _bundle(msgspec.json.decode(content, type=_File))
-    except (msgspec.DecodeError, RecursionError, binascii.Error, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise signature_invalid(
             f"{name} is no model-signing bundle with a public key's hint or a certificate chain: {error}"
         ) from None

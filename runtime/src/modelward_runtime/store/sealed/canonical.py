@@ -24,7 +24,7 @@ def decode(content: bytes, kind: type[T], name: str) -> T:
     """The record in these bytes; LoadError SealInvalid says what is wrong with the file `name`."""
     try:
         record = msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:  # a ValidationError is a DecodeError
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # a ValidationError is a DecodeError
         raise seal_invalid(f"{name} is not of the format: {error}") from None
     if encode(record) != content:
         raise seal_invalid(

@@ -3,9 +3,9 @@
 `opening.py` calls it after the signature, the manifest, the file set and the sizes have held. Nothing is handed out before the last
 digest and the last authentication tag were right; else every buffer is overwritten. It must not write to any disk.
 
-A thread takes a stream from the queue, reads and hashes its next segment (which must go in order), puts the stream back for the next
-thread, and then decrypts what it has read. So a segment is read once, each thread holds one segment, and no thread waits while any
-stream has bytes that nobody reads.
+A thread takes a stream from the queue, reads and hashes its next few segments (which must go in order), puts the stream back for the next
+thread, and then decrypts what it has read. So a segment is read once, each thread holds four of them at most, and no thread waits while
+any stream has bytes that nobody reads.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from queue import LifoQueue
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
@@ -24,6 +25,7 @@ from modelward_runtime.store.sealed.folder import open_plain
 from modelward_runtime.store.sealed.manifest import Manifest, SealedFile
 from modelward_runtime.store.sealed.refusals import refuse, seal_invalid
 
+_AT_ONCE: Final = 4  # segments: Python is needed between any two steps, and may be busy importing
 Allocate = Callable[[str, int], memoryview]  # zeroed memory for the plaintext of a path, of a size in bytes
 
 
@@ -67,22 +69,23 @@ class _Stream:
         self._next = 0
         self._descriptor = -1
 
-    def read(self, folder: Path, buffer: memoryview) -> tuple[stream.Segment, memoryview]:
-        """Read and hash the next segment into a buffer; in front of the first lies the header."""
+    def read(self, folder: Path, buffer: memoryview) -> list[tuple[stream.Segment, memoryview]]:
+        """Read and hash the next segments, as many as the buffer holds; in front of the first one lies the header."""
         if self._descriptor < 0:
             self._open(folder)
-        place = stream.segment(self._next, self.file.plaintext_size)
-        begin = self._next * stream.SEGMENT
-        content = buffer[: place.end - begin]
+        size, begin = self.file.plaintext_size, self._next * stream.SEGMENT
+        count = min(len(buffer) // stream.SEGMENT, stream.segments(size) - self._next)
+        places = [stream.segment(number, size) for number in range(self._next, self._next + count)]
+        content = buffer[: places[-1].end - begin]
         filled = 0
         while filled < len(content):
-            count = os.preadv(self._descriptor, [content[filled:]], begin + filled)
-            if count == 0:
+            got = os.preadv(self._descriptor, [content[filled:]], begin + filled)
+            if got == 0:
                 raise seal_invalid(f"{self.name} was cut while it was read")
-            filled += count
+            filled += got
         self._digest.update(content)
-        self._next += 1
-        return place, content
+        self._next += count
+        return [(place, content[place.number * stream.SEGMENT - begin : place.end - begin]) for place in places]
 
     def is_right(self) -> bool:
         """At the end: is it the ciphertext of the manifest?"""
@@ -114,12 +117,15 @@ class _Pass:
         self._lock = threading.Lock()
         self._unread = len(self._streams)
         self._threads = 0
+        self._piece = stream.SEGMENT
         self._wrong: dict[str, LoadError] = {}  # by name of the ciphertext
         self._broken: list[BaseException] = []
 
     def run(self, threads: int) -> None:
         """Start the threads, wait for all of them, raise what was wrong."""
-        self._threads = max(1, min(threads, sum(stream.segments(file.plaintext_size) for file in self._manifest.files)))
+        segments = [stream.segments(file.plaintext_size) for file in self._manifest.files]
+        self._threads = max(1, min(threads, sum(segments)))
+        self._piece = stream.SEGMENT * max(1, min(_AT_ONCE, max(segments, default=1) // self._threads))
         for waiting in self._streams:
             self._idle.put(waiting)
         workers = [threading.Thread(target=self._work, name=f"decrypt-{n}") for n in range(self._threads)]
@@ -142,7 +148,7 @@ class _Pass:
             raise self._wrong[min(self._wrong)]
 
     def _work(self) -> None:
-        buffer = memory.anonymous(stream.SEGMENT)  # not of the heap, which would keep it
+        buffer = memory.anonymous(self._piece)  # not of the heap, which would keep it
         try:
             while (current := self._idle.get()) is not None:
                 self._take(current, buffer)
@@ -153,18 +159,25 @@ class _Pass:
             memory.release(buffer)
 
     def _take(self, current: _Stream, buffer: memoryview) -> None:
-        place, content = current.read(self._folder, buffer)
-        if place.number == 0:
-            content = self._begin(current, content)
-        if place.is_last:
+        segments = current.read(self._folder, buffer)
+        first, last = segments[0][0], segments[-1][0]
+        if first.number == 0:
+            segments[0] = first, self._begin(current, segments[0][1])
+        if last.is_last:
             self._end(current)
         else:
             self._idle.put(current)
         if current.cipher is None or self._wrong:
             return
+        for place, content in segments:
+            self._decrypt(current, current.cipher, place, content)
+
+    def _decrypt(
+        self, current: _Stream, cipher: stream.StreamCipher, place: stream.Segment, content: memoryview
+    ) -> None:
         plaintext = self._buffers[current.file.path][place.plain_start : place.plain_end]
         try:
-            current.cipher.decrypt_into(place, content, plaintext)
+            cipher.decrypt_into(place, content, plaintext)
         except InvalidTag:
             self._wrong.setdefault(current.name, _undecryptable(current))
         finally:

@@ -23,10 +23,11 @@ MOST_FILES: Final = 10_000
 LONGEST_PATH: Final = 512
 _LARGEST_FILE = 1 << 48
 
+_WORD = re.compile(r"[!-~]{1,253}\Z")
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\Z")
 
 # Printable ASCII without the space: what tenants, models and versions are called in a cluster, and more.
-Word = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,253}\Z")]
+Word = Annotated[str, msgspec.Meta(pattern=f"^{_WORD.pattern}")]
 Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Size = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_FILE)]
 
@@ -78,8 +79,19 @@ def parse(content: bytes) -> Manifest:
     return found
 
 
+def check_words(**words: str) -> None:
+    """Refuse a tenant, model or version that no manifest can hold."""
+    for field, word in words.items():
+        if not _WORD.match(word):
+            raise seal_invalid(
+                f"the {field} {word[:253]!r} cannot be in a sealed model: 1 to 253 printable ASCII characters without space"
+            )
+
+
 def check_paths(paths: Sequence[str]) -> None:
-    """Refuse paths that are not of the grammar, not sorted, double, or a file and a folder at once."""
+    """Refuse too many paths, and such as are not of the grammar, not sorted, double, or a file and a folder at once."""
+    if len(paths) > MOST_FILES:
+        raise seal_invalid(f"a sealed model has {MOST_FILES} files at most, and these are {len(paths)}")
     for path in paths:
         if len(path) > LONGEST_PATH or not _PATH.match(path):
             raise seal_invalid(

@@ -18,7 +18,11 @@ _VERIFY = {
 
 
 def refuse(reason: LoadReason, message: str) -> LoadError:
-    """The LoadError to raise, with the stage at which this reason comes up."""
+    """The LoadError to raise, with the stage at which this reason comes up.
+
+    What cannot be printed is escaped: names in a stranger's file end up in terminals and logs.
+    """
+    message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message)
     stage: LoadStage = "verify" if reason in _VERIFY else "decrypt"
     return LoadError(reason, message, stage, permanent=reason not in _TRANSIENT)
 

@@ -38,11 +38,11 @@ class Target(Protocol):
 
 @contextmanager
 def new_folder(destination: Path) -> Iterator[Target]:
-    """A new folder beside the destination, which takes its name at the end and is gone if that does not come."""
+    """A new folder beside the destination, which takes its name at the end and is gone if that does not come. Its parents are made."""
     if os.path.lexists(destination):
         raise FileExistsError(17, "there is something already; give a name that is free", str(destination))
     folder = destination.parent / f".{destination.name}.{secrets.token_hex(4)}.sealing"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     try:
         yield _Folder(folder)
         for path in (*(path for path in folder.iterdir() if path.is_dir()), folder):

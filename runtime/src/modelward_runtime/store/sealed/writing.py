@@ -4,10 +4,13 @@ Memory stays flat whatever the model's size, plaintext is written nowhere, and a
 was asked for. It must not know what the files mean: they come as sources.
 """
 
+import fcntl
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -77,6 +80,7 @@ def seal_into(
 ) -> str:
     """Write a sealed model's files, model.sig last, and return its digest."""
     ordered = sorted(sources, key=lambda source: source.path)
+    check(identity)
     manifest.check_paths([source.path for source in ordered])
     data_key = sealer.random(keys.DATA_KEY_SIZE)
     files = tuple(
@@ -101,6 +105,11 @@ def seal_into(
     signature_file = signature.sign(sealer.sign_key, signed, identity.model, _NOT_MODEL, sealer.certificates)
     write_file(target, MODEL_SIGNATURE, signature_file)
     return f"sha256:{digest}"
+
+
+def check(identity: Identity) -> None:
+    """Refuse what no manifest can say; LoadError SealInvalid."""
+    manifest.check_words(tenant=identity.tenant, model=identity.model, version=identity.version)
 
 
 def wrap(manifest_sha256: str, tenant: str, data_key: bytes, sealer: Sealer) -> WrappedKey:
@@ -129,8 +138,23 @@ def keys_files(
     }
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One rewrap of a folder at a time: two would mix one's keys.json with the other's keys.sig, and nobody could open it again.
+
+    The others wait. On a file system without locks nobody does. OSError when there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def replace_keys(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put new keys.json and keys.sig into a sealed folder, by two renames.
+    """Put new keys.json and keys.sig into a sealed folder, by two renames, for a caller who is `alone`.
 
     Both are written and synced beside the folder first. A crash between the renames leaves a keys.json that keys.sig does not sign,
     which every reader refuses; `finish_replacing` completes it.

@@ -1,0 +1,30 @@
+"""The model alone: ONNX Runtime in a loop on the servers' core, in our environment; the yardstick that `suite.py` asks in each round."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from e2e.bench.serving.adapters.model import LARGEST_BATCH
+from e2e.bench.serving.launching import ROOT
+from e2e.bench.serving.models import Made
+from e2e.bench.serving.processes import SERVERS_CORE, on_core
+
+MODULE = "e2e.bench.serving.adapters.alone"
+
+
+def alone(made: Made, seconds: float) -> dict[str, float]:
+    """Runs a second, percentiles in ms and CPU seconds per 1,000 runs at batch 1; and rows a second at the largest batch."""
+    single = _loop(made, seconds, 1)
+    full = _loop(made, seconds, LARGEST_BATCH)
+    kept = {name: single[name] for name in ("rate", "p50", "p99", "p99.9", "cpu")}
+    return {**kept, "rows": full["rate"] * LARGEST_BATCH}
+
+
+def _loop(made: Made, seconds: float, batch: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", MODULE, "--model", str(made.path), "--rows", str(made.rows_path)]
+    command += ["--seconds", str(seconds), "--batch", str(batch)]
+    with on_core(SERVERS_CORE):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,1 @@
+"""What models have cost: an account by the quarter hour, in integers of nano units, and its form in CostLedgers."""

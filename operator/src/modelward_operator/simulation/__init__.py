@@ -1,0 +1,1 @@
+"""`modelward-operator simulate`: a request trace, replayed through the operator's own decisions on pods that exist only on paper."""
