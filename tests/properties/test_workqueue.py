@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
+from modelward_operator.parts import _priority
 from modelward_operator.workqueue import Pace, Priority, WorkQueue
 from tests.until import until
 
@@ -168,6 +169,41 @@ def test_live_changes_do_not_starve_a_listing() -> None:
     assert "listed" in [queue.poll() for _ in range(PACE.share + 1)]
 
 
+def test_a_change_waits_for_no_creation_before_it() -> None:
+    clock, queue = make()
+    for number in range(1000):
+        queue.add(f"made-{number}")
+    clock.now += 20.0  # they take long
+    queue.add("changed", Priority.CHANGE)
+    clock.now += PACE.debounce
+    assert "changed" in [queue.poll(), queue.poll()]
+
+
+def test_no_line_starves_behind_another() -> None:
+    clock, queue = make()
+    queue.add("listed", Priority.ROUTINE)
+    queue.add("made")
+    clock.now += PACE.ageing + 1
+    for number in range(100):
+        queue.add(f"changed-{number}", Priority.CHANGE)
+    clock.now += PACE.debounce
+    assert {"listed", "made"} <= {queue.poll() for _ in range(2 * PACE.share)}
+
+
+@given(st.lists(st.tuples(PRIORITIES, st.floats(min_value=0.0, max_value=20.0)), min_size=1, max_size=40))
+def test_whoever_has_waited_long_enough_is_overtaken_by_so_many_at_most(rings: list[tuple[Priority, float]]) -> None:
+    """However urgent the others are: of `share` turns one is for whom has waited longest."""
+    clock, queue = make()
+    rung: dict[str, float] = {}
+    for number, (priority, later) in enumerate(rings):
+        clock.now += later
+        queue.add(str(number), priority)
+        rung[str(number)] = clock.now
+    clock.now += PACE.debounce + PACE.ageing
+    oldest = min(rung, key=lambda key: (rung[key], int(key)))
+    assert oldest in [queue.poll() for _ in range(PACE.share)]
+
+
 def test_a_listed_key_that_changes_now_moves_to_the_front() -> None:
     clock, queue = make()
     for name in "abc":
@@ -186,6 +222,24 @@ def test_depth_and_age_tell_what_waits() -> None:
     clock.now += 10.0
     assert queue.depth == 1
     assert queue.oldest_age == pytest.approx(10.0 - PACE.debounce)
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "expected"),
+    [
+        ("MODIFIED", {"observedGeneration": 1}, Priority.CHANGE),
+        ("MODIFIED", {"observedGeneration": 2}, Priority.LIVE),
+        ("ADDED", {"observedGeneration": -1}, Priority.LIVE),
+        ("ADDED", None, Priority.LIVE),
+        (None, {"observedGeneration": 1}, Priority.ROUTINE),
+    ],
+    ids=["its spec is another one", "its status was written", "as the CRD makes it", "it is new", "of a listing"],
+)
+def test_a_change_of_what_may_serve_is_more_urgent_than_other_news(
+    event: str | None, status: dict[str, int] | None, expected: Priority
+) -> None:
+    obj = {"metadata": {"name": "fraud", "generation": 2}, **({} if status is None else {"status": status})}
+    assert _priority(event, obj) is expected
 
 
 async def test_waiting_workers_share_the_keys_and_each_key_is_worked_on_alone() -> None:

@@ -96,7 +96,7 @@ class Parts:
         news = self.store.drop(obj) if event == "DELETED" else self.store.feed(obj)
         if news:
             with log.within(event=event or "LISTED", kind=MODEL.kind):
-                self.rings.add(key_of(obj), Priority.ROUTINE if event is None else Priority.LIVE)
+                self.rings.add(key_of(obj), _priority(event, obj))
 
     @property
     def working(self) -> bool:
@@ -193,6 +193,14 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
         _expose(parts, advisers)
         yield parts
+
+
+def _priority(event: str | None, obj: Json) -> Priority:
+    """Return how urgent an event about a ModelDeployment is: that it was told of by a pass before, and is another one now, goes first."""
+    if event is None:
+        return Priority.ROUTINE
+    told, generation = obj.get("status", {}).get("observedGeneration", 0), obj["metadata"].get("generation", 0)
+    return Priority.CHANGE if 0 < told < generation else Priority.LIVE
 
 
 def _ring(rings: Rings, key: Key, live: bool) -> None:

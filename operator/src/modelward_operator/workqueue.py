@@ -29,8 +29,9 @@ K = TypeVar("K", bound=Hashable)
 class Priority(IntEnum):
     """How urgent a ring is: lower goes first."""
 
-    LIVE = 0  # something changed just now
-    ROUTINE = 1  # a listing after a start, a periodic look
+    CHANGE = 0  # somebody changed what is known and may serve, and waits for it
+    LIVE = 1  # something else is news: one more of a thousand that are made, a child, a pod, the echo of our own writes
+    ROUTINE = 2  # a listing after a start, a periodic look
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Pace:
     debounce: float = 0.01  # a burst of events on one key becomes one pass
     backoff_first: float = 0.25  # the first retry; doubles from there
     backoff_limit: float = 120.0
-    ageing: float = 5.0  # a routine key that waited this long may take every `share`-th turn from live ones
+    ageing: float = 5.0  # a key that waited this long may take every `share`-th turn from those that go before it
     share: int = 4
 
 
@@ -80,7 +81,7 @@ class WorkQueue(Generic[K]):
         self._rung: dict[K, _Entry] = {}  # rung while processing
         self._failures: dict[K, int] = {}
         self._order = itertools.count()  # ties in the heap are broken by age, never by comparing keys
-        self._live_turns = 0
+        self._turns = 0  # since a line was last let in before its turn
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._alarm: tuple[float, asyncio.TimerHandle] | None = None
         self._closed = False
@@ -115,13 +116,13 @@ class WorkQueue(Generic[K]):
         if entry is None:
             entry = table[key] = _Entry(priority, due=now + delay, rung=now)
         elif entry.ready:
-            if priority is Priority.LIVE:
+            if priority < Priority.ROUTINE:
                 entry.rung = now
             self._promote(key, entry, priority)
             return
         else:
             entry.priority = min(entry.priority, priority)
-            if priority is Priority.LIVE:
+            if priority < Priority.ROUTINE:
                 entry.rung = now
             if now + delay >= entry.due:
                 return
@@ -160,7 +161,8 @@ class WorkQueue(Generic[K]):
             return None
         now = self._clock()
         self._ripen(now)
-        for priority in self._turn(now):
+        aged = self._aged(now)
+        for priority in Priority if aged is None else (aged, *Priority):
             line = self._ready[priority]
             while line:
                 key = line.popleft()
@@ -169,7 +171,7 @@ class WorkQueue(Generic[K]):
                     continue  # promoted to a faster line, or handed out from there
                 del self._entries[key]
                 self._processing.add(key)
-                self._live_turns = self._live_turns + 1 if priority is Priority.LIVE else 0
+                self._turns = self._turns + 1 if priority is not aged else 0
                 self._waited(now - entry.due)
                 return key
         return None
@@ -187,7 +189,7 @@ class WorkQueue(Generic[K]):
         """Make routine what was urgent when it was last rung, longer ago than `age` seconds: a leader before has seen to it."""
         limit = self._clock() - age
         for key, entry in self._entries.items():
-            if entry.priority is Priority.LIVE and entry.rung < limit:
+            if entry.priority < Priority.ROUTINE and entry.rung < limit:
                 entry.priority = Priority.ROUTINE
                 if entry.ready:
                     self._ready[Priority.ROUTINE].append(
@@ -207,15 +209,23 @@ class WorkQueue(Generic[K]):
                 entry.ready = True
                 self._ready[entry.priority].append(key)
 
-    def _turn(self, now: float) -> tuple[Priority, Priority]:
-        """Live first; but a routine key that waited long enough takes every `share`-th turn, so neither starves."""
-        routine = self._ready[Priority.ROUTINE]
-        while routine and self._is_stale(routine[0], Priority.ROUTINE):
-            routine.popleft()
-        aged = bool(routine) and now - self._entries[routine[0]].due >= self._pace.ageing
-        if aged and self._live_turns >= self._pace.share - 1:
-            return Priority.ROUTINE, Priority.LIVE
-        return Priority.LIVE, Priority.ROUTINE
+    def _aged(self, now: float) -> Priority | None:
+        """Return the line that is let in before its turn: every `share`-th, the one whose first key has waited longest, and long enough.
+
+        So no line starves, and none that goes first waits for all of a slower one.
+        """
+        if self._turns < self._pace.share - 1:
+            return None
+        waiting = [(due, priority) for priority in Priority if (due := self._first_due(priority)) is not None]
+        due, priority = min(waiting, default=(now, None))
+        return priority if now - due >= self._pace.ageing else None
+
+    def _first_due(self, priority: Priority) -> float | None:
+        """Return when the first key of a line was due, None of an empty one; stale places before it are dropped."""
+        line = self._ready[priority]
+        while line and self._is_stale(line[0], priority):
+            line.popleft()
+        return self._entries[line[0]].due if line else None
 
     def _is_stale(self, key: K, priority: Priority) -> bool:
         entry = self._entries.get(key)
