@@ -354,7 +354,7 @@ async def test_a_boot_file_stays_while_a_revision_uses_it_and_goes_after(rig: Ri
     assert {name for kind, name in await rig.children() if kind == "ConfigMap" and "-boot-" in name} == boots - {old}
 
 
-async def test_a_strangers_object_is_refused_and_left_alone(rig: Rig) -> None:
+async def test_a_strangers_object_is_refused_and_left_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -370,6 +370,11 @@ async def test_a_strangers_object_is_refused_and_left_alone(rig: Rig) -> None:
     assert "Service fraud" in ready["message"]
     assert "belongs to" in ready["message"]
     assert again is not None, "it is looked at again: the stranger may go"
+    asked: list[tuple[str, str, int]] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.client, "_count", lambda *request: asked.append(request))
+        await rig.reconcile()
+    assert asked == [("get", "Service", 200)], "what is known to be somebody else's costs no more than a look"
     await rig.admin.delete(BY_KIND["Service"], rig.namespace, "fraud", uid=theirs["metadata"]["uid"])
     await rig.reconcile()
     assert (await rig.get("Service"))["spec"]["selector"]["modelward.dev/model"] == "fraud"

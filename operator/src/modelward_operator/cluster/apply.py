@@ -58,7 +58,7 @@ TRUSTED: Final = 30.0
 OVERRULED_AGAIN: Final = 600.0
 """Seconds after which an apply that was overruled is tried again: no event tells that a webhook is gone."""
 REMEMBERED: Final = 10_000
-"""Overruled children that are remembered at most; beyond, all are forgotten, which costs one apply each."""
+"""Overruled children, and others' objects, that are remembered at most; beyond, all are forgotten, which costs one apply each."""
 WORDS: Final = 200
 """Characters of a value of others in a message."""
 
@@ -84,6 +84,8 @@ class Applier:
     ) -> None:
         self._client, self._store, self._clock, self._ring = client, store, clock, ring
         self._overruled: dict[Ref, _Answer] = {}
+        self._strangers: set[Ref] = set()
+        """Children whose names were somebody else's: they are looked at before anything is tried again."""
         self._turns = Turns()
 
     async def apply(self, plan: Plan, given: Given, before: Applied = _NOTHING) -> Applied:
@@ -125,7 +127,7 @@ class Applier:
     async def _bring(self, planned: Json, given: Given, confirmed: "_Once", handover: int | None) -> Applied:
         kind, name = planned["kind"], planned["metadata"]["name"]
         live = given.child(kind, name)
-        if is_outline(live):
+        if is_outline(live) or (not live and ref_of(planned) in self._strangers):
             live = await self._look(planned)
         if not live:
             await confirmed()
@@ -133,8 +135,7 @@ class Applier:
             if answer:
                 writes = 1 if handover in {None, 1} else 1 + await self._hand_over(planned, handover)
                 return self._judge(planned, answer, writes)
-        if not belongs(live, given):
-            raise _NotOwned(live)
+        self._note_stranger(live, given)
         if "deletionTimestamp" in live["metadata"]:
             return _NOTHING  # what ends is made anew once the watch tells that it is gone
         if up_to_date(live, planned):
@@ -148,6 +149,17 @@ class Applier:
         except Rejected as error:
             return await self._bring_anyway(planned, live, writes, error)
         return self._judge(planned, answer, writes + 1)
+
+    def _note_stranger(self, live: Json, given: Given) -> None:
+        """Remember whose the object is; raises _NotOwned for one that is somebody else's."""
+        ref = ref_of(live)
+        if belongs(live, given):
+            self._strangers.discard(ref)
+            return
+        if len(self._strangers) >= REMEMBERED:
+            self._strangers.clear()
+        self._strangers.add(ref)
+        raise _NotOwned(live)
 
     async def _bring_anyway(self, planned: Json, live: Json, writes: int, refusal: Rejected) -> Applied:
         """Repair what an apply cannot: it leaves list items of others, with which ours may not be valid."""
