@@ -218,6 +218,8 @@ BY_CONDITION: Final[Mapping[Type, Mapping[str, str]]] = {
         Reason.SUSPENDED: "Set spec.suspend to false when it shall serve again.",
         Reason.MODEL_POLICY_VIOLATED: "Bring the spec to what the ModelPolicy asks for (the message lists it), or ask "
         "the administrators who keep it.",
+        Reason.MODEL_POLICY_INVALID: "Have who keeps the ModelPolicy that the message names correct the fields that it lists. They got in "
+        "under another version of the CRD: `kubectl modelward doctor`.",
         Reason.TENANT_AMBIGUOUS: "Have an administrator set the label modelward.dev/tenant on namespace {namespace}.",
         Reason.INVALID_SPEC: "Correct the fields that the message lists. They got in under another version of the CRD: "
         "`kubectl modelward doctor`.",
