@@ -309,7 +309,7 @@ LOAD_FAILURES: Final = {
     "NoModelFile": "The folder holds no model.onnx.",
     "AmbiguousModelFile": "The folder holds several .onnx files, and none is named model.onnx.",
     "DigestMismatch": "The stored model is not the one that model.digest names.",
-    "InvalidModel": "The file is not a model that ONNX Runtime can load.",
+    "InvalidModel": "The file is not a model that ONNX Runtime can load, or a web page came in place of it.",
     "UnsupportedOpset": "The model uses an operator set that this ONNX Runtime does not know yet.",
     "UnsupportedTypes": "The model has inputs or outputs that are no tensors.",
     "ExternalDataOutsideFolder": "The model names a weights file outside its own folder.",
