@@ -36,6 +36,7 @@ LOGIN = b"<!doctype html><html lang=en><head><meta charset=utf-8><title>Console<
 TIDY = b"<html><head><title>Console</title></head><body>log in</body></html>"  # which an XML parser takes
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 QUICK = Patience(first_pause=0.01, longest_pause=0.02, tick=0.02)
+LOOK = "bytes=0-0"  # asks for what the client does not show
 KINDS = ["s3", "gs"]
 PATHS = ["models/iris/7/", "models/iris/7/model.onnx"]
 
@@ -76,7 +77,7 @@ class Shop:
 
     def gaps(self) -> list[float]:
         """Seconds between one request and the next, but for the looks at what the client does not show."""
-        times = [when for when, what in self.asked if "bytes=0-0" not in what]
+        times = [when for when, what in self.asked if LOOK not in what]
         return [after - before for before, after in itertools.pairwise(times)]
 
 
@@ -86,8 +87,9 @@ def opened(shop: Shop) -> Iterator[Shop]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            shop.asked.append((time.monotonic(), f"{self.path} {self.headers.get('range', '')}"))
-            status, headers, body = shop.manners(self.path) or shop.answer(self.path, self.headers)
+            asked = f"{self.path} {self.headers.get('range', '')}"
+            shop.asked.append((time.monotonic(), asked))
+            status, headers, body = shop.manners(asked) or shop.answer(self.path, self.headers)
             self.send_response(status)
             for name, content in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, content)
@@ -164,7 +166,9 @@ def test_a_page_is_no_store(shop: Shop, tmp_path: Path, kind: str, path: str, ca
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("path", PATHS)
 def test_a_proxy_that_leads_to_its_login_is_no_store(shop: Shop, tmp_path: Path, kind: str, path: str) -> None:
-    shop.manners = lambda asked: (200, HTML, LOGIN) if asked == "/login" else (302, {"Location": "/login"}, b"")
+    shop.manners = lambda asked: (
+        (200, HTML, LOGIN) if asked.startswith("/login ") else (302, {"Location": "/login"}, b"")
+    )
     error = refusal(kind, path, shop, tmp_path)
     assert (LoadReason.INVALID_MODEL, True) == (error.reason, error.permanent), error.message
 
@@ -205,15 +209,16 @@ def test_who_may_not_read_is_told_so_though_it_is_by_a_page(shop: Shop, tmp_path
 # ── Retry-After ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def busy(shop: Shop, of: str, seconds: int, status: int = 503) -> None:
-    """A first request for `of` is refused, and who looks meanwhile is, too."""
-    until = [0.0]
+def busy(shop: Shop, seconds: int, status: int = 503, *, after: int = 0) -> None:
+    """One request is refused, the first or one after some, and every look that follows."""
+    refusal = status, {"Retry-After": str(seconds)}, b""
+    refused: list[str] = []
 
-    def manner(path: str) -> Answer | None:
-        if of not in path and (until[0] == 0.0 or time.monotonic() > until[0]):
+    def manner(asked: str) -> Answer | None:
+        if LOOK not in asked and (refused or len(shop.asked) <= after):
             return None
-        until[0] = until[0] or time.monotonic() + seconds * 0.9
-        return (status, {"Retry-After": str(seconds)}, b"") if time.monotonic() < until[0] else None
+        refused.append(asked)
+        return refusal
 
     shop.manners = manner
 
@@ -222,7 +227,7 @@ def busy(shop: Shop, of: str, seconds: int, status: int = 503) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("path", PATHS)
 def test_who_asks_for_long_is_told_of(shop: Shop, tmp_path: Path, kind: str, status: int, path: str) -> None:
-    busy(shop, "/", 100, status)
+    busy(shop, 100, status)
     error = refusal(kind, path, shop, tmp_path)
     assert (LoadReason.SOURCE_UNREACHABLE, False, 100.0) == (error.reason, error.permanent, error.retry_after)
     assert "asks to be left alone for 100 s" in error.message
@@ -235,7 +240,7 @@ def test_with_credentials_the_second_look_is_signed_and_no_log_shows_it(
     caplog.set_level("DEBUG")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    busy(shop, "/", 100)
+    busy(shop, 100)
     assert 100.0 == refusal("s3", PATHS[1], shop, tmp_path).retry_after
     assert "X-Amz-Signature=" in shop.asked[1][1]
     assert "X-Amz-Signature" not in caplog.text
@@ -244,7 +249,7 @@ def test_with_credentials_the_second_look_is_signed_and_no_log_shows_it(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_store_that_asks_for_a_moment_gets_it(shop: Shop, tmp_path: Path, kind: str, path: str) -> None:
-    busy(shop, "/", 1)
+    busy(shop, 1)
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source(kind, path, shop))
     model = await load(boot, Guard(), Cache(tmp_path), Report(boot, "b"), Hardware(1, 1.0), QUICK)
     assert model.name == "m"
@@ -261,7 +266,7 @@ async def test_who_asks_for_long_is_left_alone_for_long(
         shop.manners = lambda _: None
 
     monkeypatch.setattr("modelward_runtime.load.asyncio.sleep", sleep)
-    busy(shop, "/", 3000)
+    busy(shop, 3000)
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source("s3", PATHS[0], shop))
     await load(boot, Guard(), Cache(tmp_path), Report(boot, "b"), Hardware(1, 1.0), QUICK)
     assert [600.0] == slept, "ten minutes at most, however long it asks"
@@ -270,18 +275,11 @@ async def test_who_asks_for_long_is_left_alone_for_long(
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_wait_as_well(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(lanes, "PART", 1 << 20)
-    refused: list[float] = []
-
-    def manner(path: str) -> Answer | None:
-        if len(shop.asked) < 3 or (refused and time.monotonic() > refused[0] + 0.9):
-            return None
-        refused.append(time.monotonic())
-        return 503, {"Retry-After": "1"}, b""
-
-    shop.manners = manner
+    busy(shop, 1, after=1)
     assert BIG == fetched(kind, "models/big.onnx", shop, tmp_path)
-    assert refused
-    assert [when for when, what in shop.asked if refused[0] + 0.6 < when < refused[0] + 0.99] == []
+    (looked,) = [when for when, what in shop.asked if LOOK in what]
+    assert shop.asked[-1][0] - looked >= 1.0, "the part that was refused is asked for again, and not before"
+    assert 6 == len(shop.asked), "the size, three parts, a look, a part again"
 
 
 # ── what breaks ───────────────────────────────────────────────────────────────────────────────────────────────────────
