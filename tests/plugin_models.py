@@ -88,6 +88,14 @@ def under_unread_policy() -> dict[str, Any]:
     return {**before, "spec": given.raw["spec"], "status": status}
 
 
+def under_unread_floor() -> dict[str, Any]:
+    """The model that served, over which a ModelPolicy cannot be read any more."""
+    before = well()
+    unread = "ModelPolicy floor (generation 2) cannot be read: spec.requireDigest: input should be a valid boolean"
+    given = replace(make_given(status=before["status"]), around=Surroundings(unread_policies=(unread,)))
+    return {**before, "status": summarise_unread(given, rule(given, parsed(given)), Applied())}
+
+
 def broken() -> dict[str, Any]:
     """A model whose new revision has other bytes than were declared, while the former one serves on."""
     words = f"s3://models/fraud/7/ has the digest {DIGESTS[0]}, declared is {DIGESTS[1]}"

@@ -21,7 +21,15 @@ Json = dict[str, Any]
 SUBJECTS = [{"kind": "User", "name": "alice"}]
 SECURED: Json = {"authentication": {"allowedSubjects": SUBJECTS}, "tls": {"mode": "Managed"}}
 EVERYTHING: Json = {"security": SECURED, "scaling": {"minReplicas": 0, "maxReplicas": 3}}
-FAULTS = {"InvalidSpec", "PrivacyPolicyInvalid", "ChildRejected", "ChildOverruled", "ChildNotOwned", "ChildUnwritten"}
+FAULTS = {
+    "InvalidSpec",
+    "PrivacyPolicyInvalid",
+    "ModelPolicyInvalid",
+    "ChildRejected",
+    "ChildOverruled",
+    "ChildNotOwned",
+    "ChildUnwritten",
+}
 HOSTILE = {
     "shell": "$(rm -rf /) `id` ; && || > /dev/null",
     "template": "{{ .Values.x }} {% raw %} ${jndi:ldap://x} %s %n",

@@ -18,7 +18,7 @@ from modelward_runtime.guard import Guard
 from modelward_runtime.hardware import Hardware
 from modelward_runtime.load import Patience, load
 from modelward_runtime.report import Report
-from modelward_runtime.store import lanes, ranges
+from modelward_runtime.store import lanes, resuming
 from modelward_runtime.store.cache import Cache
 from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.found import Fetched
@@ -55,8 +55,8 @@ def site(made: Certificates) -> Iterator[Site]:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a model of a few megabytes comes in parts, and pauses are short."""
     monkeypatch.setattr(lanes, "PART", 1 << 20)
-    monkeypatch.setattr(ranges, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(ranges, "_PROGRESS", 1 << 17)
+    monkeypatch.setattr(resuming, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(resuming, "_PROGRESS", 1 << 17)
 
 
 def put(site: Site, folder: str, files: Mapping[str, bytes]) -> None:

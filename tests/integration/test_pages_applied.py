@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 PAGES = ["README.md", *task_pages()]
 EXAMPLES = sorted([*(ROOT / "crds" / "examples").glob("*.yaml"), *(ROOT / "operator" / "examples").rglob("*.yaml")])
-FAULTS = {"InvalidSpec", "PrivacyPolicyInvalid", "ChildRejected", "ChildNotOwned"}
+FAULTS = {"InvalidSpec", "PrivacyPolicyInvalid", "ModelPolicyInvalid", "ChildRejected", "ChildNotOwned"}
 
 
 class Reader:

@@ -1,6 +1,5 @@
 """A PrivacyPolicy and the models that name it, on a real API server: made, changed and deleted."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -9,7 +8,7 @@ import yaml
 
 from modelward_operator.cluster.client import Rejected
 from modelward_operator.cluster.kinds import PRIVACY
-from tests.integration.conftest import CRD, ROOT
+from tests.integration.otherversion import store_as_another_version
 from tests.integration.rig import Rig
 from tests.privacy_specs import FILE, audit, privacy_policy
 
@@ -132,41 +131,16 @@ async def test_only_the_models_that_name_it_are_rung_for(rig: Rig) -> None:
     assert rig.key("other") not in rig.rung
 
 
-async def store_as_another_version(rig: Rig, spec: Any) -> None:
-    """Change the policy to what this version's CRD refuses: for a moment one is served that takes anything."""
-    ours = (ROOT / "crds" / "privacypolicies.yaml").read_text()
-    theirs = yaml.safe_load(ours)
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    theirs["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = anything
-    await rig.admin.apply(CRD, theirs, manager="test", force=True)
-    try:
-        await when_taken(rig, spec)
-    finally:
-        await rig.admin.apply(CRD, yaml.safe_load(ours), manager="test", force=True)
-        await when_refused(rig)
-
-
-async def when_taken(rig: Rig, spec: Any) -> None:
-    """Change the policy once the API server takes it: a CRD is served a moment after it was applied."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await change(rig, spec)
-            except Rejected:
-                await asyncio.sleep(0.05)
-
-
-async def when_refused(rig: Rig) -> None:
-    """Wait until the API server refuses again what this version's CRD does."""
+async def store_newer(rig: Rig, spec: Any) -> None:
+    """Change the policy to what this version's CRD refuses."""
     wrong = privacy_policy("{input: {maxElements: many}}", "wrong")
     wrong["metadata"]["namespace"] = rig.namespace
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await rig.admin.create(PRIVACY, wrong, manager="user", dry_run=True)
-            except Rejected:
-                return
-            await asyncio.sleep(0.05)
+    await store_as_another_version(
+        rig,
+        "privacypolicies",
+        lambda: change(rig, spec),
+        lambda: rig.admin.create(PRIVACY, wrong, manager="user", dry_run=True),
+    )
 
 
 async def test_a_stored_policy_that_cannot_be_read_holds_the_model_as_it_is_and_says_so(rig: Rig) -> None:
@@ -177,7 +151,7 @@ async def test_a_stored_policy_that_cannot_be_read_holds_the_model_as_it_is_and_
         await rig.heard_all()
     before = await rig.children()
     rig.rung.clear()
-    await store_as_another_version(rig, {"input": {"maxElements": "many"}})
+    await store_newer(rig, {"input": {"maxElements": "many"}})
     await rung(rig)
     await rig.change({"resources": {"limits": {"memory": "9Gi"}}})
     await rig.reconcile()
@@ -208,7 +182,7 @@ async def test_a_stored_policy_that_cannot_be_read_holds_the_model_as_it_is_and_
 async def test_a_stored_policy_that_newer_rules_refuse_is_drawn_and_may_change_elsewhere(rig: Rig) -> None:
     await make(rig)
     await rig.create(NAMED)
-    await store_as_another_version(rig, yaml.safe_load(audit(f"required: true, {FILE}")))
+    await store_newer(rig, yaml.safe_load(audit(f"required: true, {FILE}")))
     await rig.reconcile()
     assert (await policy_json(rig))["audit"]["required"] is True
     with pytest.raises(Rejected, match="required with a File sink needs"):

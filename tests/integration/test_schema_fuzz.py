@@ -39,7 +39,15 @@ PARSERS: dict[Resource, Any] = {
 }
 UNKNOWABLE: dict[Resource, set[str]] = {BUDGET: {"spec.timeZone", "spec.override.expires"}}
 """What the API server cannot tell: whether a time zone, or a day of the calendar, exists."""
-FAULTS = {"InvalidSpec", "PrivacyPolicyInvalid", "ChildRejected", "ChildOverruled", "ChildNotOwned", "ChildUnwritten"}
+FAULTS = {
+    "InvalidSpec",
+    "PrivacyPolicyInvalid",
+    "ModelPolicyInvalid",
+    "ChildRejected",
+    "ChildOverruled",
+    "ChildNotOwned",
+    "ChildUnwritten",
+}
 fuzz = settings(
     max_examples=TWENTY,
     deadline=None,

@@ -9,7 +9,8 @@ import pytest
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import CONFIG_MAP, NAMESPACE, POLICY
 from modelward_operator.policies.governance.publickey import fingerprint
-from tests.integration.rig import Rig, make_rig
+from tests.integration.otherversion import store_as_another_version
+from tests.integration.rig import URI, Rig, make_rig
 from tests.public_keys import ALICE, BOB
 
 TRUST = {"mode": "Required", "trust": [{"name": "ci", "keyRef": {"name": "ci-pub"}}]}
@@ -165,4 +166,58 @@ async def test_a_key_that_is_not_there_is_the_kubelets_to_tell(wide: Rig) -> Non
     await wide.create(SIGNED)
     await wide.reconcile()
     assert await replicas(wide) == 1
+    await end(wide, policy)
+
+
+async def demand(rig: Rig, policy: str, **demands: Any) -> None:
+    """Change a policy and wait until the operator knows of it."""
+    patched = await rig.admin.patch(POLICY, "", policy, {"spec": demands}, manager="user")
+    version = patched["metadata"]["resourceVersion"]
+    await rig.until(
+        lambda: rig.store.read(POLICY.kind, "", policy).get("metadata", {}).get("resourceVersion") == version
+    )
+
+
+async def test_a_stored_policy_that_cannot_be_read_holds_the_models_as_they_are_and_says_so(wide: Rig) -> None:
+    policy = await govern(wide, allowedUriPrefixes=[URI])
+    await wide.create({"scaling": {"replicas": 2}})
+    for _ in range(2):
+        await wide.reconcile()
+        await wide.heard_all()
+    before = await wide.children()
+    wide.rung.clear()
+    wrong = {"apiVersion": POLICY.api_version, "kind": POLICY.kind, "metadata": {"name": "wrong"}}
+    await store_as_another_version(
+        wide,
+        "modelpolicies",
+        lambda: demand(wide, policy, requireDigest="maybe"),
+        lambda: wide.admin.create(POLICY, {**wrong, "spec": {"requireDigest": "maybe"}}, manager="user", dry_run=True),
+    )
+    await wide.until(lambda: wide.key() in wide.rung)
+    await wide.change({"resources": {"limits": {"memory": "9Gi"}}})
+    await wide.reconcile()
+    assert before == await wide.children()
+    ready = await wide.condition("Ready")
+    assert ("False", "ModelPolicyInvalid") == (ready["status"], ready["reason"])
+    assert f"ModelPolicy {policy} (generation 2) cannot be read: spec.requireDigest" in ready["message"]
+    await wide.heard_all()
+    wide.writes.clear()
+    await wide.reconcile()
+    assert wide.writes == {}
+
+    await wide.create(None, "later")
+    await wide.reconcile("later")
+    assert "ModelPolicyInvalid" == (await wide.condition("Ready", "later"))["reason"]
+    assert not wide.live("Deployment", "later")
+
+    await wide.change({"suspend": True})
+    await wide.reconcile()
+    assert 0 == await replicas(wide)
+    await wide.heard_all()
+    await wide.change({"suspend": None})
+    wide.rung.clear()
+    await demand(wide, policy, requireDigest=None)
+    await wide.until(lambda: {wide.key(), wide.key("later")} <= set(wide.rung))
+    await wide.reconcile()
+    assert 2 == await replicas(wide)
     await end(wide, policy)

@@ -1,4 +1,4 @@
-"""A pass under a spec, or a PrivacyPolicy, that cannot be read: nothing changes, unless a room denies what runs."""
+"""A pass under a spec, a PrivacyPolicy or a ModelPolicy that cannot be read: nothing changes, unless a room denies what runs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -139,6 +139,72 @@ async def test_what_a_room_denies_is_taken_away_though_the_privacy_policy_cannot
     ready = ready_of(stage.status)
     assert ("False", reason) == (ready["status"], ready["reason"])
     assert ready["message"].endswith(f"; {UNREAD}")
+
+
+UNREAD_FLOOR = "ModelPolicy floor (generation 2) cannot be read: spec.requireDigest: input should be a valid boolean"
+
+
+def under_unread_floor(spec: Json, *policies: Policy, status: Json | None = None, unread: str = "") -> Given:
+    """A model that was served, under a ModelPolicy that was made unreadable."""
+    given = under_unread({**spec, **(NAMED if unread else {"privacy": None})}, *policies, status=status)
+    return replace(given, around=replace(given.around, unread=unread, unread_policies=(UNREAD_FLOOR,)))
+
+
+async def test_under_a_model_policy_that_cannot_be_read_nothing_changes_and_the_status_says_why() -> None:
+    before = {"type": "ModelAvailable", "status": "True", "reason": "Loaded", "message": "1 of 1"}
+    stage = Stage(
+        under_unread_floor({"resources": {"limits": {"memory": "9Gi"}}}, status={"conditions": [before], "replicas": 1})
+    )
+    assert await reconcile(stage.given.key, stage) is None
+    assert stage.plan is None
+    assert stage.status is not None
+    found = {c["type"]: c for c in stage.status["conditions"]}
+    assert {"ModelAvailable", "Ready", "Stalled"} == found.keys()
+    assert (before, 1) == (found["ModelAvailable"], stage.status["replicas"])
+    for type_, value in (("Ready", "False"), ("Stalled", "True")):
+        assert (value, "ModelPolicyInvalid") == (found[type_]["status"], found[type_]["reason"])
+        assert found[type_]["message"] == (
+            f"{UNREAD_FLOOR}. What runs keeps running; nothing of the model changes until it is corrected."
+        )
+    assert [("Warning", "ModelPolicyInvalid")] == [(one.type, one.reason) for one in stage.told]
+    stage.given = replace(stage.given, raw={**stage.given.raw, "status": stage.status})
+    said = stage.status
+    await reconcile(stage.given.key, stage)
+    assert (said, ()) == (stage.status, stage.told), "the second pass has nothing to say"
+
+
+async def test_a_new_model_under_a_model_policy_that_cannot_be_read_gets_no_children() -> None:
+    stage = Stage(replace(under_unread_floor({}), children=(), pods=()))
+    await reconcile(stage.given.key, stage)
+    assert stage.plan is None
+    assert "ModelPolicyInvalid" == ready_of(stage.status)["reason"]
+
+
+async def test_of_both_kinds_of_policies_that_cannot_be_read_each_is_told_of() -> None:
+    stage = Stage(under_unread_floor({}, unread=UNREAD))
+    await reconcile(stage.given.key, stage)
+    assert stage.status is not None
+    found = {c["type"]: c["reason"] for c in stage.status["conditions"]}
+    assert ("ModelPolicyInvalid", "PrivacyPolicyInvalid") == (found["Ready"], found["PrivacyEnforced"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "policies", "reason"),
+    [
+        ({"suspend": True}, (), "Suspended"),
+        ({}, (policy(requireEncryption=True, **SIGNERS),), "ModelPolicyViolated"),
+    ],
+)
+async def test_what_a_room_denies_is_taken_away_though_another_model_policy_cannot_be_read(
+    spec: Json, policies: tuple[Policy, ...], reason: str
+) -> None:
+    stage = Stage(under_unread_floor(spec, *policies))
+    await reconcile(stage.given.key, stage)
+    assert stage.plan is not None
+    assert 0 == stage.plan.find("Deployment")["spec"]["replicas"]
+    ready = ready_of(stage.status)
+    assert ("False", reason) == (ready["status"], ready["reason"])
+    assert ready["message"].endswith(f"; {UNREAD_FLOOR}")
 
 
 def test_only_the_number_of_replicas_changes_and_nothing_is_pruned() -> None:

@@ -17,6 +17,7 @@ from modelward_runtime.store.fetch import fetch
 from modelward_runtime.store.locate import S3Location
 from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.remote import Reading, RemoteFile
+from modelward_runtime.store.s3errors import explain
 from modelward_runtime.store.verify import digest_of
 
 HERE = S3Location("models", "iris/7", single=False)
@@ -245,7 +246,7 @@ SAID = [
 
 @pytest.mark.parametrize(("error", "reason", "permanent", "text"), SAID, ids=[str(i) for i in range(len(SAID))])
 def test_the_stores_words_become_a_reason(error: Exception, reason: LoadReason, permanent: bool, text: str) -> None:
-    told = s3.explain(error, "reading it", HERE)
+    told = explain(error, "reading it", HERE)
     assert (reason, permanent, "fetch") == (told.reason, told.permanent, told.stage)
     assert text in told.message
     assert "AKIA" not in told.message

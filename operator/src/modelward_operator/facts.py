@@ -100,6 +100,8 @@ class Surroundings:
     """Another Namespace whose label says that its tenant is the name of this one, while this one has no such label."""
     unread: str = ""
     """What is wrong with that PrivacyPolicy, with its name, where it is stored and cannot be read: what it demands is not known."""
+    unread_policies: Sequence[str] = ()
+    """The same of each ModelPolicy that cannot be read and may select the namespace."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,9 @@ async def reconcile(key: Key, cluster: Cluster) -> float | None:
         ruling = rule_unread(given)
         return await _hold(given, ruling, partial(summarise_invalid, given, spec, ruling), cluster)
 
-    # 3. The rooms rule; their order cannot matter. What a privacy policy that cannot be read would say, none of them knows.
+    # 3. The rooms rule; their order cannot matter. What a policy that cannot be read would say, none of them knows.
     ruling = rule(given, spec)
-    if given.around.unread:
+    if given.around.unread or given.around.unread_policies:
         return await _hold(given, ruling, partial(summarise_unread, given, ruling), cluster)
 
     # 4. The children that shall exist.

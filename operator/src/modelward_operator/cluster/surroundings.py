@@ -38,10 +38,11 @@ class Surveyor:
     async def read(self, key: Key, raw: Json) -> Surroundings:
         """Return what lies around the model `key`, whose live object is `raw`. Raises Unreadable."""
         labels = await self._labels(key.namespace, raw)
-        policies = self._policies(labels) if self._clusterwide else ()
+        policies, unread_policies = self._policies(labels) if self._clusterwide else ((), ())
         trust = await self._trust(key.namespace, raw, policies)
         privacy, unread = await self._privacy(key.namespace, privacy_policy_of(raw))
-        return Surroundings(labels, policies, trust, privacy, self._claimant(key.namespace, raw, labels), unread)
+        claimant = self._claimant(key.namespace, raw, labels)
+        return Surroundings(labels, policies, trust, privacy, claimant, unread, unread_policies)
 
     async def _labels(self, namespace: str, raw: Json) -> Mapping[str, str]:
         found: Json
@@ -62,16 +63,18 @@ class Surveyor:
             return ""
         return next(iter(self._store.labelled(TENANT_LABEL, namespace)), "")
 
-    def _policies(self, labels: Mapping[str, str]) -> Sequence[Policy]:
+    def _policies(self, labels: Mapping[str, str]) -> tuple[Sequence[Policy], Sequence[str]]:
+        """Return the policies over a namespace, and what is wrong with each that cannot be read and may be one of them."""
         found: list[Policy] = []
+        unread: list[str] = []
         for raw in self._store.policies():
             name, spec = raw["metadata"]["name"], parse_policy(raw)
             if isinstance(spec, Invalid):  # stored under another schema: what it demands is not known
                 if may_select(raw, labels):
-                    raise Unreadable(f"ModelPolicy {name} cannot be read: {spec}")
+                    unread.append(f"ModelPolicy {name} (generation {_generation(raw)}) cannot be read: {spec}")
             elif spec.selects(labels):
                 found.append(Policy(name, spec))
-        return tuple(found)
+        return tuple(found), tuple(sorted(unread))
 
     async def _privacy(self, namespace: str, name: str) -> tuple[Mapping[str, PrivacyPolicy], str]:
         """Return the policy that the model names, or what is wrong with it.
@@ -86,7 +89,7 @@ class Surveyor:
                 raw = await self._client.get(PRIVACY, namespace, name)
             except NotFound:
                 return {}, ""
-        generation, spec = int(raw["metadata"].get("generation", 0)), parse_privacy(raw)
+        generation, spec = _generation(raw), parse_privacy(raw)
         if not isinstance(spec, Invalid):
             return {name: PrivacyPolicy(name, generation, spec)}, ""
         stored = parse_privacy(raw, stored=True)
@@ -124,6 +127,10 @@ def privacy_policy_of(raw: Json) -> str:
     """Return the PrivacyPolicy that a raw ModelDeployment names, or an empty string; its spec may be one that cannot be parsed."""
     reference = _map(_map(_map(raw.get("spec")).get("privacy")).get("policyRef"))
     return str(reference.get("name") or "")
+
+
+def _generation(raw: Json) -> int:
+    return int(raw["metadata"].get("generation", 0))
 
 
 def _map(value: object) -> Json:

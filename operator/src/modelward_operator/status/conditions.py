@@ -101,6 +101,7 @@ class Reason(StrEnum):
     # Not healthy
     SUSPENDED = "Suspended"
     MODEL_POLICY_VIOLATED = "ModelPolicyViolated"
+    MODEL_POLICY_INVALID = "ModelPolicyInvalid"
     BUDGET_CLAMPED = "BudgetClamped"
     BUDGET_AT_FLOOR = "BudgetAtFloor"
     BUDGET_EXCEEDED = "BudgetExceeded"
@@ -210,6 +211,9 @@ REASONS: Final = {
     Reason.SUSPENDED: "spec.suspend is true. Set it to false to serve again.",
     Reason.MODEL_POLICY_VIOLATED: "A ModelPolicy forbids this model: it is scaled to zero. The message names the policy and each "
     "violation.",
+    Reason.MODEL_POLICY_INVALID: "A ModelPolicy that may select the namespace is stored and cannot be read, as after a change of the "
+    "operator's version; the message names it and lists every field. What runs keeps running, a new model gets no "
+    "pods, and nothing changes, unless the model is suspended or another ModelPolicy forbids it.",
     Reason.BUDGET_CLAMPED: "More replicas are asked for than a CostBudget can afford. Raise its limit, ask for fewer, or wait for the next "
     "period.",
     Reason.BUDGET_AT_FLOOR: "A CostBudget can afford its floor and nothing above it. Raise its limit, or wait for the next period.",
@@ -305,7 +309,7 @@ LOAD_FAILURES: Final = {
     "NoModelFile": "The folder holds no model.onnx.",
     "AmbiguousModelFile": "The folder holds several .onnx files, and none is named model.onnx.",
     "DigestMismatch": "The stored model is not the one that model.digest names.",
-    "InvalidModel": "The file is not a model that ONNX Runtime can load.",
+    "InvalidModel": "The file is not a model that ONNX Runtime can load, or a web page came in place of it.",
     "UnsupportedOpset": "The model uses an operator set that this ONNX Runtime does not know yet.",
     "UnsupportedTypes": "The model has inputs or outputs that are no tensors.",
     "ExternalDataOutsideFolder": "The model names a weights file outside its own folder.",
@@ -338,6 +342,7 @@ STALLING: Final = frozenset(
     {
         Reason.INVALID_SPEC,
         Reason.MODEL_POLICY_VIOLATED,
+        Reason.MODEL_POLICY_INVALID,
         Reason.TENANT_AMBIGUOUS,
         Reason.PRIVACY_POLICY_INVALID,
         Reason.CALLERS_UNKNOWN,

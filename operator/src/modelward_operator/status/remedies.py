@@ -86,7 +86,8 @@ BY_CONDITION: Final[Mapping[Type, Mapping[str, str]]] = {
         "OutOfSpace": "Raise the node's ephemeral storage or the pod's limit of it, or serve from a volume (pvc://).",
         "NoModelFile": "Put a model.onnx into the folder, or let spec.model.uri name the .onnx file.",
         "AmbiguousModelFile": "Call one of the files model.onnx, or let spec.model.uri name it.",
-        "InvalidModel": "Try it where it was made: `modelward serve PATH`. Export it again; the message is ONNX Runtime's.",
+        "InvalidModel": "Try it where it was made: `modelward serve PATH`. Export it again; the message is ONNX Runtime's. Of a web page: "
+        "correct spec.model.uri or spec.model.storage.endpoint.",
         "UnsupportedOpset": "Export with the operator set that the message names, or use a newer serving image.",
         "UnsupportedTypes": "Export the model with tensors as inputs and outputs (for scikit-learn: the option zipmap=False).",
         "ExternalDataOutsideFolder": "Save the model with its weights in its own folder (`onnx.save(..., save_as_external_data=True)`).",
@@ -218,6 +219,8 @@ BY_CONDITION: Final[Mapping[Type, Mapping[str, str]]] = {
         Reason.SUSPENDED: "Set spec.suspend to false when it shall serve again.",
         Reason.MODEL_POLICY_VIOLATED: "Bring the spec to what the ModelPolicy asks for (the message lists it), or ask "
         "the administrators who keep it.",
+        Reason.MODEL_POLICY_INVALID: "Have who keeps the ModelPolicy that the message names correct the fields that it lists. They got in "
+        "under another version of the CRD: `kubectl modelward doctor`.",
         Reason.TENANT_AMBIGUOUS: "Have an administrator set the label modelward.dev/tenant on namespace {namespace}.",
         Reason.INVALID_SPEC: "Correct the fields that the message lists. They got in under another version of the CRD: "
         "`kubectl modelward doctor`.",

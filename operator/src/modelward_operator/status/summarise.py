@@ -128,14 +128,21 @@ def summarise_invalid(given: Given, invalid: Invalid, ruling: Ruling, applied: A
 
 
 def summarise_unread(given: Given, ruling: Ruling, applied: Applied) -> Json:
-    """Return the status of a model whose PrivacyPolicy cannot be read: what was known stays, but for PrivacyEnforced and Ready."""
-    told = f"{given.around.unread}. What runs keeps running, held to the policy before; nothing of the model changes until it is corrected."
-    privacy = Finding(Type.PRIVACY_ENFORCED, "False", Reason.PRIVACY_POLICY_INVALID, told)
-    ready = replace(privacy, type=Type.READY)
+    """Return the status of a model under policies that cannot be read: what was known stays, but for what they bear on."""
+    model, privacy = "; ".join(given.around.unread_policies), given.around.unread
+    findings = []
+    if privacy:
+        told = f"{privacy}. What runs keeps running, held to the policy before; nothing of the model changes until it is corrected."
+        findings.append(Finding(Type.PRIVACY_ENFORCED, "False", Reason.PRIVACY_POLICY_INVALID, told))
+    if model:
+        told = f"{model}. What runs keeps running; nothing of the model changes until it is corrected."
+        findings.append(Finding(Type.READY, "False", Reason.MODEL_POLICY_INVALID, told))
+    else:
+        findings.append(replace(findings[0], type=Type.READY))
     if ruling.denied:
         denied = _denied(ruling, applied)
-        ready = replace(denied, message=f"{denied.message}; {given.around.unread}")
-    return _held(given, [privacy, ready])
+        findings[-1] = replace(denied, message="; ".join(filter(None, [denied.message, model, privacy])))
+    return _held(given, findings)
 
 
 def _held(given: Given, findings: Sequence[Finding]) -> Json:

@@ -21,7 +21,8 @@ from obstore.store import S3Store
 from modelward_runtime.sinks.config import S3
 from modelward_runtime.sinks.sink import SUFFIX, Piece, SinkFailed, Writer
 from modelward_runtime.store.locate import parse_s3
-from modelward_runtime.store.s3 import explain, place
+from modelward_runtime.store.s3 import place
+from modelward_runtime.store.s3errors import explain
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

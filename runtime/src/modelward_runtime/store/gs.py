@@ -7,6 +7,7 @@ It must never put a key or a token into a message.
 
 import http.client
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from obstore.store import GCSStore
 from modelward_runtime.config import Gs
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import GsLocation, fetch_error
-from modelward_runtime.store.s3 import Bucket, client_options, retries
+from modelward_runtime.store.s3 import ONCE, Bucket, client_options, retries
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig
@@ -43,14 +44,14 @@ class GoogleBucket(Bucket):
     def __init__(self, location: GsLocation, settings: Gs, ca_bundle_file: str | None, stall: float) -> None:
         self.location = location
         self._endpoint = settings.endpoint or "Google Cloud Storage"
+        self._base = f"{(settings.endpoint or 'https://storage.googleapis.com').rstrip('/')}/{location.bucket}"
+        self._signs = False  # without a key that would ask Google
+        self._ca_bundle, self._stall = Path(ca_bundle_file) if ca_bundle_file else None, stall
         self._opened = {}
         try:
-            self._store = GCSStore(
-                location.bucket,
-                config=_config(settings),
-                client_options=client_options(settings.endpoint, ca_bundle_file, stall),
-                retry_config=retries(stall),
-            )
+            options = client_options(settings.endpoint, ca_bundle_file, stall)
+            connect = partial(GCSStore, location.bucket, config=_config(settings), client_options=options)
+            self._store, self._written = connect(retry_config=ONCE), connect(retry_config=retries(stall))
         except (BaseError, ValueError) as error:
             if settings.service_account_file and not ca_bundle_file:
                 raise _unusable(

@@ -1,67 +1,31 @@
-"""Streams a range of a file over HTTP, and takes it up again where the connection broke.
+"""Streams a range of a file over HTTP; where the connection broke, `resuming.py` takes it up again.
 
-`oci.py` and `site.py` read through it. A break is waited out with a growing, jittered pause, or for as long as the server asks by
-`Retry-After`; it is given up when a few attempts in a row have brought next to nothing. It must not know whose bytes they are.
-
-    ask(start) ▶ answer of `start`… ▶ pieces ──▶ whole
-                      └ broken off, 429, 503 … ▶ pause ▶ ask(where it broke)
+`oci.py` and `site.py` read through it. It must not know whose bytes they are.
 """
 
-import logging
-import random
-import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
-from typing import Any, Final
+from typing import Any
 
 from urllib3.exceptions import HTTPError, IncompleteRead
 
-from modelward_runtime.errors import LoadError, LoadReason
+from modelward_runtime.errors import LoadReason
 from modelward_runtime.store.locate import fetch_error
 from modelward_runtime.store.remote import PIECE
+from modelward_runtime.store.resuming import resumed
 from modelward_runtime.store.transport import Response, Transport
 
-log = logging.getLogger(__name__)
 Ask = Callable[[int], Response]  # the answer that holds the bytes from there on; LoadError when there is none
-
-_ATTEMPTS: Final = 6  # in a row that bring less than _PROGRESS
-_PROGRESS: Final = 1 << 20  # bytes
-_FIRST_PAUSE: Final = 0.2  # seconds, doubled each time
-_LONGEST_PAUSE: Final = 10.0
-_LONGEST_REST: Final = 20.0  # what a server asks for beyond it is for `load.py` to wait, where it can be seen
 
 
 def stream(ask: Ask, start: int, stop: int, doing: str, transport: Transport) -> Iterator[memoryview]:
     """Exactly the bytes from `start` to `stop`, piece by piece; LoadError when they cannot be had."""
-    at, tried, counted = start, 0, start
-    while at < stop:
-        try:
-            for piece in _attempt(ask(at), at, stop, doing, transport):
-                at += len(piece)
-                yield piece
-        except LoadError as error:
-            if at - counted >= _PROGRESS:
-                tried, counted = 0, at
-            tried += 1
-            if error.permanent or tried == _ATTEMPTS or error.retry_after > _LONGEST_REST:
-                raise
-            seconds = max(error.retry_after, _pause(tried))
-            log.warning(
-                "the connection to the store broke, it is taken up where it broke",
-                extra={"cause": error.message, "at_bytes": at, "retry_seconds": round(seconds, 2)},
-            )
-            time.sleep(seconds)
+    return resumed(lambda at: _attempt(ask(at), at, stop, doing, transport), start, stop)
 
 
 def once(ask: Ask, start: int, stop: int, doing: str, transport: Transport) -> Iterator[memoryview]:
     """The same of what cannot be taken up again: one answer, and a break is the end."""
     yield from _attempt(ask(start), start, stop, doing, transport)
-
-
-def _pause(tried: int) -> float:
-    """Half of the whole, and up to as much again: lanes that broke together do not come back together."""
-    whole: float = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE)
-    return whole * (0.5 + random.random() / 2)  # noqa: S311  a pause is no secret
 
 
 def _attempt(response: Response, start: int, stop: int, doing: str, transport: Transport) -> Iterator[memoryview]:

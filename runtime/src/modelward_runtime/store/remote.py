@@ -67,6 +67,11 @@ def is_strong(version: str) -> bool:
     return bool(version) and not version.startswith("W/")
 
 
+def is_page(content_type: str) -> bool:
+    """Is it a page for people: of a login, of a proxy, about the file?"""
+    return content_type.partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}
+
+
 def read_bundle(file: Path) -> bytes:
     """The CA bundle; LoadError when it is not there or is no PEM, before anything is fetched with it."""
     try:

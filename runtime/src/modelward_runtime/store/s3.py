@@ -7,25 +7,40 @@ header into a message: only the store's error code and text get out.
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
 from modelward_runtime.config import S3
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import S3Location, fetch_error
-from modelward_runtime.store.remote import MOST_FILES, PIECE, ChangedError, Reading, RemoteFile, is_strong, read_bundle
+from modelward_runtime.store.remote import (
+    MOST_FILES,
+    PIECE,
+    ChangedError,
+    Reading,
+    RemoteFile,
+    is_page,
+    is_strong,
+    read_bundle,
+)
+from modelward_runtime.store.resuming import persist, resumed
+from modelward_runtime.store.s3errors import BUSY, ILLEGIBLE, PAGE, explain, page_error, with_rest
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, WritableFile
     from obstore.store import ClientConfig, GCSStore, RetryConfig, S3Config
+
+    from modelward_runtime.store.secondlook import Seen
 
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -36,20 +51,22 @@ _CREDENTIALS = (
 
 
 class Bucket:
-    """One bucket of one store."""
+    """One bucket of one store. What is read `resuming.py` asks for again, by `Retry-After`; what is written, the client itself."""
 
     def __init__(self, location: S3Location, settings: S3, ca_bundle_file: str | None, stall: float) -> None:
         self.location = location
         self._endpoint = settings.endpoint or "AWS"
+        self._base = f"{(settings.endpoint or 'https://s3.amazonaws.com').rstrip('/')}/{location.bucket}"
+        self._ca_bundle, self._stall = Path(ca_bundle_file) if ca_bundle_file else None, stall
         self._opened: dict[str, GetResult] = {}  # an object that was opened to learn its size
         _check_credentials()
+        config = _config(settings)
+        self._signs = not config.get("skip_signature")
         try:
-            self._store: S3Store | GCSStore = S3Store(
-                location.bucket,
-                config=_config(settings),
-                client_options=client_options(settings.endpoint, ca_bundle_file, stall),
-                retry_config=retries(stall),
-            )
+            options = client_options(settings.endpoint, ca_bundle_file, stall)
+            connect = partial(S3Store, location.bucket, config=config, client_options=options)
+            self._store: S3Store | GCSStore = connect(retry_config=ONCE)
+            self._written: S3Store | GCSStore = connect(retry_config=retries(stall))
         except (BaseError, ValueError) as error:
             raise self._explain(error, "opening the store") from error
 
@@ -57,44 +74,39 @@ class Bucket:
         """The object itself, or everything below the prefix; LoadError ModelNotFound when there is nothing."""
         if self.location.single:
             return [self._single(self.location.key)]
-        try:
-            files = list(self._below())
-        except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error, f"listing {self.location.uri}") from error
-        if not files:
-            raise fetch_error(LoadReason.MODEL_NOT_FOUND, f"{self.location.uri}: there is nothing under this prefix")
+        if not (files := persist(self._listed)):
+            error = fetch_error(LoadReason.MODEL_NOT_FOUND, f"{self.location.uri}: there is nothing under this prefix")
+            raise page_error(f"listing {self.location.uri} at {self._endpoint}") if self._look().page else error
         return files
 
     def read(self, file: RemoteFile) -> "Reading":
         """Open one object for streaming."""
-        result = self._opened.pop(file.key, None) or self._open(file.key)
-        return Reading(size=result.meta["size"], pieces=self._pieces(result, file.key))
+        result = self._opened.pop(file.key, None) or persist(partial(self._open, file.key))
+        size, version = result.meta["size"], result.meta["e_tag"] or ""
+        if not is_strong(version):
+            return Reading(size, self._pieces(result, file.key))
+        answers = [result]
+
+        def attempt(at: int) -> Iterator[bytes]:
+            return self._pieces(answers.pop(), file.key) if answers else self._range(file.key, version, at, size)
+
+        return Reading(size, resumed(attempt, 0, size))
 
     def part(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         """Stream a part of an object, as long as it is still the one that was listed."""
         self._opened.pop(file.key, None)
-        try:
-            options: GetOptions = {"range": (start, stop), "if_match": file.version}
-            result = obstore.get(self._store, file.key, options=options)
-        except PreconditionError as error:
-            raise ChangedError(f"{self._reading(file.key)}: it was changed meanwhile") from error
-        except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error, self._reading(file.key)) from error
-        yield from self._pieces(result, file.key)
+        return resumed(lambda at: self._range(file.key, file.version, at, stop), start, stop)
 
     def is_taken(self) -> bool:
         """Is there anything below the prefix?"""
-        try:
-            return any(True for _ in self._below())
-        except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error, f"listing {self.location.uri}") from error
+        return bool(persist(partial(self._listed, most=1)))
 
     @contextmanager
     def writing(self, name: str, part: int, uploads: int) -> Iterator["WritableFile"]:
         """Upload an object below the prefix in parts; it exists once the context has ended without an error."""
         key = f"{self.location.key}/{name}".lstrip("/")
         try:
-            with obstore.open_writer(self._store, key, buffer_size=part, max_concurrency=uploads) as file:
+            with obstore.open_writer(self._written, key, buffer_size=part, max_concurrency=uploads) as file:
                 yield file
         except BaseError as error:
             raise self._explain(error, f"writing {self.location.scheme}://{self.location.bucket}/{key}") from error
@@ -103,7 +115,13 @@ class Bucket:
         """Remove objects below the prefix, as far as that is possible: called when something has failed already."""
         for name in names:
             with suppress(BaseError, OSError, ValueError):
-                obstore.delete(self._store, f"{self.location.key}/{name}".lstrip("/"))
+                obstore.delete(self._written, f"{self.location.key}/{name}".lstrip("/"))
+
+    def _listed(self, most: int | None = None) -> list[RemoteFile]:
+        try:
+            return list(islice(self._below(), most))
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, f"listing {self.location.uri}") from error
 
     def _below(self) -> Iterator[RemoteFile]:
         prefix = self.location.key
@@ -125,7 +143,9 @@ class Bucket:
 
     def _single(self, key: str) -> RemoteFile:
         """An object that nothing has listed: opening it tells its size, and the same answer may serve to read it."""
-        result = self._opened[key] = self._open(key)
+        result = self._opened[key] = persist(partial(self._open, key))
+        if is_page(str(result.attributes.get("Content-Type", ""))):
+            raise page_error(f"{self._reading(key)} at {self._endpoint}")
         size, version = result.meta["size"], result.meta["e_tag"] or ""
         return RemoteFile(key, key.rpartition("/")[2], size, version=version, divisible=is_strong(version))
 
@@ -134,6 +154,17 @@ class Bucket:
             return obstore.get(self._store, key)
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error, self._reading(key)) from error
+
+    def _range(self, key: str, version: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes of an object from `start` to `stop`, as long as it is still this one."""
+        try:
+            options: GetOptions = {"range": (start, stop), "if_match": version}
+            result = obstore.get(self._store, key, options=options)
+        except PreconditionError as error:
+            raise ChangedError(f"{self._reading(key)}: it was changed meanwhile") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, self._reading(key)) from error
+        yield from self._pieces(result, key)
 
     def _pieces(self, result: "GetResult", key: str) -> Iterator[bytes]:
         try:
@@ -145,7 +176,28 @@ class Bucket:
         return f"reading {self.location.scheme}://{self.location.bucket}/{key}"
 
     def _explain(self, error: Exception, doing: str) -> LoadError:
-        return explain(error, f"{doing} at {self._endpoint}", self.location)
+        """What went wrong; where the store has answered, with what the client does not show of the answer."""
+        doing, text = f"{doing} at {self._endpoint}", str(error)
+        told = explain(error, doing, self.location)
+        if BUSY.search(text):
+            return told if told.permanent else with_rest(told, self._look().rest)
+        if told.permanent and told.reason is not LoadReason.MODEL_NOT_FOUND:
+            return told
+        return page_error(doing) if PAGE.search(text) or (ILLEGIBLE.search(text) and self._look().page) else told
+
+    def _look(self) -> "Seen":
+        """At the answer that comes where the model should be."""
+        from modelward_runtime.store.secondlook import look  # noqa: PLC0415  start-up: rarely needed
+
+        url = f"{self._base}/{quote(self.location.key)}"
+        if self._signs:
+            with suppress(BaseError, OSError, ValueError):
+                url = obstore.sign(self._store, "GET", self.location.key, _MOMENT)
+        return look(url, self._ca_bundle, self._stall)
+
+
+ONCE: "Final[RetryConfig]" = {"max_retries": 0}  # what is read is asked for again where `Retry-After` is heard
+_MOMENT: Final = timedelta(minutes=1)  # for which the URL of a second look is good
 
 
 def client_options(endpoint: str | None, ca_bundle_file: str | None, stall: float) -> "ClientConfig":
@@ -192,63 +244,3 @@ def _config(settings: S3) -> "S3Config":
     if settings.endpoint:
         config["skip_signature"] = not any(os.environ.get(name) for name in _CREDENTIALS)
     return config
-
-
-def explain(error: Exception, doing: str, location: S3Location) -> LoadError:
-    """The store's error as a reason and one sentence; transient when the same request may succeed later."""
-    text = str(error)
-    code, said = _said(text)
-    told = f"{doing}: {said}"
-    if code == "NoSuchBucket":
-        return fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{doing}: the bucket {location.bucket!r} does not exist")
-    if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}:
-        return fetch_error(LoadReason.BUCKET_NOT_FOUND, f"{told}; is the region right?")
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or code in _DENIED or _REFUSED.search(text):
-        return fetch_error(LoadReason.ACCESS_DENIED, told)
-    if isinstance(error, FileNotFoundError):
-        return fetch_error(LoadReason.MODEL_NOT_FOUND, f"{doing}: there is no such object")
-    if re.search(r"invalid peer certificate|InvalidCertificate|CertificateRequired|BadSignature|InvalidCACert", text):
-        return fetch_error(
-            LoadReason.CERTIFICATE_INVALID, f"{told}; a private CA belongs into model.storage.caBundleRef"
-        )
-    return fetch_error(LoadReason.SOURCE_UNREACHABLE, told, permanent=False)
-
-
-_DENIED = frozenset(
-    {
-        "AccessDenied",
-        "ExpiredToken",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "XAdminUserNotFound",  # versitygw, for an unknown access key
-    }
-)
-
-# Of a listing the client has one kind of error for all that the store answers; its debug text has the status.
-_REFUSED = re.compile(r"\bstatus: 40[13]\b")
-
-# The innermost cause that the client's debug text carries, the most telling first.
-_CAUSES = (
-    r"invalid peer certificate: ([^\"\n]{1,200})",
-    r"(InvalidCertificate\([^)]*\))",
-    r"(received corrupt message of type InvalidContentType)",  # plain HTTP behind an https:// endpoint
-    r"failed to lookup address information: ([^\"\n]{1,200})",
-    r'message: "([^"\n]{1,200})"',
-    r"(TimedOut|timed out|connection closed before message completed|end of file before message length reached)",
-    r"status: (\d{3}[^,\n]{0,40})",
-)
-
-
-def _said(text: str) -> tuple[str, str]:
-    """The store's error code, if it sent one, and a sentence without addresses, headers or signatures."""
-    code = re.search(r"<Code>([^<]{1,100})</Code>", text)
-    message = re.search(r"<Message>([^<]{1,300})</Message>", text)
-    if code:
-        return code[1], f"{code[1]}: {message[1]}" if message else code[1]
-    causes = [found[1] for pattern in _CAUSES if (found := re.search(pattern, text))]
-    first = text.partition("\n\nDebug source")[0].partition("\n")[0]
-    summary = re.sub(r"https?://\S+", "the store", first)[-200:]
-    return "", causes[0] if causes else summary

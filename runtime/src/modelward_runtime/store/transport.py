@@ -4,6 +4,7 @@
 are for. No header, token or query of a URL gets into a message.
 """
 
+import logging
 import os
 import re
 import ssl
@@ -18,8 +19,9 @@ from urllib3.exceptions import HTTPError
 
 from modelward_runtime.errors import LoadError, LoadReason
 from modelward_runtime.store.locate import fetch_error
-from modelward_runtime.store.remote import LANES, read_bundle
+from modelward_runtime.store.remote import LANES, is_page, read_bundle
 
+logging.getLogger("urllib3").setLevel(logging.INFO)  # below it logs URLs as they are, with signatures
 Response = urllib3.BaseHTTPResponse
 Headers = Callable[
     [str], Mapping[str, str]
@@ -176,9 +178,8 @@ def announced(response: Response) -> int | None:
 
 
 def is_web_page(response: Response) -> bool:
-    """Did a page for people come in place of a file: of a login, of a proxy, about the file?"""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in {"text/html", "application/xhtml+xml"}
+    """Did a page for people come in place of a file?"""
+    return is_page(response.headers.get("content-type", ""))
 
 
 def rest(response: Response) -> float:
