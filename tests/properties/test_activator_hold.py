@@ -18,6 +18,7 @@ from modelward_runtime.activator.route import ApiPlace, LiveRoute, Surroundings
 from modelward_runtime.activator.share import Common
 from modelward_runtime.activator.upstream import ConnectFailed
 from modelward_runtime.errors import ApiError
+from tests.until import PATIENCE
 
 ROUTE = Route(
     namespace="risk",
@@ -112,7 +113,7 @@ async def live_through(events: list[str]) -> World:
         await asyncio.sleep(0)
         world.list_pods(1)
         await asyncio.sleep(0)
-    await asyncio.wait_for(asyncio.gather(*world.requests, return_exceptions=True), 5)
+    await asyncio.wait_for(asyncio.gather(*world.requests, return_exceptions=True), PATIENCE)
     return world
 
 

@@ -162,7 +162,7 @@ async def make(folder: Path) -> tuple[Log, str]:
     return {file.name: file.read_bytes() for file in files(folder)}, head
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_every_tampering_is_found(tmp_path: Path) -> None:
     log, head = await make(tmp_path / "log")
     other, _ = await make(tmp_path / "other")

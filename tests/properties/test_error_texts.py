@@ -230,7 +230,7 @@ class Both:
 
 @pytest.fixture
 async def both() -> AsyncIterator[Both]:
-    exchange = Exchange("tiny", "1", Metrics(), Limits(request_timeout=5))
+    exchange = Exchange("tiny", "1", Metrics(), Limits(request_timeout=60))
     app = App(exchange, door(), max_body_bytes=1 << 20)
     server = grpc_server.create(exchange, door(), max_body_bytes=1 << 20)
     port = server.add_port("127.0.0.1", 0)

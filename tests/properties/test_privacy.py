@@ -1,6 +1,5 @@
 """What holds for every text and every array: nothing is left under a mask, nothing else is touched, and time is linear."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from modelward_runtime.privacy.pii import scan
 from modelward_runtime.privacy.pii.fold import fold
 from modelward_runtime.privacy.pii.replace import Replacement, hasher, mask, replace
 from modelward_runtime.privacy.pii.scan import RECOGNISERS, Kind, Match
+from tests.brief import Work
 from tests.privacy_policies import rules
 
 ALL: tuple[Kind, ...] = tuple(RECOGNISERS)
@@ -152,15 +152,18 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_text_takes_linear_time(unit: str) -> None:
-    """Ten times the text, at most 25 times the time: 10 is linear, 100 would be quadratic. Processor time, the best of several."""
+    """Ten times the text, at most 25 times the time: 10 is linear, 100 would be quadratic. Processor time, the least of several tries."""
 
     def seconds(size: int) -> float:
-        text = unit * (size // len(unit))
-        best = float("inf")
-        for _ in range(3):
-            began = time.thread_time()
+        work, text = Work(), unit * (size // len(unit))
+        with work.measured():
             scan.find([text], ALL)
-            best = min(best, time.thread_time() - began)
-        return best
+        return work.seconds
 
-    assert seconds(200_000) < 25 * seconds(20_000) + 0.005
+    long, short = list[float](), list[float]()
+    for tries in range(1, 11):
+        long.append(seconds(200_000))
+        short += [seconds(20_000) for _ in range(3)]
+        if tries >= 3 and min(long) < 25 * min(short) + 0.005:
+            return
+    raise AssertionError(f"{min(long):.3f} s for ten times what takes {min(short):.3f} s")

@@ -15,6 +15,7 @@ from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, TensorSpec
 from modelward_runtime.states import Cleared
 from tests.runtime_models import Double
+from tests.until import PATIENCE
 
 POISON = 666.0  # a value that breaks the run it is part of
 
@@ -40,7 +41,7 @@ callers = st.builds(
     poisoned=st.sampled_from([False, False, False, False, True]),
     arrives=st.integers(0, 12),
     leaves=st.none() | st.none() | st.integers(0, 12),
-    deadline=st.sampled_from([30.0, 30.0, 30.0, 0.002]),
+    deadline=st.sampled_from([600.0, 600.0, 600.0, 0.002]),
 )
 
 
@@ -91,7 +92,7 @@ async def party(model: Double, batching: Batching | None, workers: int, guests: 
     batcher = Batcher(model, batching, max_queue=1000, workers=workers, observer=metrics)
     visits = [asyncio.ensure_future(visit(batcher, guest, number)) for number, guest in enumerate(guests)]
     departures = [leave(task, guest) for task, guest in zip(visits, guests, strict=True)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         outcomes = await asyncio.gather(*visits, *departures, return_exceptions=True)
         for outcome in outcomes:
             assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome

@@ -31,6 +31,7 @@ from modelward_runtime.pace import Inline
 from modelward_runtime.passage import Passage
 from modelward_runtime.states import Decoded, Released
 from tests.onnx_models import model, save, value
+from tests.until import PATIENCE
 
 TABLE = np.arange(1000, dtype=np.float32) * np.float32(0.37)
 OUTSIDE = 4242  # no place of the table: the run that it is part of fails
@@ -60,7 +61,7 @@ guests = st.builds(
     breaks=st.sampled_from([False] * 9 + [True]),
     arrives=st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 5]),
     leaves=st.sampled_from([None] * 5 + [0, 1, 3]),
-    seconds=st.sampled_from([30.0] * 6 + [0.002, -1.0]),
+    seconds=st.sampled_from([600.0] * 6 + [0.002, -1.0]),
 )
 
 
@@ -145,7 +146,7 @@ async def party(
         batcher.prompt = True
     visits = [asyncio.ensure_future(visit(exchange, bare, guest)) for guest in company]
     departures = [leave(task, guest) for task, guest in zip(visits, company, strict=True)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         for outcome in await asyncio.gather(*visits, *departures, return_exceptions=True):
             assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
         await exchange.drain()
@@ -153,7 +154,9 @@ async def party(
     assert 0 == batcher.waiting == exchange.metrics.meter.concurrency
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     company=st.lists(guests, min_size=1, max_size=20),
     rows=st.sampled_from([None, 1, 2, 5, 8, 12, 16, 16]),
@@ -195,7 +198,7 @@ async def test_bound_runs_keep_callers_apart_too(tmp_path: Path) -> None:
 
     class One(Call):
         def __init__(self, number: int) -> None:
-            self.guest = Guest(number % 4 + 1, 4, ("y",), number, False, 0, None, 30.0)
+            self.guest = Guest(number % 4 + 1, 4, ("y",), number, False, 0, None, 600.0)
             self.inputs = {"x": np.full((self.guest.rows, 4), number, np.float32)}
 
     async def ask(number: int) -> None:

@@ -51,6 +51,7 @@ def attempt(folder: Path, sealed: Sealed) -> str:
     return "opened"
 
 
+@pytest.mark.timeout(900)
 def test_nothing_that_was_tampered_with_opens(tmp_path: Path) -> None:
     victim, others = make_victim(tmp_path)
     assert attempt(victim.folder, victim) == "opened"

@@ -11,7 +11,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from modelward_operator.parts import _priority
 from modelward_operator.workqueue import Pace, Priority, WorkQueue
-from tests.until import until
+from tests.loop_clock import LATER, put_forward
+from tests.until import PATIENCE, until
 
 KEYS = st.integers(min_value=0, max_value=5)
 PRIORITIES = st.sampled_from(list(Priority))
@@ -278,15 +279,23 @@ async def test_waiting_workers_share_the_keys_and_each_key_is_worked_on_alone() 
     assert set(passes) == set(range(20))
 
 
-async def test_a_delayed_key_wakes_a_sleeping_worker_and_an_earlier_one_is_not_held_up_by_it() -> None:
-    queue: WorkQueue[str] = WorkQueue(pace=Pace(debounce=0.001))
-    queue.add_after("later", 0.5)
+async def test_a_delayed_key_wakes_a_sleeping_worker_and_an_earlier_one_is_not_held_up_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    queue: WorkQueue[str] = WorkQueue(pace=Pace(debounce=0.001), clock=lambda: loop.time())  # noqa: PLW0108  it is put forward
+    queue.add_after("later", LATER)
     getter = asyncio.create_task(queue.get())
     await asyncio.sleep(0.01)
     queue.add("now")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         assert await getter == "now"
-        assert await queue.get() == "later"
+    getter = asyncio.create_task(queue.get())
+    await asyncio.sleep(0.01)
+    assert not getter.done()
+    put_forward(monkeypatch)
+    async with asyncio.timeout(PATIENCE):
+        assert await getter == "later"
 
 
 def test_what_was_rung_long_ago_goes_behind_what_was_rung_just_now() -> None:

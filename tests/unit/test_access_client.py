@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from modelward_runtime.access.config import ApiServer, Authorization
 from modelward_runtime.access.identity import Identity, Refusal, Unreachable
 from modelward_runtime.access.permission import PredictPermission
 from modelward_runtime.access.tokenreview import TokenReviewer
+from tests.loop_clock import LATER, put_forward
 from tests.serving_certificates import Authority
+from tests.until import PATIENCE, until
 
 AUTHORITY = Authority()
 REVIEW = b'{"kind": "TokenReview", "status": {"authenticated": true}}'
@@ -83,14 +84,15 @@ async def client(server: Server, tmp_path: Path) -> AsyncIterator[Client]:
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
-    for byte in answer(200, b"x" * 1000):
+    """A byte now and then, for longer than a test may take."""
+    for byte in answer(200, b"x" * 1_000_000):
         writer.write(bytes([byte]))
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
 
 
 async def silence(_: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ async def silence(_: asyncio.StreamWriter) -> None:
 async def test_answers_are_read_whole(client: Client, server: Server, reason: str, step: Step, expected: Any) -> None:
     for _ in range(2):
         server.script.append(step)
-        found = await client.call("GET", {}, seconds=5)
+        found = await client.call("GET", {}, seconds=PATIENCE)
         assert expected == (found.status, found.body), reason
     assert 1 == server.connections, "the connection is kept"
 
@@ -122,7 +124,7 @@ async def test_an_answer_without_a_length_ends_with_its_connection(client: Clien
         writer.close()
 
     server.script.append(say)
-    assert b"yes" == (await client.call("GET", {}, seconds=5)).body
+    assert b"yes" == (await client.call("GET", {}, seconds=PATIENCE)).body
 
 
 @pytest.mark.parametrize(
@@ -143,31 +145,41 @@ async def test_what_is_no_answer_is_an_unreachable_server(
 
     server.script.append(cut if reason == "cut off" else step)
     with pytest.raises(Unreachable):
-        pytest.fail(f"{reason}: {await client.call('GET', {}, seconds=5)}")
+        pytest.fail(f"{reason}: {await client.call('GET', {}, seconds=PATIENCE)}")
 
 
-async def test_a_server_that_drips_is_given_up_in_time(client: Client, server: Server) -> None:
+async def test_a_server_that_drips_is_given_up_in_time(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.script.append(drip)
-    began = time.monotonic()
+    asked = asyncio.ensure_future(client.call("GET", {}, seconds=LATER))
+    await until(lambda: server.requests)
+    await asyncio.sleep(0.1)
+    assert not asked.done(), "it is being answered"
+    put_forward(monkeypatch)
     with pytest.raises(Unreachable, match="did not answer within"):
-        await client.call("GET", {}, seconds=0.5)
-    assert time.monotonic() - began < 1.5
+        await asked
 
 
 async def test_a_kept_connection_that_died_is_replaced(client: Client, server: Server) -> None:
     server.script = [answer(200, b"1"), None, answer(200, b"2")]
-    assert b"1" == (await client.call("GET", {}, seconds=5)).body
-    assert b"2" == (await client.call("GET", {}, seconds=5)).body
+    assert b"1" == (await client.call("GET", {}, seconds=PATIENCE)).body
+    assert b"2" == (await client.call("GET", {}, seconds=PATIENCE)).body
     assert 2 == server.connections
 
 
-async def test_kept_connections_to_a_machine_that_is_gone_cost_one_attempt(reviews: ApiReviews, server: Server) -> None:
+async def test_kept_connections_to_a_machine_that_is_gone_cost_one_attempt(
+    reviews: ApiReviews, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.script = [answer(201, REVIEW)] * 2
     first = [asyncio.ensure_future(ask(reviews)) for _ in range(2)]
     await asyncio.gather(*first)
     assert 2 == len(reviews._api._client._idle)
     server.script = [silence, answer(201, REVIEW)]
-    assert {"authenticated": True} == await ask(reviews)
+    asked = asyncio.ensure_future(ask(reviews))
+    await until(lambda: len(server.requests) == 3)
+    put_forward(monkeypatch)
+    assert {"authenticated": True} == await asked
     assert 3 == server.connections
 
 
@@ -175,10 +187,10 @@ async def test_another_ca_than_the_given_one_is_not_trusted(server: Server, tmp_
     (tmp_path / "other.crt").write_bytes(Authority("other").pem)
     client = Client(server.url, tmp_path / "other.crt", only_ca=True)
     with pytest.raises(Unreachable, match="certificate"):
-        await client.call("GET", {}, seconds=5)
+        await client.call("GET", {}, seconds=PATIENCE)
     (tmp_path / "other.crt").write_bytes(AUTHORITY.pem)
     server.script.append(answer(200, b"yes"))
-    assert b"yes" == (await client.call("GET", {}, seconds=5)).body, "and the file is read again when it changes"
+    assert b"yes" == (await client.call("GET", {}, seconds=PATIENCE)).body, "and the file is read again when it changes"
     client.close()
 
 
@@ -188,7 +200,7 @@ async def test_another_ca_than_the_given_one_is_not_trusted(server: Server, tmp_
 @pytest.fixture
 async def reviews(server: Server, tmp_path: Path) -> AsyncIterator[ApiReviews]:
     api = ApiServer(server=server.url, token_file=str(tmp_path / "token"), ca_file=str(tmp_path / "ca.crt"))
-    made = ApiReviews(api, seconds=1)
+    made = ApiReviews(api, seconds=LATER)
     yield made
     made._api.close()
 
@@ -208,12 +220,19 @@ async def ask(reviews: ApiReviews) -> Any:
     ],
 )
 async def test_what_is_transient_is_asked_once_more(
-    reviews: ApiReviews, server: Server, reason: str, first: bytes
+    reviews: ApiReviews, server: Server, monkeypatch: pytest.MonkeyPatch, reason: str, first: bytes
 ) -> None:
     server.script = [first, answer(201, REVIEW)]
-    began = time.monotonic()
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("modelward_runtime.access.apiserver.asyncio.sleep", sleep)
     assert {"authenticated": True} == await ask(reviews), reason
-    assert time.monotonic() - began < 1.5, reason
+    (first_pause, pause) = pauses
+    assert first_pause == 0
+    assert 0 < pause <= 1, reason
 
 
 @pytest.mark.parametrize(

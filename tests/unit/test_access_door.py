@@ -44,7 +44,7 @@ class House:
 
     def __init__(self) -> None:
         self.slow, self.names = Slow(), Names()
-        self.exchange = Exchange("tiny", "1", Metrics(), Bounds(request_timeout=5))
+        self.exchange = Exchange("tiny", "1", Metrics(), Bounds(request_timeout=60))
         self.exchange.serve(self.slow.model, None, workers=2)
         self.subjects = Subjects(lambda: ONE)
         self.door = Door(GuardedGate(self.names, self.names), self.subjects, self.exchange.metrics.refused)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,7 +27,9 @@ from modelward_runtime.http2.frames import END_HEADERS, END_STREAM, Setting, Typ
 from modelward_runtime.http2.hpack import Encoder, Fields
 from tests.activators import call
 from tests.http2_wire import Transport
+from tests.loop_clock import put_forward
 from tests.ports import free_ports
+from tests.until import PATIENCE, until
 
 SERVICE = b"/inference.GRPCInferenceService/"
 MESSAGE = b"\0\0\0\0\3\x0a\x01m"  # of model m
@@ -61,7 +62,14 @@ class Stage:
             "access": access,
             "model": model,
         }
-        one |= {"tls": None, "holdSeconds": 30, "maxHeld": 100, "wake": True, "refusal": None, "maxBodyBytes": 1 << 26}
+        one |= {
+            "tls": None,
+            "holdSeconds": int(4 * PATIENCE),
+            "maxHeld": 100,
+            "wake": True,
+            "refusal": None,
+            "maxBodyBytes": 1 << 26,
+        }
         (config,) = parse_routes(json.dumps({"apiVersion": "activator/v1", "routes": [one]}))
         self.routes[name] = LiveRoute(config, self.around)
         assert 0 == await self.ports.open(self.routes.values())
@@ -76,23 +84,19 @@ class Stage:
 
     async def refused(self, name: str) -> bool:
         """Another call finds no room."""
-        sent = await self.call(name)
-        try:
-            async with asyncio.timeout(0.3):
-                return b"8" == dict(await sent.head())[b"grpc-status"]
-        except TimeoutError:
-            return False  # it is held
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Within the test's own time."""
-    deadline = time.monotonic() + 15
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
+        held = self.routes[name].line.held
+        told = asyncio.ensure_future((await self.call(name)).head())
+        await until(lambda: told.done() or self.routes[name].line.held > held)
+        if told.done():
+            return b"8" == dict(await told)[b"grpc-status"]
+        told.cancel()
+        await asyncio.wait([told])
+        return False
 
 
 @pytest.fixture
-async def on(tmp_path: Path) -> AsyncIterator[Stage]:
+async def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    monkeypatch.setattr("modelward_runtime.activator.channel.CONNECT_SECONDS", PATIENCE)
     made = Stage(tmp_path, 12)
     yield made
     for channel in made.channels.values():
@@ -201,7 +205,7 @@ async def test_a_pod_that_takes_one_call_at_a_time_gets_a_connection_for_each(on
         await both.wait()
         writer.write(answer(Encoder(), number))
 
-    async with pod(on, serve) as came, asyncio.timeout(20):
+    async with pod(on, serve) as came, asyncio.timeout(PATIENCE):
         sent = [await on.call("m") for _ in range(2)]
         assert [b"200"] * 2 == [dict(await one.head())[b":status"] for one in sent]
         assert 2 == len(came)
@@ -214,7 +218,7 @@ async def test_a_pod_that_says_goodbye_is_called_on_another_connection(on: Stage
         writer.write(frames.goaway(frames.LAST_STREAM, Code.NO_ERROR) + answer(Encoder(), number))
         await reader.read()
 
-    async with pod(on, serve) as came, asyncio.timeout(20):
+    async with pod(on, serve) as came, asyncio.timeout(PATIENCE):
         for count in (1, 2, 3):
             sent = await on.call("m")
             assert b"200" == dict(await sent.head())[b":status"]
@@ -247,12 +251,14 @@ async def test_what_a_pod_does_wrong_is_told_as_a_pod_that_was_lost(on: Stage, r
             writer.transport.abort()
         await reader.read()
 
-    async with pod(on, serve), asyncio.timeout(20):
+    async with pod(on, serve), asyncio.timeout(PATIENCE):
         told = dict(await (await on.call("m")).head())
         assert (b"14", b"1000") == (told[b"grpc-status"], told[b"grpc-retry-pushback-ms"]), reason
 
 
-async def test_a_pod_that_never_says_how_it_wants_it_knows_of_no_call(on: Stage) -> None:
+async def test_a_pod_that_never_says_how_it_wants_it_knows_of_no_call(
+    on: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard = bytearray()
     met = asyncio.Event()
 
@@ -261,13 +267,12 @@ async def test_a_pod_that_never_says_how_it_wants_it_knows_of_no_call(on: Stage)
         while data := await reader.read(1 << 16):
             heard.extend(data)
 
-    async with pod(on, serve), asyncio.timeout(20):
+    async with pod(on, serve):
         await on.call("m")
-        await met.wait()
-        await asyncio.to_thread(
-            until, lambda: not on.routes["m"].has_pods
-        )  # it is given up within a second, and doubted
-        assert not on.routes["m"].has_pods
+        await until(met.is_set)
+        assert on.routes["m"].has_pods
+        put_forward(monkeypatch, 2 * PATIENCE)
+        await until(lambda: not on.routes["m"].has_pods)  # it is given up, and doubted
         assert b"ModelInfer" not in heard
         assert 1 == on.routes["m"].line.held
 
@@ -324,7 +329,7 @@ async def test_a_thousand_held_calls_go_to_a_pod_that_has_just_come_and_reads_sl
         sent.end()
 
     calls = asyncio.gather(*map(send, range(1000)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await all_begun.wait()
         for one in dialled:
             one.read()

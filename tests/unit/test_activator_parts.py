@@ -24,6 +24,7 @@ from modelward_runtime.activator.route import LiveRoute
 from modelward_runtime.activator.share import Common
 from tests import wire
 from tests.contract.test_activator_tls import found
+from tests.until import PATIENCE
 
 
 def test_the_activator_needs_neither_numpy_nor_onnxruntime() -> None:
@@ -50,11 +51,11 @@ async def test_who_waits_hears_when_a_queue_is_no_longer_empty_and_when_routes_a
     told = demand()
     for happens in (told.rise, lambda: told.open({"a": 1})):
         cursor = (await told.told(None, 0)).cursor
-        waiting = asyncio.ensure_future(told.told(cursor, 30))
+        waiting = asyncio.ensure_future(told.told(cursor, 2 * PATIENCE))
         await asyncio.sleep(0.01)
         assert not waiting.done()
         happens()
-        assert cursor + 1 == (await asyncio.wait_for(waiting, 1)).cursor
+        assert cursor + 1 == (await asyncio.wait_for(waiting, PATIENCE)).cursor
     told.open({"a": 1})
     assert cursor + 1 == (await told.told(None, 0)).cursor, "nothing new"
 
@@ -68,14 +69,14 @@ async def test_who_waits_hears_nothing_after_a_while() -> None:
 
 async def test_however_many_wait_who_comes_next_hears_of_a_held_call() -> None:
     told = demand()
-    crowd = [asyncio.ensure_future(told.told(1_000_000, 30)) for _ in range(200)]
+    crowd = [asyncio.ensure_future(told.told(1_000_000, 2 * PATIENCE)) for _ in range(200)]
     await asyncio.sleep(0)
-    operator = asyncio.ensure_future(told.told(1_000_000, 30))
+    operator = asyncio.ensure_future(told.told(1_000_000, 2 * PATIENCE))
     await asyncio.sleep(0.01)
     assert not operator.done(), "it waits as the last of them"
     assert 168 < sum(reader.done() for reader in crowd) < 200, "the longest were answered, so that so many never wait"
     told.rise()
-    assert 1_000_001 == (await asyncio.wait_for(operator, 1)).cursor
+    assert 1_000_001 == (await asyncio.wait_for(operator, PATIENCE)).cursor
     await asyncio.gather(*crowd)
 
 

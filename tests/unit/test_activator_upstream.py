@@ -8,6 +8,7 @@ import pytest
 
 from modelward_runtime.activator.upstream import Broken, ConnectFailed, Connection, Pool
 from tests.ports import free_ports
+from tests.until import PATIENCE
 
 
 @asynccontextmanager
@@ -63,7 +64,7 @@ async def test_an_answer_ends_where_it_says(reason: str, pieces: list[bytes], bo
         connection = await pool.take()
         connection.begin(b"GET / HTTP/1.1\r\n\r\n")
         head = await connection.head()
-        assert body == await asyncio.wait_for(body_of(connection), 5), reason
+        assert body == await asyncio.wait_for(body_of(connection), PATIENCE), reason
         assert head.status in {200, 204}
         connection.close()
         assert b"link" not in dict(head.headers)
@@ -74,7 +75,7 @@ async def test_the_answer_to_head_has_a_length_and_no_body() -> None:
         connection = await pool.take()
         connection.begin(b"HEAD / HTTP/1.1\r\n\r\n", is_head=True)
         assert [(b"content-length", b"1000")] == (await connection.head()).headers
-        assert b"" == await asyncio.wait_for(connection.part(), 5)
+        assert b"" == await asyncio.wait_for(connection.part(), PATIENCE)
         assert not connection.reusable
         connection.close()
 
@@ -95,7 +96,7 @@ async def test_an_answer_that_is_not_whole_is_broken(reason: str, pieces: list[b
         connection = await pool.take()
         connection.begin(b"GET / HTTP/1.1\r\n\r\n")
         with pytest.raises(Broken):
-            await asyncio.wait_for(body_of_answer(connection), 5)
+            await asyncio.wait_for(body_of_answer(connection), PATIENCE)
         connection.close()
 
 

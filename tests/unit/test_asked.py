@@ -19,7 +19,7 @@ from modelward_runtime.store.sealed import writing
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background has it ignored
 def linger(*_):
     print("it has begun", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 writing.write_file = linger  # the data is there, the manifest is next
 cli.main(sys.argv[1:])
 """
@@ -83,7 +83,7 @@ def test_a_sealing_that_is_broken_off_takes_back_what_it_has_begun(
         assert "it has begun\n" == child.stdout.readline()
         assert [".sealing"] == [path.suffix for path in tmp_path.iterdir() if path.name not in before]
         child.send_signal(number)
-        assert (code, said) == (child.wait(30), child.stderr.read())
+        assert (code, said) == (child.wait(60), child.stderr.read())
     assert before == sorted(path.name for path in tmp_path.iterdir())
 
 

@@ -46,7 +46,7 @@ KEY = b"k" * 32
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[Exchange]:
-    made = Exchange("tiny", "1", Metrics(), Bounds(max_bodies=1500, request_timeout=5))
+    made = Exchange("tiny", "1", Metrics(), Bounds(max_bodies=1500, request_timeout=60))
     made.serve(doubler(), None)
     yield made
     made.close()

@@ -40,7 +40,7 @@ class Knowing:
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[Exchange]:
-    made = Exchange("tiny", "1", Metrics(), Bounds(max_bodies=1500, request_timeout=5))
+    made = Exchange("tiny", "1", Metrics(), Bounds(max_bodies=1500, request_timeout=60))
     made.serve(doubler(), None, inline=PROMPT)
     for _ in range(3):  # how long a run takes is known, and the last was computed here and now
         assert (await ask(App(made, door(), max_body_bytes=2000), "POST", INFER, REQUEST))[0] == 200

@@ -20,6 +20,7 @@ from modelward_runtime.sinks.config import S3
 from modelward_runtime.sinks.s3 import S3Sink
 from modelward_runtime.sinks.sink import SinkFailed, Writer
 from tests.audit_logs import BOOT, key, kinds, lost_answer, records, write_keys
+from tests.until import PATIENCE
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ async def test_a_batch_that_arrived_unanswered_before_a_move_is_in_both_sinks_an
         journal = log.auditor.journal
         assert journal
         journal._outlet._hurry.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not journal.failure:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         log.prepare(policy(tmp_path, prefix="b", durability="Buffered"))()

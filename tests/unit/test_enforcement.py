@@ -22,6 +22,7 @@ from modelward_operator.facts import Given, Json, Key, Pod
 from modelward_operator.plan.names import ADMIN_PORT
 from tests.makers import NOW, READY_REPORT, drawn, make_given, make_pod
 from tests.ports import free_ports
+from tests.until import PATIENCE
 
 ALLOWED = ["risk"]
 
@@ -261,7 +262,8 @@ async def test_another_policy_and_another_model_of_the_name_are_tried_anew() -> 
     assert (False, True) == (await network.probe.read(named("b", given(ready_pod())), OPEN_TO["a network"]))[:2]
 
 
-async def test_a_listener_lets_through_and_hears_nothing() -> None:
+async def test_a_listener_lets_through_and_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelward_operator.cluster.enforcement.PATIENCE", PATIENCE)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -274,7 +276,7 @@ async def test_a_listener_lets_through_and_hears_nothing() -> None:
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         assert await connects("127.0.0.1", server.sockets[0].getsockname()[1])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await heard.get() == b""
 
 

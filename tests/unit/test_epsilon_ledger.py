@@ -16,6 +16,7 @@ from modelward_runtime.epsilon.subjects import EVERYBODY, Everybody, Named, subj
 from modelward_runtime.errors import EpsilonRefused, EpsilonUnavailable
 from modelward_runtime.hmackey import KeyUnusable
 from tests.ledgers import MIDNIGHT, NOON, Clock, Memory
+from tests.until import PATIENCE
 
 BUDGET = 3200
 PLACE = LedgerPlace(
@@ -112,7 +113,7 @@ async def test_a_ledger_that_is_back_is_found_though_nobody_calls(monkeypatch: p
     await asyncio.sleep(0.1)
     assert "away" == books.failure
     store.away = False
-    await asyncio.wait_for(books._looking or asyncio.sleep(0), 5)
+    await asyncio.wait_for(books._looking or asyncio.sleep(0), PATIENCE)
     assert "" == books.failure
     reads = store.reads
     await asyncio.sleep(0.1)

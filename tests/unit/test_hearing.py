@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from modelward_operator.cluster.hearing import SPACING, Hearing
+from modelward_operator.cluster.hearing import SPACING, WAIT, Hearing
 from modelward_operator.cluster.switchboard import ActivatorPod
 from modelward_operator.facts import Key
 from tests.ports import free_ports
@@ -113,7 +113,7 @@ async def test_a_request_that_is_held_rings_for_its_model_at_once(ear: Ear) -> N
     assert ear.board.read == {f"uid-{n}": {"modelward-activator-routes-0": 7} for n in (0, 1)}
     assert not ear.rung
     ear.pods[0].say((FRAUD, 1, 0))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(WAIT / 2):
         await ear.until(lambda: FRAUD in ear.rung)
     assert ear.totals == {FRAUD: (1, 0)}
 

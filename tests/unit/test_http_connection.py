@@ -21,6 +21,7 @@ from modelward_runtime.unfinished import Unfinished
 from modelward_runtime.web import App
 from tests.doors import door
 from tests.runtime_models import doubler
+from tests.until import PATIENCE
 from tests.wire import Answer, Wire, settled
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -116,7 +117,7 @@ def test_however_a_conversation_is_cut_it_is_the_same(turns: list[int], cuts: li
         for start, end in pairwise(places):
             wire.feed(sent[start:end])
             await asyncio.sleep(0)
-        answers = await asyncio.wait_for(wire.answers(len(turns)), 5)
+        answers = await asyncio.wait_for(wire.answers(len(turns)), PATIENCE)
         assert [CONVERSATION[turn][1:] for turn in turns] == understood(answers)
         assert not wire.closed
 
@@ -150,7 +151,7 @@ def test_large_bodies_are_whole_however_they_are_cut(
             await asyncio.sleep(0)
         expected = [(f"/{number}", body) for number, body in enumerate(bodies)]
         expected += [("/chunks", f"{LARGE[:50_000]}end")] * chunks
-        assert expected == understood(await asyncio.wait_for(wire.answers(len(expected)), 5))
+        assert expected == understood(await asyncio.wait_for(wire.answers(len(expected)), PATIENCE))
 
     asyncio.run(talk())
 
@@ -250,7 +251,7 @@ async def test_who_is_refused_midway_may_send_the_rest_and_ask_again(sent: bytes
             wire.feed(sent[start : start + 10_000])
             await settled()
         wire.feed(b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n")
-        answers = await asyncio.wait_for(wire.answers(2), 5)
+        answers = await asyncio.wait_for(wire.answers(2), PATIENCE)
     assert [status, 200] == [told for told, _, _ in answers]
     assert 0 == exchange.bodies.held
     exchange.close()

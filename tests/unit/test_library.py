@@ -36,7 +36,7 @@ from modelward_runtime.shelf import Shelf
 from modelward_runtime.states import Decoded, Released
 from tests.onnx_models import linear, save, scaled
 from tests.runtime_models import Double
-from tests.until import until
+from tests.until import PATIENCE, until
 
 SOURCE = ModelSource(name="m", version="1", uri="x", directory="x")
 BOOT = Boot(api_version="runtime/v1", kind="Boot", model=SOURCE)
@@ -273,7 +273,7 @@ async def test_requests_that_began_end_with_the_model_they_began_with_and_then_i
         def waiting(inputs: Mapping[str, Array]) -> dict[str, Array]:
             if factor == 1:
                 started.release()
-                assert go_on.wait(20)
+                assert go_on.wait(PATIENCE)
             return {"y": 18 * factor * inputs["x"]}
 
         return waiting

@@ -23,6 +23,7 @@ from modelward_runtime.store.found import Fetched
 from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.verify import digest_of
 from tests.onnx_models import external, identity, linear, save
+from tests.until import PATIENCE
 
 ONE = Hardware(1, 1.0)
 QUICK = Patience(first_pause=0.001, longest_pause=0.002, tick=0.01)
@@ -176,7 +177,7 @@ async def test_a_minute_without_a_byte_is_a_stall(tmp_path: Path, monkeypatch: p
         progress.total = 10
         progress.touch(3)
         watched.now += 61
-        assert over.wait(10)
+        assert over.wait(PATIENCE)
         try:
             progress.touch(1)
         except InterruptedError as error:
@@ -192,7 +193,7 @@ async def test_a_minute_without_a_byte_is_a_stall(tmp_path: Path, monkeypatch: p
         await load(report.boot, Guard(), Cache(tmp_path), report, ONE, QUICK)
     assert (LoadReason.FETCH_STALLED, False) == (caught.value.reason, caught.value.permanent)
     over.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while over.is_set():  # noqa: ASYNC110 - what changes does so on the thread that was given up
             await asyncio.sleep(0.001)
     assert stopped == ["the fetch was given up"]
@@ -207,7 +208,7 @@ async def test_slow_is_not_stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for _ in range(8):
             watched.now += 50
             watched.looks.clear()
-            assert watched.looks.wait(10)
+            assert watched.looks.wait(PATIENCE)
             progress.touch(1)
         return Fetched(path / "model.onnx", digest_of(path), 8)
 
@@ -240,7 +241,7 @@ async def test_the_loop_answers_while_a_model_loads(tmp_path: Path, monkeypatch:
     real = loading._open
 
     def opened(*args: Any) -> Any:
-        waited.append(gate.wait(10))
+        waited.append(gate.wait(PATIENCE))
         return real(*args)
 
     monkeypatch.setattr(loading, "_open", opened)

@@ -22,6 +22,7 @@ from modelward_runtime.protobuf import GrpcCall
 from modelward_runtime.stepping import Unfinished, take_first_step
 from tests.privacy_policies import rules
 from tests.runtime_models import echo
+from tests.until import PATIENCE
 
 MIB = 1 << 20
 TEXT = echo(TensorSpec("s", "BYTES", (-1,)))
@@ -126,7 +127,7 @@ class Work:
     def __call__(self) -> str:
         self.going += 1
         self._loop.call_soon_threadsafe(self.changed.set)
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE)
         return "done"
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from e2e.cluster.netpol_api import Access, Mirror
+from tests.until import PATIENCE
 
 PATH = "/api/v1/pods"
 
@@ -42,7 +43,7 @@ class Server:
             for event in self.watches[number]:
                 yield json.dumps(event).encode() + b"\n"
         else:
-            self.over.wait(20)
+            self.over.wait(PATIENCE)
 
     def _lists_asked(self) -> int:
         return sum("watch=1" not in earlier for earlier in self.asked)
@@ -56,7 +57,7 @@ class Plain:
     headers: dict[str, str] = field(default_factory=dict)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=2 * PATIENCE)
 
 
 @pytest.fixture

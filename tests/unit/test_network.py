@@ -1,7 +1,6 @@
 """What is looked up for a NetworkPolicy, how often, and what is made of a lookup that fails."""
 
 import asyncio
-import contextlib
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,9 @@ from modelward_operator.cluster.recent import AGAIN, Busy
 from modelward_operator.cluster.resolver import LOOKUPS_AT_ONCE, Resolver
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Given, Json, Key, Network, Service
+from tests.loop_clock import LATER, in_the_end, put_forward
 from tests.makers import make_given, parsed
+from tests.until import PATIENCE
 
 KUBERNETES: dict[str, Json] = {
     "Service": {"spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 443, "targetPort": 6443}]}},
@@ -239,47 +240,45 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def resolve(host: str) -> list[str]:
         if host.startswith("slow"):
-            answers.wait(30)
+            answers.wait(PATIENCE)
         return ["192.0.2.1"]
 
     monkeypatch.setattr("modelward_operator.cluster.resolver._resolve", resolve)
-    monkeypatch.setattr("modelward_operator.cluster.resolver.LOOKUP", 0.1)
+    monkeypatch.setattr("modelward_operator.cluster.resolver.LOOKUP", LATER)
     yield answers
     answers.set()
 
 
-async def test_slow_names_of_one_tenant_stop_nobody_elses_lookups(slow: threading.Event) -> None:
+async def test_slow_names_of_one_tenant_stop_nobody_elses_lookups(
+    slow: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolver = Resolver()
     names = [resolver(f"slow{number}.evil.example", "evil") for number in range(2 * LOOKUPS_AT_ONCE)]
-    outcomes = await asyncio.gather(*names, return_exceptions=True)
+    outcomes = await in_the_end(monkeypatch, *names)
     assert [TimeoutError] + [Busy] * (len(names) - 1) == [type(outcome) for outcome in outcomes]
     assert await resolver("login.victim.example", "victim") == ["192.0.2.1"]
-    with pytest.raises(Busy):
-        await resolver("login.evil.example", "evil")
+    (outcome,) = await in_the_end(monkeypatch, resolver("login.evil.example", "evil"))
+    assert Busy is type(outcome)
     slow.set()
-    async with asyncio.timeout(5):
-        while True:
-            with contextlib.suppress(Busy):
-                assert await resolver("login.evil.example", "evil") == ["192.0.2.1"]
-                break
+    async with asyncio.timeout(PATIENCE):
+        assert await resolver("login.evil.example", "evil") == ["192.0.2.1"]
 
 
-async def test_while_every_thread_hangs_who_waits_gives_its_turn_back(slow: threading.Event) -> None:
+async def test_while_every_thread_hangs_who_waits_gives_its_turn_back(
+    slow: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolver = Resolver()
     names = [resolver("slow.evil.example", f"evil-{number}") for number in range(LOOKUPS_AT_ONCE)]
-    await asyncio.gather(*names, return_exceptions=True)
-    with pytest.raises(Busy):
-        await resolver("login.victim.example", "victim")
+    await in_the_end(monkeypatch, *names)
+    (outcome,) = await in_the_end(monkeypatch, resolver("login.victim.example", "victim"))
+    assert Busy is type(outcome)
     slow.set()
-    async with asyncio.timeout(5):
-        while True:
-            with contextlib.suppress(Busy):
-                assert await resolver("login.victim.example", "victim") == ["192.0.2.1"]
-                break
+    async with asyncio.timeout(PATIENCE):
+        assert await resolver("login.victim.example", "victim") == ["192.0.2.1"]
 
 
 async def test_a_name_that_one_namespaces_hanging_lookups_keep_from_being_asked_is_found_for_another(
-    slow: threading.Event, world: World
+    slow: threading.Event, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not slow.is_set()
     reader = NetworkReader(cast("Client", world), cast("EnforcementProbe", None), clock=world.clock, lookup=Resolver())
@@ -288,6 +287,7 @@ async def test_a_name_that_one_namespaces_hanging_lookups_keep_from_being_asked_
     waiting = asyncio.create_task(reader._addresses("s3.example.com", "evil"))
     await asyncio.sleep(0)
     assert await reader._addresses("s3.example.com", "victim") == ["192.0.2.1"]
+    put_forward(monkeypatch)
     assert await waiting == ["192.0.2.1"], "what was found for one is known to all"
     assert await hanging == []
 

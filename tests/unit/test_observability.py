@@ -24,6 +24,7 @@ from modelward_runtime.observability.trail import Trail
 from modelward_runtime.states import Decoded, Released
 from tests.collector import Collector, attributes, collect
 from tests.runtime_models import Double
+from tests.until import PATIENCE
 
 SECRET = "alice@example.org"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -61,7 +62,7 @@ class Served:
     def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if 7 in inputs["x"]:
             self.started.release()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(PATIENCE)
         if 13 in inputs["x"]:
             raise ValueError(SECRET)
         return {"y": inputs["x"] * 2}

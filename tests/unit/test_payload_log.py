@@ -28,6 +28,7 @@ from modelward_runtime.sinks.sink import SinkFailed, Writer
 from modelward_runtime.states import Cleared, Released
 from tests.audit_logs import BOOT, files, records
 from tests.runtime_models import echo
+from tests.until import PATIENCE
 
 FACE = face_of(echo(TensorSpec("n", "FP32", (-1,)), TensorSpec("t", "BYTES", (-1,))))
 WRITER = Writer("pod_payloads", "b1")
@@ -131,7 +132,7 @@ async def test_long_texts_are_searched_beside_the_event_loop_and_only_so_many_at
 
     def find_later(*given: Any) -> Any:
         threads.add(threading.get_ident())
-        going.wait(10)
+        going.wait(PATIENCE)
         return search(*given)
 
     monkeypatch.setattr(scan, "find", find_later)

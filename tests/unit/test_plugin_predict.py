@@ -30,6 +30,7 @@ from modelward_operator.plugin.predict import (
 from tests.makers import make_model
 from tests.plugin_models import broken
 from tests.serving_certificates import Authority
+from tests.until import PATIENCE
 
 Json = dict[str, Any]
 
@@ -164,7 +165,7 @@ def endpoint() -> Iterator[http.server.HTTPServer]:
 
 def ask(server: http.server.HTTPServer, trust: ssl.SSLContext | None = None, host: str = "fraud.risk.svc") -> Answer:
     address = f"127.0.0.1:{server.server_address[1]}"
-    return call(address, "/v2", host, body=b"{}", headers={"Authorization": "Bearer t"}, trust=trust, timeout=5)
+    return call(address, "/v2", host, body=b"{}", headers={"Authorization": "Bearer t"}, trust=trust, timeout=PATIENCE)
 
 
 def test_a_call_speaks_to_the_endpoint_in_its_own_name(endpoint: http.server.HTTPServer) -> None:
@@ -193,7 +194,7 @@ def test_what_cannot_be_reached_or_does_not_answer_is_said() -> None:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(KubectlError, match="the connection broke"):
-            call(address, "/", "h", body=None, headers={}, trust=None, timeout=1)
+            call(address, "/", "h", body=None, headers={}, trust=None, timeout=PATIENCE)
         taken.listen()
         with pytest.raises(KubectlError, match=r"no answer within 0\.1 s"):
             call(address, "/", "h", body=None, headers={}, trust=None, timeout=0.1)

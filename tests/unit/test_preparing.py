@@ -53,7 +53,7 @@ async def main():
     await recording.close()
 
 sys.meta_path.insert(0, Finder())
-asyncio.run(asyncio.wait_for(main(), 60))
+asyncio.run(asyncio.wait_for(main(), 200))
 print(json.dumps(imported))
 """
 
@@ -75,6 +75,6 @@ def test_what_a_policy_needs_is_imported_before_it_is_adopted(tmp_path: Path, na
     model, file = save(linear(), tmp_path / "model.onnx"), tmp_path / "policy.json"
     file.write_text(json.dumps({**POLICY, **POLICIES[named]}).replace("/HOME", str(tmp_path)))
     command = [sys.executable, "-c", SCRIPT, str(file), str(model)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout) == []

@@ -19,6 +19,7 @@ from modelward_runtime.privacy.rules import Rules
 from modelward_runtime.states import Decoded
 from tests.privacy_policies import rules
 from tests.runtime_models import Double
+from tests.until import PATIENCE
 
 
 class Held:
@@ -33,7 +34,7 @@ class Held:
 
     def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         self.started.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE)
         if self.failure:
             raise self.failure
         return {"y": inputs["x"], "z": inputs["x"] * 2}

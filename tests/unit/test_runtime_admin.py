@@ -17,7 +17,7 @@ from modelward_runtime.exits import write_termination_log
 from modelward_runtime.log import JsonFormatter, PlainFormatter, timestamp
 from modelward_runtime.policy import PolicyFile
 from modelward_runtime.report import Report, State
-from tests.until import until
+from tests.until import PATIENCE, until
 from tests.wire import ask
 
 BOOT = Boot(api_version="runtime/v1", kind="Boot", model=ModelSource(name="m", version="7", uri="s3://b/m.onnx"))
@@ -77,7 +77,7 @@ async def test_a_scrape_does_not_wait_for_imports_beside_a_load(
 ) -> None:
     """Until they are done it hears that nothing is served; once the model serves it waits for the whole."""
     imported = threading.Event()
-    monkeypatch.setattr(admin, "_import_exposition", lambda: imported.wait(20))
+    monkeypatch.setattr(admin, "_import_exposition", lambda: imported.wait(PATIENCE))
     app = admin.App(report, lambda: b"everything")
     assert (await ask(app, "GET", "/metrics"))[2].endswith(b"modelward_ready 0.0\n")
     assert (await ask(app, "POST", "/metrics"))[0] == 405
@@ -241,7 +241,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     ready = threading.Event()
 
     def prepare(_: Policy) -> None:
-        ready.wait(30)
+        ready.wait(2 * PATIENCE)
 
     monkeypatch.setattr("modelward_runtime.policy.prepare", prepare)
     monkeypatch.setattr("modelward_runtime.policy.PREPARING", 0.02)
@@ -283,7 +283,7 @@ async def test_at_the_start_nothing_serves_before_what_the_policy_needs_is_ready
     assert "is not ready after" in failure["message"]
     assert ("", False) == (report.policy_generation, enforced.done())
     hanging.set()
-    await asyncio.wait_for(enforced, 5)
+    await asyncio.wait_for(enforced, PATIENCE)
     assert (None, "", "1") == (report.failure, report.policy_failure, report.policy_generation)
 
 
@@ -302,7 +302,7 @@ async def test_without_a_good_policy_at_the_start_a_usable_one_is_waited_for(
     assert "policy.json: " in failure["message"]
     assert (None, "", False) == (file.policy, report.policy_generation, enforced.done())
     (tmp_path / "policy.json").write_text(policy("2"))
-    await asyncio.wait_for(enforced, 60)
+    await asyncio.wait_for(enforced, PATIENCE)
     assert (None, "", "2") == (report.failure, report.policy_failure, report.policy_generation)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from modelward_runtime.metrics import Metrics
 from modelward_runtime.model import Array, Model, TensorSpec
 from modelward_runtime.pace import Inline
 from modelward_runtime.states import Cleared
+from tests.loop_clock import LATER, put_forward
 from tests.runtime_models import Double
-from tests.until import until
+from tests.until import PATIENCE, until
 
 Make = Callable[..., Batcher]
-LONG = Inline(5.0)  # all runs here may be on the loop's thread
+LONG = Inline(PATIENCE)  # all runs here may be on the loop's thread
 
 
 class Gate:
@@ -35,7 +37,7 @@ class Gate:
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         self.runs.append(len(inputs["x"]))
-        assert self.open.wait(10)
+        assert self.open.wait(PATIENCE)
         if (inputs["x"] < 0).any():
             raise ValueError("negative")
         return [inputs["x"] * 2]
@@ -65,7 +67,7 @@ def rows(*values: float, outputs: tuple[str, ...] = ("y",), columns: int = 2) ->
     return Cleared({"x": np.array([[value] * columns for value in values], np.float32).reshape(-1, columns)}, outputs)
 
 
-def later(batcher: Batcher, cleared: Cleared, timeout: float = 10) -> "asyncio.Task[list[float]]":
+def later(batcher: Batcher, cleared: Cleared, timeout: float = PATIENCE) -> "asyncio.Task[list[float]]":
     async def run() -> list[float]:
         raw = await batcher.run(cleared, asyncio.get_running_loop().time() + timeout)
         return [float(value) for value in raw.arrays[0][:, 0]]
@@ -208,12 +210,15 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(make: Make) -> No
     assert [[2], [4], [6]] == await asyncio.gather(running, *waiting)
 
 
-async def test_deadlines_pass_in_the_queue_and_during_the_run(make: Make) -> None:
+async def test_deadlines_pass_in_the_queue_and_during_the_run(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
     batcher = make(gate)
-    running = later(batcher, rows(1), timeout=2)
+    running = later(batcher, rows(1), timeout=LATER)
     await until(lambda: gate.runs == [1])
-    tasks = [running, later(batcher, rows(2), timeout=0.05)]
+    tasks = [running, later(batcher, rows(2), timeout=LATER)]
+    await settle()
+    assert 1 == batcher.waiting
+    put_forward(monkeypatch)
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [DeadlineExceeded, DeadlineExceeded] == [type(answer) for answer in answers]
     assert 0 == batcher.waiting
@@ -226,11 +231,11 @@ async def test_a_delay_waits_for_company_but_not_beyond_a_full_batch(make: Make)
     gate = Gate()
     gate.open.set()
     loop = asyncio.get_running_loop()
-    patient = make(gate, Batching(2, max_delay=30))
+    patient = make(gate, Batching(2, max_delay=PATIENCE))
     first = later(patient, rows(1))
     await settle()
     assert [] == gate.runs, "it waits for company"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE / 2):
         await asyncio.gather(first, later(patient, rows(2)))
     assert [2] == gate.runs
     hasty = make(gate, Batching(2, max_delay=0.2))
@@ -272,7 +277,7 @@ async def test_drain_returns_when_the_last_waiting_caller_leaves(make: Make) -> 
     task = later(batcher, rows(1))
     await asyncio.sleep(0)
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await batcher.drain()
 
 
@@ -289,9 +294,12 @@ async def test_close_fails_who_still_waits(make: Make) -> None:
 
 
 class Threads:
-    """Twice x, slowly for a while or never; remembers on which threads it ran, and with how many rows."""
+    """Twice x, which takes seconds of the batcher's clock and no time; remembers on which threads it ran, and with how many rows."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> None:
+        self.now = 0.0
+        clock = SimpleNamespace(perf_counter=lambda: self.now, thread_time=lambda: self.now)
+        monkeypatch.setattr(batch, "time", clock)
         self.seen: list[tuple[bool, int]] = []
         self.seconds = seconds
         spec = TensorSpec("x", "FP32", (-1, 2))
@@ -299,21 +307,21 @@ class Threads:
 
     def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         self.seen.append((threading.current_thread() is threading.main_thread(), len(inputs["x"])))
-        until = time.perf_counter() + self.seconds
-        while time.perf_counter() < until:
-            pass
+        self.now += self.seconds
         if (inputs["x"] < 0).any():
             raise ValueError("negative")
         return {"y": inputs["x"] * 2}
 
 
 async def ask(batcher: Batcher, cleared: Cleared) -> list[float]:
-    raw = batcher.run_now(cleared) or await batcher.run(cleared, asyncio.get_running_loop().time() + 10)
+    raw = batcher.run_now(cleared) or await batcher.run(cleared, asyncio.get_running_loop().time() + PATIENCE)
     return [float(number) for number in raw.arrays[0][:, 0]]
 
 
-async def test_a_short_model_runs_on_the_loops_thread_once_it_is_known_to_be_short(make: Make) -> None:
-    threads = Threads()
+async def test_a_short_model_runs_on_the_loops_thread_once_it_is_known_to_be_short(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads(monkeypatch)
     batcher = make(threads.model, inline=LONG)
     for number in range(4):
         assert [2 * number] == await ask(batcher, rows(number))
@@ -322,8 +330,8 @@ async def test_a_short_model_runs_on_the_loops_thread_once_it_is_known_to_be_sho
         batcher.run_now(rows(-1))
 
 
-async def test_a_model_that_turns_slow_goes_back_to_the_workers(make: Make) -> None:
-    threads = Threads()
+async def test_a_model_that_turns_slow_goes_back_to_the_workers(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(monkeypatch)
     batcher = make(threads.model, inline=Inline(0.05))
     for number in range(3):
         await ask(batcher, rows(number))
@@ -352,7 +360,7 @@ async def test_on_one_processor_runs_come_one_after_the_other_each_answered_befo
         events.append(number)
 
     spec = TensorSpec("x", "FP32", (-1, 2))
-    batcher = make(Double(compute, (spec,), (spec,)), inline=Inline(5.0, turn=0.0005, waits=True))
+    batcher = make(Double(compute, (spec,), (spec,)), inline=Inline(PATIENCE, turn=0.0005, waits=True))
     assert batcher._pace is not None
     count_turns()
     batcher._pace._now = lambda: float(turn)  # the event loop's time stands still within a turn
@@ -371,8 +379,10 @@ async def test_on_one_processor_runs_come_one_after_the_other_each_answered_befo
         assert events.index(number - 1) < events.index(runs[number]), "an answer does not wait for another's run"
 
 
-async def test_short_runs_that_pay_to_share_are_shared_at_the_turns_end(make: Make) -> None:
-    threads = Threads(0.002)
+async def test_short_runs_that_pay_to_share_are_shared_at_the_turns_end(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads(monkeypatch, 0.002)
     batcher = make(threads.model, Batching(8), inline=LONG)
     for _ in range(2):  # both weights become known
         await ask(batcher, rows(1))
@@ -383,8 +393,8 @@ async def test_short_runs_that_pay_to_share_are_shared_at_the_turns_end(make: Ma
     assert [(True, 5)] == threads.seen
 
 
-async def test_who_is_alone_does_not_wait_for_company(make: Make) -> None:
-    threads = Threads(0.001)
+async def test_who_is_alone_does_not_wait_for_company(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(monkeypatch, 0.001)
     batcher = make(threads.model, Batching(8), inline=LONG)
     for number in range(4):
         await ask(batcher, rows(number))
@@ -424,7 +434,7 @@ async def test_rows_that_cost_as_much_together_as_apart_do_not_share_runs(make: 
 
 async def test_runs_that_cost_less_than_sharing_are_not_shared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_SHARE_FROM", 1.0)
-    threads = Threads()
+    threads = Threads(monkeypatch)
     batcher = make(threads.model, Batching(8), inline=LONG)
     for _ in range(4):
         await ask(batcher, rows(1))
@@ -435,8 +445,8 @@ async def test_runs_that_cost_less_than_sharing_are_not_shared(make: Make, monke
     )
 
 
-async def test_a_deadline_that_has_passed_is_told_and_nothing_runs(make: Make) -> None:
-    threads = Threads()
+async def test_a_deadline_that_has_passed_is_told_and_nothing_runs(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(monkeypatch)
     batcher = make(threads.model, Batching(8), inline=LONG)
     with pytest.raises(DeadlineExceeded):
         await later(batcher, rows(1), timeout=-1)

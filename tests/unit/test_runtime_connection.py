@@ -11,6 +11,7 @@ from modelward_runtime.listen import HttpListener
 from modelward_runtime.metrics import Metrics
 from modelward_runtime.web import App
 from tests.doors import door
+from tests.until import PATIENCE
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -28,7 +29,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 async def test_a_head_that_never_ends_is_not_waited_for(port: int, sent: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert b"" == await reader.read()
     writer.close()
 
@@ -36,7 +37,7 @@ async def test_a_head_that_never_ends_is_not_waited_for(port: int, sent: bytes) 
 async def test_a_slow_drip_of_headers_is_cut_off_too(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /v2 HTTP/1.1\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not reader.at_eof():
             writer.write(b"X: y\r\n")
             await asyncio.sleep(0.02)

@@ -11,10 +11,11 @@ from modelward_runtime import admin
 from modelward_runtime.config import Boot, ModelSource
 from modelward_runtime.meter import Ask, Meter, parse_ask
 from modelward_runtime.report import Report
+from tests.until import PATIENCE
 from tests.wire import ask
 
 BOOT = Boot(api_version="runtime/v1", kind="Boot", model=ModelSource(name="m", version="7", uri="s3://b/m.onnx"))
-LONG = 30.0
+LONG = 2 * PATIENCE
 
 
 class Clock:
@@ -93,7 +94,7 @@ async def test_a_burst_that_is_answered_at_once_is_heard(meter: Meter) -> None:
     for _ in range(3):
         meter.enter()
         meter.answer_at_once()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 def test_idle_begins_when_it_can_be_called_and_with_the_last_answer(meter: Meter, clock: Clock) -> None:
@@ -116,28 +117,28 @@ async def test_an_answer_comes_as_soon_as_so_many_are_in_flight(meter: Meter) ->
     await asyncio.sleep(0.02)
     assert not waiting.done()
     meter.enter()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 async def test_who_asks_for_what_is_so_already_waits_for_nothing(meter: Meter) -> None:
     meter.enter()
-    await asyncio.wait_for(meter.reach(Ask(above=1, wait=LONG)), 1)
+    await asyncio.wait_for(meter.reach(Ask(above=1, wait=LONG)), PATIENCE)
 
 
 async def test_an_answer_comes_in_the_end_whatever_happens(meter: Meter) -> None:
-    await asyncio.wait_for(meter.reach(Ask(above=1, wait=0.01)), 1)
-    await asyncio.wait_for(meter.reach(Ask(wait=0.01)), 1)
+    await asyncio.wait_for(meter.reach(Ask(above=1, wait=0.01)), PATIENCE)
+    await asyncio.wait_for(meter.reach(Ask(wait=0.01)), PATIENCE)
 
 
 async def test_the_newest_waits_and_who_waited_before_is_answered(meter: Meter) -> None:
     older = asyncio.ensure_future(meter.reach(Ask(above=1, wait=LONG)))
     await asyncio.sleep(0)
     newer = asyncio.ensure_future(meter.reach(Ask(above=1, wait=LONG)))
-    await asyncio.wait_for(older, 1)
+    await asyncio.wait_for(older, PATIENCE)
     await meter.reach(Ask())
     assert not newer.done(), "who does not wait displaces nobody"
     meter.enter()
-    await asyncio.wait_for(newer, 1)
+    await asyncio.wait_for(newer, PATIENCE)
 
 
 async def test_who_leaves_while_waiting_leaves_nothing_behind(meter: Meter) -> None:
@@ -146,15 +147,15 @@ async def test_who_leaves_while_waiting_leaves_nothing_behind(meter: Meter) -> N
     waiting.cancel()
     await asyncio.wait({waiting})
     meter.enter()
-    await asyncio.wait_for(meter.reach(Ask(above=1, wait=LONG)), 1)
+    await asyncio.wait_for(meter.reach(Ask(above=1, wait=LONG)), PATIENCE)
 
 
 async def test_the_end_of_the_process_answers_who_waits_and_who_would(meter: Meter) -> None:
     waiting = asyncio.ensure_future(meter.reach(Ask(above=1, wait=LONG)))
     await asyncio.sleep(0)
     meter.close()
-    await asyncio.wait_for(waiting, 1)
-    await asyncio.wait_for(meter.reach(Ask(above=1, wait=LONG)), 1)
+    await asyncio.wait_for(waiting, PATIENCE)
+    await asyncio.wait_for(meter.reach(Ask(above=1, wait=LONG)), PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from modelward_runtime.states import Decoded, Released
 from tests.onnx_models import identity, linear, model, save, slow, value
 from tests.privacy_policies import rules
 from tests.runtime_models import Double
+from tests.until import PATIENCE
 
 LATE = 1e12
 
@@ -136,7 +137,7 @@ async def test_who_leaves_before_its_turn_leaves_nothing_behind(exchange: Exchan
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.sleep(0)
     assert 0 == exchange.metrics.meter.concurrency
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await exchange.drain()
 
 

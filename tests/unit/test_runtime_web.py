@@ -19,7 +19,7 @@ from modelward_runtime.model import Array, TensorSpec
 from modelward_runtime.web import App
 from tests.doors import door
 from tests.runtime_models import Double, doubler
-from tests.until import until
+from tests.until import PATIENCE, until
 from tests.wire import NO_ANSWER, Answer, Wire, ask, head_of, settled
 
 LIMIT = 2000
@@ -57,7 +57,7 @@ def error(answer: Answer) -> str:
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    exchange = Exchange("tiny", "1", Metrics(), Limits(max_queue=1, request_timeout=5))
+    exchange = Exchange("tiny", "1", Metrics(), Limits(max_queue=1, request_timeout=PATIENCE))
     exchange.serve(doubler(), None)
     yield Client(exchange)
     exchange.close()
@@ -81,11 +81,11 @@ class Slow:
     def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         self.runs += 1
         self.started.release()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE)
         return {"y": inputs["x"]}
 
     async def wait_until_busy(self) -> None:
-        assert await asyncio.to_thread(self.started.acquire, timeout=10)
+        assert await asyncio.to_thread(self.started.acquire, timeout=PATIENCE)
 
 
 async def test_health_and_metadata(client: Client) -> None:

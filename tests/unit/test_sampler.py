@@ -13,6 +13,7 @@ from modelward_operator.autoscaler.sampler import Sampler
 from modelward_operator.autoscaler.track import Track
 from modelward_operator.facts import Key
 from tests.ports import free_ports
+from tests.until import PATIENCE
 
 KEY = Key("risk", "fraud")
 LOAD = b'{"now": 5.0, "concurrency": 3, "busySeconds": 9.0, "requests": 4, "idleSeconds": 0}'
@@ -32,7 +33,7 @@ class Pod:
     async def silent(self) -> int:
         """Pods that are silent once this one was asked."""
         self.heard.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await self.heard.wait()
         return self.track.reading(time.monotonic()).silent
 

@@ -17,13 +17,16 @@ from modelward_runtime.report import Report, State
 from modelward_runtime.surroundings import Surroundings
 from tests.sealed_models import make_model, sealed_boot
 
+LONG = 120.0
+"""Seconds: more than anything takes that does not wait for its end."""
+
 
 @pytest.fixture
 def boot(tmp_path: Path) -> Boot:
     return sealed_boot(tmp_path, make_model(tmp_path))
 
 
-async def waited(boot: Boot, guard: Guard, *states: State, loads: float = 10.0) -> float:
+async def waited(boot: Boot, guard: Guard, *states: State, loads: float = LONG) -> float:
     """Seconds until imports may begin, when the load enters these states at once and ends after `loads`."""
     report, began = Report(boot, "b"), time.monotonic()
     loading: asyncio.Task[Any] = asyncio.ensure_future(asyncio.sleep(loads))
@@ -38,15 +41,15 @@ async def waited(boot: Boot, guard: Guard, *states: State, loads: float = 10.0) 
 
 
 async def test_imports_begin_when_a_sealed_model_is_verified(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_HEAD_START", 5.0)
+    monkeypatch.setattr(starting, "_HEAD_START", LONG)
     guard = guard_of(boot.security)
-    assert await waited(boot, guard, State.VERIFYING, State.DECRYPTING) < 4
-    assert await waited(boot, guard, State.VERIFYING, loads=0.01) < 4, "the load has failed"
-    assert await waited(boot, Guard()) < 4, "a plain model is not waited for"
+    assert await waited(boot, guard, State.VERIFYING, State.DECRYPTING) < LONG
+    assert await waited(boot, guard, State.VERIFYING, loads=0.01) < LONG, "the load has failed"
+    assert await waited(boot, Guard()) < LONG, "a plain model is not waited for"
 
 
 async def test_imports_wait_a_moment_and_no_longer(boot: Boot) -> None:
-    assert 0.09 < await waited(boot, guard_of(boot.security), State.VERIFYING) < 4
+    assert 0.09 < await waited(boot, guard_of(boot.security), State.VERIFYING) < LONG
 
 
 def test_a_model_is_on_its_way_before_what_serves_it_is_imported() -> None:

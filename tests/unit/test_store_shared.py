@@ -23,6 +23,7 @@ from modelward_runtime.store.receiving import Progress
 from modelward_runtime.store.remote import Reading, RemoteFile
 from modelward_runtime.store.shared import NoRoomError, Shared
 from modelward_runtime.store.verify import combine
+from tests.until import PATIENCE
 
 MODEL = {"model.onnx": b"the model", "sub/weights.bin": b"weights"}
 SIZE = 16
@@ -201,22 +202,23 @@ def test_who_comes_second_waits_and_downloads_nothing(claim: Path, bucket: type[
 
     def hold() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     bucket.during = staticmethod(hold)
     found: dict[str, Fetched] = {}
     pods = [
-        threading.Thread(target=lambda name=name: found.update({name: pod(claim, name, stall=30)})) for name in "abc"
+        threading.Thread(target=lambda name=name: found.update({name: pod(claim, name, stall=2 * PATIENCE)}))
+        for name in "abc"
     ]
     pods[0].start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     for thread in pods[1:]:
         thread.start()
     time.sleep(0.1)
     assert found == {}
     go_on.set()
     for thread in pods:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert (1, [False, True, True]) == (bucket.opened, [found[name].cached for name in "abc"])
 
 

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import random
 import threading
-import time
 import zlib
 
 import pytest
@@ -14,6 +13,9 @@ from modelward_runtime.budget import Budget
 from modelward_runtime.errors import ApiError, BadRequest, BodiesFull, BodyTooLarge, DeadlineExceeded
 from modelward_runtime.stepping import Unfinished, take_first_step
 from modelward_runtime.unpacking import Unpacking, unpack, unpack_by
+from tests.brief import brief
+from tests.loop_clock import LATER, put_forward
+from tests.until import PATIENCE, until
 
 LIMIT = 64 << 20
 FAR = 1e12
@@ -87,12 +89,12 @@ async def test_a_small_body_that_holds_a_large_one_does_not_keep_the_event_loop(
             if threading.get_ident() == here:
                 self.most = size
 
-    told = Hold()
-    before = time.thread_time()
-    whole = await unpack_by(FAR, packed, "gzip", LIMIT, told)  # type: ignore[arg-type]
-    assert LIMIT == len(whole)
-    assert told.most <= len(packed) + (1 << 18)
-    assert time.thread_time() - before < 0.1
+    for work in brief(0.1):
+        told = Hold()
+        with work.measured():
+            whole = await unpack_by(FAR, packed, "gzip", LIMIT, told)  # type: ignore[arg-type]
+        assert LIMIT == len(whole)
+        assert told.most <= len(packed) + (1 << 18)
 
 
 async def test_who_is_late_is_told_so_and_the_thread_ends_with_its_piece(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,17 +107,21 @@ async def test_who_is_late_is_told_so_and_the_thread_ends_with_its_piece(monkeyp
             try:
                 self.go_on(1 << 22)
                 pieces[0] += 1
-                assert go_on.wait(10)
+                assert go_on.wait(PATIENCE)
                 return super().whole()
             finally:
                 ended.set()
 
     monkeypatch.setattr(unpacking, "Unpacking", Slow)
     body, room = gzip.compress(random.Random(1).randbytes(100_000) * 400, 1), budget()
-    deadline = asyncio.get_running_loop().time() + 0.2
-    with pytest.raises(DeadlineExceeded, match="before the request was unpacked"), room.hold() as hold:
-        await unpack_by(deadline, body, "gzip", LIMIT, hold)
+    deadline = asyncio.get_running_loop().time() + LATER
+    with room.hold() as hold:
+        late = asyncio.ensure_future(unpack_by(deadline, body, "gzip", LIMIT, hold))
+        await until(lambda: pieces[0])
+        put_forward(monkeypatch)
+        with pytest.raises(DeadlineExceeded, match="before the request was unpacked"):
+            await late
     assert (1, 0) == (pieces[0], room.held), "what it held is given back at once"
     go_on.set()
-    assert await asyncio.to_thread(ended.wait, 10)
+    assert await asyncio.to_thread(ended.wait, PATIENCE)
     assert 0 == room.held, "the thread could take no more"
