@@ -65,7 +65,7 @@ class Stage:
             "ports": {"http": http, "grpc": grpc},
             "access": NOBODY,
             "tls": None,
-            "holdSeconds": 30,
+            "holdSeconds": 90,
             "maxHeld": 100,
             "wake": True,
             "refusal": None,
@@ -197,7 +197,7 @@ def call(
     method: str, host: str, port: int, path: str, body: bytes | Iterable[bytes] | None = None, headers: Any = None
 ) -> tuple[int, list[tuple[str, str]], bytes]:
     """Status, headers but for those of the connection, and body."""
-    connection = http.client.HTTPConnection(host, port, timeout=60)
+    connection = http.client.HTTPConnection(host, port, timeout=120)
     try:
         connection.request(method, path, body, headers or {}, encode_chunked=isinstance(body, list))
         answer = connection.getresponse()

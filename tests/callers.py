@@ -57,7 +57,7 @@ class Rest:
     }  # fmt: skip
 
     def __init__(self, port: int, trust: ssl.SSLContext) -> None:
-        self.connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=trust)
+        self.connection = http.client.HTTPSConnection("localhost", port, timeout=90, context=trust)
 
     def infer(self, authorization: Header, model: str = "m") -> Answer:
         tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": ROWS}
@@ -107,7 +107,7 @@ class Grpc:
     def send(self, method: Any, message: Any, authorization: Header) -> Answer:
         metadata = [("authorization", value) for value in values(authorization)]
         try:
-            method(message, metadata=metadata, timeout=30)
+            method(message, metadata=metadata, timeout=90)
         except grpc.RpcError as error:
             trailing = {key: str(value) for key, value in error.trailing_metadata() or ()}
             return Answer(error.code().name, error.details() or "", trailing)

@@ -20,6 +20,8 @@ from tests.ports import free_ports
 COMMAND = Path(sys.executable).with_name("modelward")
 NOBODY = 65534
 """Group of a command that runs `apart`: what the kernel takes from a process's own user and group it gives to root's."""
+PATIENCE = 120.0
+"""Seconds for what comes within a few: a start is Python's imports, which a machine with other things to do may take a minute for."""
 POLICY = {"apiVersion": "runtime/v1", "kind": "Policy", "generation": "000000000001"}
 
 
@@ -47,7 +49,7 @@ class Process:
         """GET /report."""
         return json.loads(self.get("/report")[1])
 
-    def until_report(self, true: Callable[[Any], Any], seconds: float = 60) -> Any:
+    def until_report(self, true: Callable[[Any], Any], seconds: float = PATIENCE) -> Any:
         """Wait for a report of which something is true, and return that one: the next may say something else already."""
         seen: list[Any] = []
 
@@ -80,7 +82,7 @@ class Process:
         """Send a signal."""
         self.child.send_signal(number)
 
-    def exit_code(self, seconds: float = 60) -> int:
+    def exit_code(self, seconds: float = PATIENCE) -> int:
         """Wait for the end."""
         return self.child.wait(seconds)
 
@@ -92,11 +94,11 @@ class Process:
         """Everything on stderr so far."""
         return (self.folder / "stderr").read_text()
 
-    def until_ready(self, seconds: float = 60) -> None:
+    def until_ready(self, seconds: float = PATIENCE) -> None:
         """Wait for /readyz; AssertionError with the log when the process ends instead."""
         self.until(lambda: self.get("/readyz")[0] == 200, seconds)
 
-    def until(self, condition: Any, seconds: float = 60) -> None:
+    def until(self, condition: Any, seconds: float = PATIENCE) -> None:
         """Wait until a condition on the running process holds; a closed port counts as not yet."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -23,6 +23,7 @@ from e2e.cases.case import PATIENCE, Case, pod_ready
 from e2e.cases.clients import HTTP
 from e2e.cases.kube import Object, wait
 from e2e.cases.manifests import NAME
+from e2e.cases.periods import lasting
 
 pytestmark = [
     pytest.mark.core,
@@ -33,23 +34,24 @@ QUOTA = 5_000  # rows that are asked for in a round: a fast machine uses up no m
 MICRO = 1_000_000  # a row costs an epsilon of 1
 BUDGET = 2 * ROUNDS * QUOTA
 BLOCK = BUDGET // 32
-POLICY: Object = {
-    "apiVersion": "modelward.dev/v1alpha1",
-    "kind": "PrivacyPolicy",
-    "metadata": {"name": "counted"},
-    "spec": {
-        "output": {
-            "differentialPrivacy": {
-                "name": "y",
-                "mechanism": "Laplace",
-                "lower": "0",
-                "upper": "2",
-                "epsilon": "1",
-                "budget": {"epsilon": str(BUDGET), "period": "Month", "scope": "All"},
-            }
-        }
-    },
-}
+
+
+def policy() -> Object:
+    """Each row costs a part of a budget for all."""
+    promise = {
+        "name": "y",
+        "mechanism": "Laplace",
+        "lower": "0",
+        "upper": "2",
+        "epsilon": "1",
+        "budget": {"epsilon": str(BUDGET), "period": lasting(), "scope": "All"},
+    }
+    return {
+        "apiVersion": "modelward.dev/v1alpha1",
+        "kind": "PrivacyPolicy",
+        "metadata": {"name": "counted"},
+        "spec": {"output": {"differentialPrivacy": promise}},
+    }
 
 
 @dataclass
@@ -137,7 +139,7 @@ def spent(case: Case) -> int:
 
 def test_pods_that_are_killed_never_answered_more_rows_than_the_ledger_says(case: Case) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}}
-    case.apply(account, POLICY)
+    case.apply(account, policy())
     reader = {"kind": "ServiceAccount", "name": "reader", "namespace": case.namespace}
     case.serve(
         security={"authentication": {"mode": "TokenReview", "allowedSubjects": [reader]}},

@@ -89,7 +89,7 @@ def test_kubectl_scale_changes_the_number_of_pods(case: Case) -> None:
     case.serve()
     _scale(case, 2)
     wait("two ready pods", lambda: len([pod for pod in case.pods() if pod_ready(pod)]) == 2, within=PATIENCE)
-    case.wait_condition(NAME, "Ready", "True", "Serving", "2 of 2 pods", within=5)
+    case.wait_condition(NAME, "Ready", "True", "Serving", "2 of 2 pods", within=15)
     assert case.kube.find("PodDisruptionBudget", NAME, case.namespace)
     _scale(case, 0)
     case.wait_condition(NAME, "Ready", "True", "ScaledToZero")

@@ -60,14 +60,14 @@ def test_load_comes_and_goes_and_no_call_fails_on_the_way_to_zero_and_back(case:
     case.serve(scaling={**SOON, "targetConcurrency": LEAST})
     address = case.service_address()
     with TritonLoad(address, NAME) as load:
-        wait("replicas follow the load", lambda: replicas(case) == 2, within=30, last=case.told)
+        wait("replicas follow the load", lambda: replicas(case) == 2, within=PATIENCE, last=case.told)
         case.wait_condition(NAME, "Autoscaling", "True")
         wait("both pods serve", lambda: sum(map(pod_ready, case.pods())) == 2, within=PATIENCE)
     assert (set(load.answers), load.failures) == ({"http", "grpc"}, [])
 
     case.wait_condition(NAME, "Ready", "True", "ScaledToZero")
     case.wait_pods(0)
-    assert len(takes(case)) == 2
+    wait("both pods of the activator take over", lambda: len(takes(case)) == 2, within=30)
 
     with TritonLoad(address, NAME) as load:
         wait("answers over both", lambda: min(load.answers["http"], load.answers["grpc"]) > 0, within=PATIENCE)

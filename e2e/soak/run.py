@@ -68,10 +68,11 @@ class _Soak:
         context = multiprocessing.get_context("spawn")
         self._left, self._results = context.Value("q", 0), context.Queue()
         self._doors = [context.Event(), context.Event()]
+        self._all_here = context.Barrier(len(TRANSPORTS))  # or the first look would be at the connections of one crowd
         self._crowds = []
         for transport, port in zip(TRANSPORTS, process.ports[:2], strict=True):
             plan = Plan(transport, port, options.visitors, options.loiterers, options.seed)
-            given = (plan, self._left, self._doors, self._results)
+            given = (plan, self._left, self._doors, self._all_here, self._results)
             self._crowds.append(context.Process(target=main, args=given, name=f"soak-{transport}", daemon=True))
 
     def run(self) -> Seen:

@@ -1,6 +1,7 @@
 """A process full of visitors of one transport. `run.py` starts one for each; they share what is left to ask.
 
-A crowd comes, asks until nothing is left, and leaves without a connection behind; the process waits, and lets the next crowd in.
+A crowd comes, waits until the one of the other transport is there, asks until nothing is left, and leaves without a connection behind; the
+process waits, and lets the next crowd in.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Barrier, Event
 from typing import Any
 
 from e2e.soak import grpc_calls, rest, rude
@@ -32,18 +33,19 @@ class Plan:
     seed: int
 
 
-def main(plan: Plan, left: Any, doors: Sequence[Event], results: "Queue[Tally]") -> None:
+def main(plan: Plan, left: Any, doors: Sequence[Event], all_here: Barrier, results: "Queue[Tally]") -> None:
     """A crowd for each door, when it opens. `left` is a shared counter of the requests that nobody has taken on yet."""
     questions = Questions(plan.seed, TRANSPORTS.index(plan.transport), len(TRANSPORTS))
     for number, door in enumerate(doors):
         door.wait()
-        results.put(asyncio.run(_Crowd(plan, left, questions, number).run()))
+        results.put(asyncio.run(_Crowd(plan, left, questions, number, all_here).run()))
 
 
 class _Crowd:
-    def __init__(self, plan: Plan, left: Any, questions: Questions, number: int) -> None:
+    def __init__(self, plan: Plan, left: Any, questions: Questions, number: int, all_here: Barrier) -> None:
         self._plan = plan
         self._left = left
+        self._all_here = all_here
         self._tally = Tally()
         self._questions = questions
         self._seed = f"{plan.seed} {number}"
@@ -67,6 +69,8 @@ class _Crowd:
         visitors = [
             rest.Visitor(plan.port, self._questions, self._tally, f"{self._seed} {n}") for n in range(plan.visitors)
         ]
+        await asyncio.gather(*(visitor.connect() for visitor in visitors))
+        await asyncio.to_thread(self._all_here.wait)
         watching = asyncio.ensure_future(_watch(visitors))
         if self._comes_first:
             await asyncio.gather(*(visitor.try_all() for visitor in visitors[:THOROUGH]))
@@ -84,6 +88,8 @@ class _Crowd:
             )
             for n in range(plan.visitors)
         ]
+        await asyncio.gather(*(channel.channel_ready() for channel in channels))
+        await asyncio.to_thread(self._all_here.wait)
         await asyncio.gather(*(self._go_on(visitor.visit) for visitor in visitors))
         for channel in channels:
             await channel.close()

@@ -21,7 +21,7 @@ CYCLES, CALLERS = 4, 10
 def predict_rest(port: int, number: int) -> None:
     """A row of its own, and its own answer; binary tensors both ways."""
     row = np.full((1, 4), number, np.float32)
-    with triton_http.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=60) as client:
+    with triton_http.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=120) as client:
         tensor = triton_http.InferInput("x", [1, 4], "FP32")
         tensor.set_data_from_numpy(row)
         answer = client.infer("m", [tensor], request_id=str(number)).as_numpy("y")
@@ -33,7 +33,7 @@ def predict_grpc(port: int, number: int) -> None:
     with triton_grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
         tensor = triton_grpc.InferInput("x", [1, 4], "FP32")
         tensor.set_data_from_numpy(row)
-        answer = client.infer("m", [tensor], request_id=str(number), client_timeout=60)
+        answer = client.infer("m", [tensor], request_id=str(number), client_timeout=120)
         assert str(number) == answer.get_response().id
     np.testing.assert_allclose(answer.as_numpy("y"), row @ WEIGHTS)
 
@@ -48,7 +48,7 @@ def test_no_call_fails_over_cycles_from_zero_and_back(on: Stage) -> None:
             on.until_held(2 * CALLERS)
             pod = on.begin_pod()
             for call in calls:
-                call.result(60)
+                call.result(120)
             assert 0 == on.held()
             on.list_pod(pod, ready=True)
             predict_rest(on.ports[0], 7)
@@ -58,7 +58,7 @@ def test_no_call_fails_over_cycles_from_zero_and_back(on: Stage) -> None:
 
 def keep_calling_rest(port: int, ended: threading.Event, calls: Counter[int], way: int) -> None:
     """One client for all of it, as an application has; counts the calls that it made under `way`."""
-    with triton_http.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=60) as client:
+    with triton_http.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=120) as client:
         while not ended.is_set():
             row = np.full((1, 4), calls[way], np.float32)
             tensor = triton_http.InferInput("x", [1, 4], "FP32")
@@ -73,7 +73,7 @@ def keep_calling_grpc(port: int, ended: threading.Event, calls: Counter[int], wa
             row = np.full((1, 4), calls[way], np.float32)
             tensor = triton_grpc.InferInput("x", [1, 4], "FP32")
             tensor.set_data_from_numpy(row)
-            answer = client.infer("m", [tensor], client_timeout=60)
+            answer = client.infer("m", [tensor], client_timeout=120)
             np.testing.assert_allclose(answer.as_numpy("y"), row @ WEIGHTS)
             calls[way] += 1
 
@@ -96,5 +96,5 @@ def test_clients_that_never_stop_notice_nothing_while_pods_come_and_go(on: Stage
         finally:
             ended.set()
         for caller in callers:
-            caller.result(60)
+            caller.result(120)
     assert min(calls[way] for way in range(4)) > CYCLES, calls

@@ -95,10 +95,10 @@ def test_a_status_goes_through_with_its_words_and_details(told: Told, stub: Any)
 
 
 def test_a_caller_who_cancels_ends_the_call_in_the_pod(told: Told, stub: Any) -> None:
-    call = stub.ModelInfer.future(pb.ModelInferRequest(model_name="m", id="hangs"), timeout=60)
+    call = stub.ModelInfer.future(pb.ModelInferRequest(model_name="m", id="hangs"), timeout=120)
     assert told.come.wait(20)
     call.cancel()
-    assert told.ended.wait(5)
+    assert told.ended.wait(20), "long before the pod itself has done"
 
 
 def test_a_deadline_ends_the_call_at_both_ends(told: Told, stub: Any) -> None:
@@ -108,7 +108,7 @@ def test_a_deadline_ends_the_call_at_both_ends(told: Told, stub: Any) -> None:
         assert grpc.StatusCode.DEADLINE_EXCEEDED is failed.value.code()
         if told.come.is_set():
             break
-    assert told.ended.wait(5)
+    assert told.ended.wait(20), "long before the pod itself has done"
 
 
 def test_health_is_told_without_waking_anybody(on: Stage, stub: Any) -> None:
@@ -202,11 +202,11 @@ def test_a_connection_is_told_to_go_after_two_seconds(on: Stage) -> None:
 
 @pytest.mark.parametrize("rows", [1, 400_000], ids=["a small message", "6 MB, which nobody reads before"])
 def test_a_call_outlives_the_age_of_its_connection(on: Stage, stub: Any, rows: int) -> None:
-    call = stub.ModelInfer.future(request("m", rows=rows), timeout=60)
+    call = stub.ModelInfer.future(request("m", rows=rows), timeout=120)
     on.until_held(1)
     time.sleep(3)
     on.begin_pod()
-    assert [rows, 3] == list(call.result(60).outputs[0].shape)
+    assert [rows, 3] == list(call.result(120).outputs[0].shape)
 
 
 def test_a_message_over_the_limit_is_refused(on: Stage, stub: Any) -> None:

@@ -39,7 +39,7 @@ def test_a_flood_beyond_the_queue_is_turned_away_and_the_held_are_served(on: Sta
             assert on.held() <= 10
             time.sleep(0.05)
         on.begin_pod()
-        statuses = sorted(one.result(60)[0] for one in calls)
+        statuses = sorted(one.result(120)[0] for one in calls)
     assert [200] * 10 + [429] * (FLOOD - 10) == statuses
 
 
@@ -51,7 +51,7 @@ def test_the_slow_the_half_open_and_the_silent_keep_nobody_out(on: Stage) -> Non
             honest = pool.submit(call, "POST", "127.0.0.1", on.ports[0], INFER, JSON)
             on.until_held(1)
             on.begin_pod()
-            assert 200 == honest.result(60)[0]
+            assert 200 == honest.result(120)[0]
 
 
 def test_a_body_that_drips_is_one_requests_trouble(on: Stage) -> None:

@@ -77,8 +77,8 @@ def test_large_messages_cost_no_memory_while_there_is_no_pod(
     before = peak(on)
     with calling(on) as channel:
         call = channel.unary_unary(SERVICE + method, lambda sent: sent)
-        calls = [call.future(content, timeout=60, compression=packing) for _ in range(8)]
-        codes = [one.exception(60).code().name for one in calls]
+        calls = [call.future(content, timeout=120, compression=packing) for _ in range(8)]
+        codes = [one.exception(120).code().name for one in calls]
     assert [expected] * 8 == codes, reason
     assert peak(on) - before < BOUND
     assert "request failed unexpectedly" not in on.activator.log()

@@ -47,7 +47,7 @@ def test_clients_notice_nothing_when_an_activator_is_replaced(on: Stage, tmp_pat
         finally:
             ended.set()
         for caller in callers:
-            caller.result(60)
+            caller.result(120)
 
 
 def route_at(on: Stage, ports: tuple[int, ...]) -> dict[str, object]:

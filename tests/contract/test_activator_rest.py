@@ -67,7 +67,7 @@ def test_a_large_body_passes_whole_in_both_directions(on: Stage) -> None:
         sent = pool.submit(call, "POST", "127.0.0.1", on.ports[0], INFER, head + rows.tobytes(), headers)
         on.until_held(1)
         on.begin_pod()
-        status, told, body = sent.result(60)
+        status, told, body = sent.result(120)
     assert 200 == status
     answer = np.frombuffer(body[int(dict(told)["inference-header-content-length"]) :], np.float32).reshape(-1, 3)
     np.testing.assert_allclose(answer, rows @ WEIGHTS, rtol=1e-4)
@@ -107,7 +107,7 @@ def test_what_no_pod_would_serve_wakes_nobody(on: Stage, reason: str, method: st
 
 def test_an_answer_sends_the_client_to_the_pods(on: Stage) -> None:
     pod = on.begin_pod()
-    connection = http.client.HTTPConnection("127.0.0.1", on.ports[0], timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", on.ports[0], timeout=120)
     connection.request("POST", INFER, JSON)
     answer = connection.getresponse()
     answer.read()

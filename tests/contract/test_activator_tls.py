@@ -78,7 +78,7 @@ def test_calls_are_held_and_forwarded_by_tls_at_both_ends(on: Stage, tmp_path: P
         source = {"name": "m", "version": "1", "directory": str(on.model)}
         with run(tmp_path / "pod", source, **parts) as process:
             on.list_pod(Pod(process, "uid", "127.3.0.1"))
-            assert ["OK", "OK"] == [call.result(60) for call in calls]
+            assert ["OK", "OK"] == [call.result(120) for call in calls]
             assert ["OK", "OK"] == [infer(rest_of(on, ca)), infer(Grpc(on.ports[1], ca))]
 
 

@@ -1,6 +1,7 @@
 """The operator's sampler against the real serving process: what is heard of a burst, of quiet, and of a process that hangs."""
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.process
 
 KEY = Key("risk", "slow")
 SLOW = 20.0  # how long it computes, in a unit of the machine
+IDLE_AFTER_3 = Settings(0, 8, 2.0, idle=3.0)
 
 
 @pytest.fixture
@@ -33,10 +35,13 @@ class Listener:
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
-        self.track = Track(Settings(0, 8, 2.0, idle=3.0), 1)
+        self.track = Track(IDLE_AFTER_3, 1)
         self.answers = 0
 
     def listen(self) -> None:
+        """From now on, and as if nothing had been heard before."""
+        self.sampler.follow(KEY, self.track, {}, self._heard)
+        self.track = Track(IDLE_AFTER_3, 1)
         self.track.meet({"pod"}, time.monotonic())
         self.sampler.follow(KEY, self.track, {"pod": "127.0.0.1"}, self._heard)
 
@@ -73,32 +78,39 @@ async def call_often(process: Process, at_once: int, seconds: float) -> None:
 async def test_a_burst_on_an_idle_process_is_decided_within_two_seconds(process: Process, listener: Listener) -> None:
     listener.listen()
     await asyncio.sleep(3)
-    began, answers = time.monotonic(), listener.answers
+    began, answers, stalled = time.monotonic(), listener.answers, 0.0
     burst = asyncio.ensure_future(call_often(process, 12, 4))
-    async with asyncio.timeout(2):
-        while listener.track.decide(time.monotonic()).wanted < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    while listener.track.decide(time.monotonic()).wanted < 2:
+        took = time.monotonic() - began
+        assert took < 2 + 5 * stalled, "two seconds, and what a busy machine makes anybody wait"
+        await asyncio.sleep(0.05)
+        stalled = max(stalled, time.monotonic() - began - took - 0.05)
     await burst
     most = (time.monotonic() - began) / 0.25 + 1
     assert listener.answers - answers < most, "bounded, however many requests there are"
 
 
 async def test_quiet_takes_the_last_replica_on_the_process_own_word(process: Process, listener: Listener) -> None:
+    began = time.monotonic()
     await asyncio.to_thread(process.infer, "slow", [[1.0, 2.0, 3.0, 4.0]])
     listener.listen()
-    assert 2.0 < await listener.until(0, 8) + 0.5
-    assert listener.answers <= 6
+    await listener.until(0, 30)
+    took = time.monotonic() - began
+    assert took >= 3.0, "idleSeconds after the last call"
+    assert listener.answers <= 3 + took, "few words are enough"
 
 
 async def test_a_process_that_hangs_holds_what_runs(process: Process, listener: Listener) -> None:
-    await asyncio.to_thread(
-        process.infer, "slow", [[1.0, 2.0, 3.0, 4.0]]
-    )  # or it has been idle since it began to start
-    listener.listen()
-    async with asyncio.timeout(20):
-        while not listener.answers:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    process.signal(signal.SIGSTOP)
+    called = -math.inf
+    while time.monotonic() - called > listener.track.settings.idle:  # else it may have said that it is idle
+        process.signal(signal.SIGCONT)
+        called, answers = time.monotonic(), listener.answers
+        await asyncio.to_thread(process.infer, "slow", [[1.0, 2.0, 3.0, 4.0]])
+        listener.listen()
+        async with asyncio.timeout(20):
+            while listener.answers == answers:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        process.signal(signal.SIGSTOP)
     try:
         over = time.monotonic() + 9
         while time.monotonic() < over:

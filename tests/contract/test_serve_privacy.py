@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from tests.onnx_models import model, save, value
 from tests.processes import POLICY, Process, call, run
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.process
 
@@ -226,16 +227,13 @@ def test_probes_are_answered_while_much_text_is_searched(tmp_path: Path) -> None
             target=lambda: ask(process, "rest", text="jo@ex.c 4242 4242 a:b:c " * 400_000, wanted=("label",))
         )
         sending.start()
-        slowest = stalled = 0.0
+        slowest, answers = 0.0, set[int]()
         while sending.is_alive():
-            began = time.monotonic()
-            assert process.get("/livez")[0] == 200
-            slowest = max(slowest, time.monotonic() - began)
-            began = time.monotonic()
+            slowest = max(slowest, wait_for(lambda: answers.add(process.get("/livez")[0]), process.child.pid).ours)
             time.sleep(0.01)
-            stalled = max(stalled, time.monotonic() - began - 0.01)
         sending.join()
-        assert slowest < 1 + 5 * stalled, "a probe's usual patience, and what a busy machine makes anybody wait"
+        assert answers == {200}
+        assert slowest < 1, "a probe's usual patience; what a busy machine makes anybody wait is not counted"
 
 
 def test_policies_change_live_and_a_wrong_one_never_replaces_the_last_good_one(tmp_path: Path) -> None:
