@@ -169,14 +169,12 @@ def _serve(scene: Stage) -> None:
     for _ in range(40):
         assert 200 == call("POST", pod.address, scene.pod_ports[0], "/v2/models/m/infer", body, headers)[0]
     scene.forget_pod(pod)
-    for _ in range(10):  # until the activator has heard that it is gone
-        caller = threading.Thread(
-            target=call, args=("POST", "127.0.0.1", scene.ports[0], "/v2/models/m/infer", body, headers)
-        )
-        caller.start()
-        caller.join(4)  # several scrapes
-        if caller.is_alive():
-            break
+    scene.until_heard()
+    caller = threading.Thread(
+        target=call, args=("POST", "127.0.0.1", scene.ports[0], "/v2/models/m/infer", body, headers)
+    )
+    caller.start()
+    caller.join(4)  # several scrapes
     assert caller.is_alive(), "nothing is held"
     scene.pods[pod.uid] = pod
     scene.list_pod(pod)
