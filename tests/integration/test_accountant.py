@@ -269,7 +269,7 @@ async def test_nothing_is_concluded_from_a_ledger_that_cannot_be_understood(
     }
     request(server, "PUT", crd, lax)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(Exception):
                     await client.update(COSTS, {**stored, "spec": day}, manager="test")

@@ -98,7 +98,7 @@ async def _all_scraped(watching: Prometheus, targets: Sequence[Target], times: i
         counts = [await asyncio.to_thread(watching.scraped, job) - done for job, done in before.items()]
         return min(counts) >= times
 
-    await until(enough, 60)
+    await until(enough, 120)
 
 
 async def _cost_and_scale(stack: AsyncExitStack, client: Client, operator: Running) -> None:
@@ -119,10 +119,10 @@ async def _cost_and_scale(stack: AsyncExitStack, client: Client, operator: Runni
         await until(functools.partial(_exports, operator, metric), 60)
     for _ in range(12):
         meter.enter()
-    await until(lambda: _exports(operator, "modelward_scaling_decisions_total{"), 30)
+    await until(lambda: _exports(operator, "modelward_scaling_decisions_total{"), 60)
     await until(lambda: _exports(operator, "modelward_errors_total{"), 60)
     await create(client, NAMESPACE, "managed", {"security": {"tls": {"mode": "Managed"}}})
-    await until(lambda: _exports(operator, "modelward_authority_expiry_timestamp_seconds{"), 30)
+    await until(lambda: _exports(operator, "modelward_authority_expiry_timestamp_seconds{"), 60)
 
 
 async def _exports(operator: Running, metric: str) -> bool:
