@@ -90,7 +90,7 @@ async def serve(client: Client, namespace: str, *, is_ready: bool) -> None:
 async def routed(rig: Rig, home: str, count: int = 1) -> tuple[str, list[Json]]:
     """Wait until the table holds so many routes; returns the ConfigMap's version and the routes."""
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found: list[Json] = []
             async for page, _ in rig.admin.pages(CONFIG_MAP, home, labels=f"{names.ACTIVATOR_PART}=routes"):

@@ -178,7 +178,7 @@ def dry_run(server: ApiServer) -> Callable[[dict[str, Any]], str]:
             headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
         )
         try:
-            urllib.request.urlopen(request, timeout=10, context=context).close()
+            urllib.request.urlopen(request, timeout=30, context=context).close()
         except urllib.error.HTTPError as error:
             with error:
                 return str(json.loads(error.read())["message"])

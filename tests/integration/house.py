@@ -77,7 +77,7 @@ def reviews(server: ApiServer) -> int:
 def set_policy(house: House, **fields: Any) -> None:
     generation = uuid.uuid4().hex[:12]
     house.process.set_policy(json.dumps({**POLICY, "generation": generation, **fields}))
-    until(lambda: house.process.report()["policyGeneration"] == generation, 30)
+    until(lambda: house.process.report()["policyGeneration"] == generation, 60)
 
 
 def until(condition: Any, seconds: float) -> None:

@@ -81,7 +81,7 @@ def prometheus(folder: Path, targets: Sequence[Target], rules: Path) -> Iterator
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     try:
         server = Prometheus(port, time.time())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not _is_ready(port):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()

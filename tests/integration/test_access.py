@@ -209,11 +209,12 @@ def test_a_burst_with_one_token_is_one_review(tokenreview: House) -> None:
     token, before = fresh(tokenreview), reviews(tokenreview.cast.server)
     callers = [tokenreview.call(TRANSPORTS[number % 2]) for number in range(30)]
     with ThreadPoolExecutor(len(callers)) as pool:
-        answers = list(pool.map(lambda caller: said(caller.infer(token)), callers))
+        assert [("OK", "")] * len(callers) == list(pool.map(lambda caller: said(caller.ask("live")), callers))
+        answers = list(pool.map(lambda caller: said(caller.infer(token)), callers))  # they are connected: it is a burst
     for caller in callers:
         caller.close()
     assert [("OK", "")] * len(callers) == answers
-    until(lambda: reviews(tokenreview.cast.server) > before, 20)  # it counts a request after it has answered it
+    until(lambda: reviews(tokenreview.cast.server) > before, 60)  # it counts a request after it has answered it
     assert 1 == reviews(tokenreview.cast.server) - before
 
 
@@ -242,22 +243,26 @@ def test_a_deleted_account_is_out_within_the_caches_and_its_stream_ends(tokenrev
 
 
 def test_while_the_api_server_hangs_the_known_come_in_for_seconds_and_nobody_else(house: House) -> None:
-    caller, known = house.call("rest"), fresh(house)
+    caller, another, known, unknown = house.call("rest"), house.call("rest"), fresh(house), fresh(house)
+    assert ("OK", "") == said(another.ask("live"))
     assert ("OK", "") == said(caller.infer(known))
     admitted = time.monotonic()
     api = house.cast.server.pids[1]
     os.kill(api, signal.SIGSTOP)
     try:
-        assert UNAVAILABLE == said(caller.infer(fresh(house)))
-        assert time.monotonic() - admitted < 9, "one who cannot be checked waits for two attempts"
-        assert ("OK", "") == said(caller.infer(known)), "still within ten seconds"
+        with ThreadPoolExecutor(1) as pool:
+            began, waiting = time.monotonic(), pool.submit(another.infer, unknown)
+            assert ("OK", "") == said(caller.infer(known)), "still within ten seconds"
+            assert UNAVAILABLE == said(waiting.result())
+            assert time.monotonic() - began < 9, "one who cannot be checked waits for two attempts"
         assert 200 == house.process.get("/readyz")[0], "a pod stays ready: its neighbours fare no better"
         time.sleep(max(0.0, admitted + 10.2 - time.monotonic()))
         assert UNAVAILABLE == said(caller.infer(known)), "and then closed"
     finally:
         os.kill(api, signal.SIGCONT)
-    until(lambda: said(caller.infer(known)) == ("OK", ""), 15)
+    until(lambda: said(caller.infer(known)) == ("OK", ""), 60)
     caller.close()
+    another.close()
 
 
 def test_the_pods_own_token_is_read_anew(tokenreview: House) -> None:
@@ -275,7 +280,7 @@ def test_limits_hold_per_subject_over_both_transports_and_change_live(tokenrevie
     first, second = fresh(tokenreview), f"Bearer {cast.token('second')}"
     rest, stub = tokenreview.call("rest"), tokenreview.call("grpc")
     assert isinstance(stub, Grpc)
-    set_policy(tokenreview, limits={"requestsPerSecond": "0.05", "burst": 3})
+    set_policy(tokenreview, limits={"requestsPerSecond": "0.01", "burst": 3})
     assert ("OK", "") == said(rest.infer(first))
     answers = list(stub.stub.ModelStreamInfer(iter([request()] * 3), metadata=[("authorization", first)]))
     limited = "access: rate-limited: requests of this subject come too fast, retry in "
@@ -283,8 +288,8 @@ def test_limits_hold_per_subject_over_both_transports_and_change_live(tokenrevie
     other_token = fresh(tokenreview)
     refused = rest.infer(other_token), stub.infer(other_token)
     assert {"RESOURCE_EXHAUSTED"} == {answer.code for answer in refused}, "another token of the same subject"
-    assert 10 < int(refused[0].extra["retry-after"]) <= 20
-    assert 10_000 < int(refused[1].extra["grpc-retry-pushback-ms"]) <= 20_000
+    assert 50 < int(refused[0].extra["retry-after"]) <= 100
+    assert 50_000 < int(refused[1].extra["grpc-retry-pushback-ms"]) <= 100_000
     assert ("OK", "") == said(rest.ask("model", first)), "only inference is counted"
     assert ("OK", "") == said(rest.infer(second)), "another subject"
     set_policy(tokenreview)
@@ -301,10 +306,10 @@ def test_a_renewed_certificate_is_shown_at_once_and_drops_no_connection(house: H
         before, told = house.process.report()["access"]["tls"]["sha256"], house.process.log().count("not the key")
         renewed = house.authority.issue(kind)
         mount(folder, renewed.certificate, house.authority.issue(kind).key)
-        until(lambda: house.process.log().count("not the key") > told, 20)  # noqa: B023  waited for here
+        until(lambda: house.process.log().count("not the key") > told, 60)  # noqa: B023  waited for here
         assert before == house.process.report()["access"]["tls"]["sha256"], "half a pair is never shown"
         mount(folder, renewed.certificate, renewed.key)
-        until(lambda: house.process.report()["access"]["tls"]["sha256"] == renewed.sha256, 10)  # noqa: B023  waited for here
+        until(lambda: house.process.report()["access"]["tls"]["sha256"] == renewed.sha256, 60)  # noqa: B023  waited for here
         shows = {shown(port, trust, name) for port in house.process.ports[:2] for name in ("localhost", "127.0.0.1")}
         assert {renewed.sha256} == shows
         assert ("OK", "") == said(caller.infer(fresh(house))), "on the connection from before"

@@ -63,7 +63,7 @@ def may(server: ApiServer, user: str, namespace: str, asked: Json, name: str = "
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait until the API server's RBAC has heard of it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110  -- the API announces nothing
             await asyncio.sleep(0.05)
 

@@ -236,7 +236,7 @@ async def _refuse_services(rig: Rig) -> list[tuple[Resource, Json]]:
         meta = {"name": f"no-services-{rig.namespace}"}
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, "spec": spec}
         made.append((resource, await rig.admin.create(resource, body, manager="test")))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for number in itertools.count():
             try:
                 theirs = {"metadata": {"annotations": {"try": str(number)}}}

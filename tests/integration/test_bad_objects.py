@@ -361,6 +361,7 @@ async def is_refused(rig: Rig, resource: Any, *, labelled: bool) -> None:
     said = (await rig.get(MODEL.kind))["status"]["conditions"]
     words = f"{resource.kind} {name}: exists and belongs to nobody that ModelWard knows"
     assert any(words in one["message"] for one in said if one["status"] == "False"), said
+    await is_in_the_table(rig, "fraud")
     before = await rig.versions()
     rig.writes.clear()
     await rig.reconcile()

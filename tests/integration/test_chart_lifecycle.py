@@ -57,7 +57,7 @@ def test_crd_follows_an_upgrade_and_models_outlive_the_release(bare: ApiServer, 
     assert request(bare, "GET", CRD)["spec"]["names"]["shortNames"] == ["mdep"]
     assert request(bare, "GET", DEPLOYMENT)["spec"]["replicas"] == 1
 
-    apply(bare, model(URI, "precious"), dry_run=False)
+    until(lambda: apply(bare, model(URI, "precious"), dry_run=False))
     helm(bare, "uninstall", "modelward")
     with pytest.raises(Refused, match="not found"):
         request(bare, "GET", DEPLOYMENT)
@@ -127,7 +127,7 @@ def ours(server: ApiServer) -> list[str]:
 
 def until(true: Callable[[], object]) -> None:
     """Wait for the API server to serve a changed CRD."""
-    limit = time.monotonic() + 60  # busy machines take their time to end seven kinds
+    limit = time.monotonic() + 120  # busy machines take their time to end seven kinds
     while time.monotonic() < limit:
         with contextlib.suppress(Refused):
             if true():

@@ -1,6 +1,7 @@
 """What helm makes of the chart, and what a real API server says to it. tests/unit/test_chart*.py read the rendered files."""
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from helm.render import GOLDENS, helm, rendered, template
 from tests.integration.apiserver import ApiServer
+from tests.integration.guard import PATIENCE, refusal
 from tests.integration.rest import Json, Refused, apply, request
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,10 @@ def documents(path: Path) -> list[Json]:
 def installed(server: ApiServer) -> ApiServer:
     """The server with the plain manifests applied, as `kubectl apply -k helm/manifests` does."""
     apply(server, *documents(ROOT / "tests" / "integration" / "alerts" / "prometheusrules.yaml"), dry_run=False)
+    limit = time.monotonic() + PATIENCE
+    while refusal(lambda: request(server, "GET", "/apis/monitoring.coreos.com/v1/prometheusrules")):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
     for name in yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]:
         for item in documents(MANIFESTS / name):
             apply(server, item, dry_run=False)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from tests.processes import run as run_process
 Json = dict[str, Any]
 
 
-async def settle(client: Client, namespace: str) -> None:
-    """A model that has run for an hour at 2 USD, a budget, a price; and the ledger as the operator writes it."""
-    now = int(datetime.now(UTC).timestamp())
+async def settle(client: Client, namespace: str) -> datetime:
+    """A model that has run for an hour at 2 USD, a budget, a price; and the ledger as the operator writes it. Returns when it ends."""
+    made = datetime.now(UTC)
+    now = int(made.timestamp())
     book = Book()
     book.observe("fraud", [Sighting("uid-1", "fraud", "node-1", now - 3600, rate=Rate(2 * 10**9, "USD"))], now)
     objects: list[tuple[Resource, Mapping[str, Any]]] = [
@@ -47,6 +48,7 @@ async def settle(client: Client, namespace: str) -> None:
         await client.create(resource, {"apiVersion": resource.api_version, **item}, manager="test")
     status = {"limit": "500", "spent": "2", "hourly": "2", "forecast": "40", "periodEnd": "2030-01-01T00:00:00Z"}
     await client.patch(BUDGET, namespace, "day", {"status": status}, manager="test", subresource="status")
+    return made
 
 
 def _written(book: Book, namespace: str, day: int) -> Sequence[Mapping[str, Any]]:
@@ -69,14 +71,14 @@ async def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
 async def test_cost_is_read_from_the_ledgers_of_the_cluster(
     server: ApiServer, client: Client, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await settle(client, namespace)
+    made = await settle(client, namespace)
     chosen = ["--kubeconfig", str(server.kubeconfig)]
     status, printed, _ = await run(capsys, "-n", namespace, *chosen, "--json")
     assert 0 == status
     found = json.loads(printed)
     (row,) = found["models"]
     assert ("fraud", "2", "USD") == (row["name"], row["hourly"], row["currency"])
-    if datetime.now(UTC).hour >= 1 or datetime.now(UTC).day > 1:  # the hour lies in this month
+    if (made - timedelta(hours=1)).month == datetime.now(UTC).month:  # the hour lies in this month
         assert "2" == row["spent"]
     assert ["498"] == [one["left"] for one in found["budgets"]]
     assert [] == found["notes"]

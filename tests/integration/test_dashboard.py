@@ -98,7 +98,7 @@ async def _all_scraped(watching: Prometheus, targets: Sequence[Target], times: i
         counts = [await asyncio.to_thread(watching.scraped, job) - done for job, done in before.items()]
         return min(counts) >= times
 
-    await until(enough, 60)
+    await until(enough, 120)
 
 
 async def _cost_and_scale(stack: AsyncExitStack, client: Client, operator: Running) -> None:
@@ -119,10 +119,10 @@ async def _cost_and_scale(stack: AsyncExitStack, client: Client, operator: Runni
         await until(functools.partial(_exports, operator, metric), 60)
     for _ in range(12):
         meter.enter()
-    await until(lambda: _exports(operator, "modelward_scaling_decisions_total{"), 30)
+    await until(lambda: _exports(operator, "modelward_scaling_decisions_total{"), 60)
     await until(lambda: _exports(operator, "modelward_errors_total{"), 60)
     await create(client, NAMESPACE, "managed", {"security": {"tls": {"mode": "Managed"}}})
-    await until(lambda: _exports(operator, "modelward_authority_expiry_timestamp_seconds{"), 30)
+    await until(lambda: _exports(operator, "modelward_authority_expiry_timestamp_seconds{"), 60)
 
 
 async def _exports(operator: Running, metric: str) -> bool:
@@ -169,14 +169,12 @@ def _serve(scene: Stage) -> None:
     for _ in range(40):
         assert 200 == call("POST", pod.address, scene.pod_ports[0], "/v2/models/m/infer", body, headers)[0]
     scene.forget_pod(pod)
-    for _ in range(10):  # until the activator has heard that it is gone
-        caller = threading.Thread(
-            target=call, args=("POST", "127.0.0.1", scene.ports[0], "/v2/models/m/infer", body, headers)
-        )
-        caller.start()
-        caller.join(4)  # several scrapes
-        if caller.is_alive():
-            break
+    scene.until_heard()
+    caller = threading.Thread(
+        target=call, args=("POST", "127.0.0.1", scene.ports[0], "/v2/models/m/infer", body, headers)
+    )
+    caller.start()
+    caller.join(4)  # several scrapes
     assert caller.is_alive(), "nothing is held"
     scene.pods[pod.uid] = pod
     scene.list_pod(pod)

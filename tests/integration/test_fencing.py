@@ -1,7 +1,7 @@
 """A deposed leader writes nothing: one that was stopped for longer than its lease, and one whose API server answers late.
 
 Whole operators on a real API server, whose audit log says who wrote what when. All the while somebody deletes what they made, so that
-whoever leads is always about to write. A lease lasts three seconds here.
+whoever leads is always about to write. A lease lasts five seconds here.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 import yaml
 
@@ -27,10 +28,11 @@ from modelward_operator.errors import OperatorError
 from tests.integration.apiserver import ApiServer, api_server
 from tests.integration.conftest import begin
 from tests.integration.running import Running, create, running, until
+from tests.integration.test_fairness import lead
 from tests.ports import free_ports
 
-SECONDS = 3
-LATE = 2.0 * SECONDS
+SECONDS = 5
+LATE = SECONDS + 1.0
 SETTINGS = {"LEASE_SECONDS": str(SECONDS)}
 MODELS = [f"m{number}" for number in range(6)]
 WRITES = {"create", "update", "patch", "delete"}
@@ -56,8 +58,8 @@ class Write:
     is_lease: bool
 
 
-def writes(server: ApiServer, user: str) -> list[Write]:
-    """Return what a user wrote and the API server carried out, by when it was answered."""
+def writes(server: ApiServer, user: str, namespace: str) -> list[Write]:
+    """Return what a user wrote there and the API server carried out, by when it was answered."""
     lines = server.audit_log.read_text().split("\n")[:-1]
     entries = [entry for entry in map(json.loads, lines) if entry["verb"] in WRITES]
     return [
@@ -68,6 +70,7 @@ def writes(server: ApiServer, user: str) -> list[Write]:
         )
         for entry in entries
         if entry["user"]["username"] == user and entry["responseStatus"]["code"] < 300
+        if entry["objectRef"].get("namespace") == namespace
     ]
 
 
@@ -107,7 +110,7 @@ async def replica(
     async with running(server, folder, namespace, name, kubeconfig, settings=SETTINGS) as made:
 
         async def is_ready() -> bool:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, aiohttp.ClientError):
                 return (await made.http(made.health, "/readyz"))[0] == 200
             return False
 
@@ -121,11 +124,22 @@ async def leads(client: Client, namespace: str, server: ApiServer, name: str) ->
     async def has_written() -> bool:
         if await holder(client, namespace) != name:
             return False
-        done = writes(server, name)
+        done = writes(server, name, namespace)
         claimed = next((w.at for w in done if w.is_lease), float("inf"))
         return any(w.at > claimed and not w.is_lease for w in done)
 
-    await until(has_written, 30)
+    await until(has_written)
+
+
+async def let_first_lead(client: Client, namespace: str, server: ApiServer, second: Running) -> None:
+    """Free the lease, which is somebody's until both are there: a lease of seconds would not outlast the start of another process.
+
+    The second is stopped until the first leads.
+    """
+    second.process.send_signal(signal.SIGSTOP)
+    await lead(client, namespace, "")
+    await leads(client, namespace, server, "first")
+    second.process.send_signal(signal.SIGCONT)
 
 
 async def test_one_that_was_stopped_for_longer_than_its_lease_writes_nothing_and_ends(
@@ -133,17 +147,21 @@ async def test_one_that_was_stopped_for_longer_than_its_lease_writes_nothing_and
 ) -> None:
     for name in MODELS:
         await create(client, namespace, name)
-    async with vandal(client, namespace), replica(server, tmp_path, namespace, "first") as first:
-        await leads(client, namespace, server, "first")
-        async with replica(server, tmp_path, namespace, "second"):
-            first.process.send_signal(signal.SIGSTOP)
-            await leads(client, namespace, server, "second")
-            before = writes(server, "first")
-            first.process.send_signal(signal.SIGCONT)
-            async with asyncio.timeout(20):
-                assert await first.process.wait() == 1, "it ends, and begins anew as a follower"
-            assert writes(server, "first") == before
-            assert await holder(client, namespace) == "second"
+    await lead(client, namespace, "somebody")
+    async with (
+        vandal(client, namespace),
+        replica(server, tmp_path, namespace, "first") as first,
+        replica(server, tmp_path, namespace, "second") as second,
+    ):
+        await let_first_lead(client, namespace, server, second)
+        first.process.send_signal(signal.SIGSTOP)
+        await leads(client, namespace, server, "second")
+        before = writes(server, "first", namespace)
+        first.process.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(60):
+            assert await first.process.wait() == 1, "it ends, and begins anew as a follower"
+        assert writes(server, "first", namespace) == before
+        assert await holder(client, namespace) == "second"
 
 
 @dataclass
@@ -193,26 +211,26 @@ async def test_one_whose_api_server_answers_late_has_written_before_another_lead
         await create(client, namespace, name)
     at = urlsplit(server.url)
     way, (port,) = Way((str(at.hostname), int(at.port or 0))), free_ports(1)
+    await lead(client, namespace, "somebody")
     config = yaml.safe_load(server.kubeconfig_of("first").read_text())
     config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
     slow = tmp_path / "slow"
     slow.write_text(yaml.safe_dump(config))
-    earlier = len(writes(server, "second"))
     async with (
         await asyncio.start_server(way, "127.0.0.1", port),
         vandal(client, namespace),
         replica(server, tmp_path, namespace, "first", slow) as first,
+        replica(server, tmp_path, namespace, "second") as second,
     ):
-        await leads(client, namespace, server, "first")
-        async with replica(server, tmp_path, namespace, "second"):
-            way.is_late = True
-            async with asyncio.timeout(30):
-                assert await first.process.wait() == 1, "it ends, and begins anew as a follower"
+        await let_first_lead(client, namespace, server, second)
+        way.is_late = True
+        async with asyncio.timeout(60):
+            assert await first.process.wait() == 1, "it ends, and begins anew as a follower"
 
-            async def another_leads() -> bool:
-                return await holder(client, namespace) == "second"
+        async def another_leads() -> bool:
+            return await holder(client, namespace) == "second"
 
-            await until(another_leads, 30)
-            claimed = min(w.at for w in writes(server, "second")[earlier:] if w.is_lease)
-            await asyncio.sleep(LATE)  # for what is still on its way
-    assert [w.what for w in writes(server, "first") if w.at >= claimed] == []
+        await until(another_leads)
+        await asyncio.sleep(LATE)  # for what is still on its way
+    claimed = min(w.at for w in writes(server, "second", namespace) if w.is_lease)
+    assert [w.what for w in writes(server, "first", namespace) if w.at >= claimed] == []

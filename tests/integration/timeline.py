@@ -113,6 +113,6 @@ async def _catch_up(admin: Client, namespace: str, timeline: Timeline) -> None:
     for resource in WATCHED:
         async for page, _ in admin.pages(resource, namespace):
             there |= {_key(one): int(one["metadata"]["resourceVersion"]) for one in page}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while timeline.latest() != there:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

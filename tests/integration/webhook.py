@@ -56,7 +56,7 @@ async def webhook(
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=_context(authority, folder)).start()
     made = await client.create(CONFIGURATION, _configuration(authority, port, namespace, resource), manager="test")
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not asked_at_all.is_set():
                 await _try(client, namespace, resource)
                 await asyncio.sleep(0.05)
