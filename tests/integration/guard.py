@@ -10,7 +10,7 @@ from tests.integration.apiserver import ApiServer
 from tests.integration.rest import PLURALS, RBAC, Json, Refused, apply, request
 
 MANIFESTS = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for the API server to hear of a policy of its own."""
 MERGE = {"Content-Type": "application/merge-patch+json"}
 LAST_NAME = "written-last"

@@ -82,7 +82,7 @@ def object_store(folder: Path, *, certificate: Path | None = None, key: Path | N
 
 
 def _wait_for(port: int, child: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

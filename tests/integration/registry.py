@@ -134,7 +134,7 @@ def registry(
 
 
 def _wait_for(address: str, port: int, child: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
             return

@@ -54,7 +54,7 @@ Json = dict[str, Any]
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 RBAC = "rbac.authorization.k8s.io"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds for the API server to hear of a right that it has stored itself."""
 
 
