@@ -18,6 +18,7 @@ from modelward_operator.facts import Demand, Given, Json, Key
 from modelward_operator.plan import names
 from modelward_operator.reconcile import reconcile
 from tests.integration.rig import Rig
+from tests.until import PATIENCE
 
 ZERO: dict[str, Any] = {
     "scaling": {"minReplicas": 0, "maxReplicas": 3},
@@ -90,7 +91,7 @@ async def serve(client: Client, namespace: str, *, is_ready: bool) -> None:
 async def routed(rig: Rig, home: str, count: int = 1) -> tuple[str, list[Json]]:
     """Wait until the table holds so many routes; returns the ConfigMap's version and the routes."""
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             found: list[Json] = []
             async for page, _ in rig.admin.pages(CONFIG_MAP, home, labels=f"{names.ACTIVATOR_PART}=routes"):
@@ -102,13 +103,18 @@ async def routed(rig: Rig, home: str, count: int = 1) -> tuple[str, list[Json]]:
 
 
 async def knowing(rig: Rig, home: str, *pods: str) -> None:
-    """Let the pods say that they have read the table as it is, once the operator has seen that they are ready."""
+    """Let the pods say that they have read the table as it is, once the operator has seen that they are ready.
+
+    When it returns, the operator counts on them: of what it has written itself it may know a moment later than others.
+    """
     assert rig.activation
     board = rig.activation.switchboard
     await rig.until(lambda: set(pods) <= {pod.uid for pod in board.pods() if pod.is_ready})
     version, _ = await routed(rig, home)
     for pod in pods:
         board.heard(pod, {f"{names.ACTIVATOR}-routes-0": int(version)})
+    addresses = {pod.address for pod in board.pods() if pod.uid in pods}
+    await rig.until(lambda: addresses <= set(board.able(rig.key())))
 
 
 def joined(live: Json) -> list[str]:

@@ -1,6 +1,8 @@
 """Models that have every kind of child between them and set what can be set, and passes over them until nothing is left to write."""
 
+import asyncio
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +11,11 @@ import yaml
 
 from modelward_operator.cluster.kinds import CHILDREN, PRIVACY
 from modelward_operator.errors import Conflict
+from modelward_operator.plan import names
 from tests.integration.rig import Rig
 from tests.integration.test_apply import FULL
 from tests.integration.test_handovers import SCALINGS
+from tests.until import PATIENCE
 
 EXAMPLES = Path(__file__).parents[2] / "crds" / "examples"
 Json = dict[str, Any]
@@ -87,8 +91,9 @@ async def make_models(rig: Rig) -> None:
 
 
 async def settle(rig: Rig, *models: str) -> None:
-    """Pass until nothing is written any more."""
+    """Pass until nothing is written any more, each time once all is heard of that is there."""
     for _ in range(10):
+        await _all_heard(rig, models or tuple(MODELS))
         rig.writes.clear()
         for name in models or MODELS:
             with contextlib.suppress(Conflict):  # somebody wrote in between: the next pass sees it
@@ -96,3 +101,27 @@ async def settle(rig: Rig, *models: str) -> None:
         if not rig.writes:
             return
     pytest.fail(f"it never rests: {rig.writes}")
+
+
+async def _all_heard(rig: Rig, models: Collection[str]) -> None:
+    """Wait until the operator knows the models' children as they are: each kind comes by a watch of its own."""
+    async with asyncio.timeout(PATIENCE):
+        while await _there(rig, models) != _known(rig, models):  # noqa: ASYNC110  -- others act meanwhile
+            await asyncio.sleep(0.02)
+
+
+async def _there(rig: Rig, models: Collection[str]) -> dict[tuple[str, str], str]:
+    """The children's versions as the API server has them."""
+    of_models = [names.selector(model) for model in models]
+    return {
+        key: one["metadata"]["resourceVersion"]
+        for key, one in (await rig.children()).items()
+        if any(labels.items() <= one["metadata"].get("labels", {}).items() for labels in of_models)
+    }
+
+
+def _known(rig: Rig, models: Collection[str]) -> dict[tuple[str, str], str]:
+    """The same as the operator has them."""
+    kinds = [resource.kind for resource in CHILDREN]
+    found = (one for model in models for one in rig.store.of_model(rig.key(model), kinds))
+    return {(one["kind"], one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in found}

@@ -61,7 +61,7 @@ class Seen:
         async def are_noted() -> bool:
             return wanted <= {line["auditID"] for line in self.audited()}
 
-        await until(are_noted, 30)
+        await until(are_noted)
         return [line for line in self.audited() if line["auditID"] in wanted]
 
     def asked_of_secrets(self) -> set[tuple[str, str, str]]:
@@ -107,7 +107,7 @@ async def at_work(server: ApiServer, folder: Path, chart: str, *, clusterwide: b
             await create(client, PLACE, "managed", MANAGED)
             told = [*models, "managed"]
             await until(lambda: _all_told(client, told), 120)
-            await until(lambda: _issued(client), 30)
+            await until(lambda: _issued(client))
             yield Seen(server, client, operator, models)
     finally:
         await client.close()

@@ -52,7 +52,7 @@ def kubectl(server: ApiServer, *arguments: str, given: str = "", ok: tuple[int, 
     environment = {**os.environ, "KUBECONFIG": str(server.kubeconfig), "KUBECACHEDIR": str(server.folder / "cache")}
     command = [str(binary("kubectl")), f"--namespace={PLACE}", *arguments]
     done = subprocess.run(
-        command, env=environment, input=given, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, input=given, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode in ok, done.stderr
     return done.stdout
@@ -174,7 +174,8 @@ async def test_children_do_not_carry_what_a_gitops_tool_prunes_by(shipped: tuple
         "spec": {"model": {"uri": "s3://m/x/"}},
     }
     await client.create(MODEL, body, manager="test")
-    await until(exists(client, "Deployment", PLACE, "tracked"), 30)
+    for kind in ("Deployment", "Service"):  # the one is made beside the other
+        await until(exists(client, kind, PLACE, "tracked"))
     kinds = "deployments,services,configmaps,serviceaccounts,networkpolicies,roles,rolebindings"
     children = json.loads(kubectl(server, "get", kinds, "--selector=modelward.dev/model=tracked", "--output=json"))[
         "items"
@@ -208,10 +209,10 @@ async def test_kubectl_wait_returns_when_the_pods_are_gone_from_the_way(shipped:
     """To zero on purpose is Ready, and `kubectl wait` sees it; a model that is not is waited for in vain."""
     server, client = shipped
     await create(client, PLACE, "at-zero", {"scaling": {"autoscaler": "None", "replicas": 0}})
-    ready = ("wait", "--for=condition=Ready", "--timeout=20s")
+    ready = ("wait", "--for=condition=Ready", "--timeout=50s")
     assert "condition met" in kubectl(server, *ready, "mdep/at-zero")
     await create(client, PLACE, "wrong", {"model": {"uri": "s3://models/fraud/7/"}, "suspend": True})
-    assert "condition met" in kubectl(server, "wait", "--for=condition=Ready=False", "--timeout=20s", "mdep/wrong")
+    assert "condition met" in kubectl(server, "wait", "--for=condition=Ready=False", "--timeout=50s", "mdep/wrong")
     kubectl(server, "wait", "--for=condition=Ready", "--timeout=1s", "mdep/wrong", ok=(1,))
 
 
@@ -226,7 +227,7 @@ async def test_the_page_puts_the_scripts_where_argo_cd_looks(shipped: tuple[ApiS
     tools = f"{binary('kubectl').parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": tools, "KUBECONFIG": str(server.kubeconfig)}
     command = ["bash", "-euo", "pipefail", "-c", block.text]
-    done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, timeout=60)
+    done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     data = request(server, "GET", "/api/v1/namespaces/argocd/configmaps/argocd-cm")["data"]
     assert data.pop("url") == "https://argo.example", "what was there stays"

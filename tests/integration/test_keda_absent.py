@@ -14,13 +14,14 @@ from tests.integration.conftest import CRD, keda_crd
 from tests.integration.others import Others
 from tests.integration.rig import Rig, make_rig
 from tests.integration.test_handovers import SCALINGS, settle
+from tests.until import PATIENCE
 
 NAME = "scaledobjects.keda.sh"
 
 
 async def install(client: Client) -> None:
     await client.apply(CRD, yaml.safe_load(keda_crd().read_text()), manager="test", force=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not await is_served(client):  # noqa: ASYNC110  -- the API announces nothing
             await asyncio.sleep(0.1)
 
@@ -32,7 +33,7 @@ async def uninstall(client: Client) -> None:
             await client.patch(SCALED_OBJECT, meta["namespace"], meta["name"], bare, manager="test")
     live = await client.get(CRD, "", NAME)
     await client.delete(CRD, "", NAME, uid=live["metadata"]["uid"])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await is_served(client):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

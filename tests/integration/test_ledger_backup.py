@@ -1,8 +1,9 @@
 """operator/tasks/ledgers.md as it is written: ledgers are copied, lost, and restored, and the operator goes on from there."""
 
+import asyncio
 import os
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,8 @@ PAGE: Final = "operator/tasks/ledgers.md"
 MANIFESTS: Final = Path(__file__).parents[2] / "helm" / "manifests" / "modelward.yaml"
 SPENT: Final = 7 * 10**9
 """In nano units."""
-DAY: Final = datetime.now(UTC).strftime("%Y-%m-%d")
-"""Of all that is stored and looked for, also where it ends meanwhile."""
+MONTHS_LAST: Final = timedelta(minutes=1)
+"""Of a month: who counts in it then is soon asked in the next one."""
 
 
 def run(server: ApiServer, folder: Path, heading: str) -> None:
@@ -61,25 +62,27 @@ def installed(server: ApiServer) -> ApiServer:
     return guard(server)
 
 
-def costs(namespace: str) -> Json:
+def costs(namespace: str, day: str) -> Json:
     rows = [{"model": "fraud", "currency": "USD", "quarters": f"00:00={SPENT}"}]
-    meta = {"name": f"costs-{DAY}-0", "namespace": namespace, "labels": {MONTH_LABEL: DAY[:7]}}
-    spec = {"day": DAY, "shard": 0, "rows": rows}
+    meta = {"name": f"costs-{day}-0", "namespace": namespace, "labels": {MONTH_LABEL: day[:7]}}
+    spec = {"day": day, "shard": 0, "rows": rows}
     return {"apiVersion": COSTS.api_version, "kind": COSTS.kind, "metadata": meta, "spec": spec}
 
 
 async def test_what_was_spent_is_what_it_was_before(
     installed: ApiServer, client: Client, namespace: str, tmp_path: Path
 ) -> None:
-    request(installed, "POST", COSTS.path(namespace), costs(namespace))
+    day = await today()
+    paths = (f"{COSTS.path(namespace)}/costs-{day}-0", f"{folder_of(namespace)}/standard-all")
+    request(installed, "POST", COSTS.path(namespace), costs(namespace, day))
     request(installed, "POST", folder_of(namespace), ledger("standard"))
     write(installed, namespace, status(NOON, a=(10, MIDNIGHT)))
-    before = [_kept(request(installed, "GET", path)) for path in _paths(namespace)]
+    before = [_kept(request(installed, "GET", path)) for path in paths]
     run(installed, tmp_path, "Back up and restore ledgers")
-    for path in _paths(namespace):
+    for path in paths:
         request(installed, "DELETE", path)
     run(installed, tmp_path, "Restore")
-    assert before == [_kept(request(installed, "GET", path)) for path in _paths(namespace)]
+    assert before == [_kept(request(installed, "GET", path)) for path in paths]
 
     async with running(installed, tmp_path, namespace, clusterwide=True) as operator:
         await create(client, namespace, "fraud")
@@ -87,8 +90,13 @@ async def test_what_was_spent_is_what_it_was_before(
         await until(lambda: _says_spent(operator, namespace), 60)
 
 
-def _paths(namespace: str) -> tuple[str, str]:
-    return f"{COSTS.path(namespace)}/{costs(namespace)['metadata']['name']}", f"{folder_of(namespace)}/standard-all"
+async def today() -> str:
+    """The day of a month that does not end before the test does."""
+    now = datetime.now(UTC)
+    while (now + MONTHS_LAST).month != now.month:
+        await asyncio.sleep(1)
+        now = datetime.now(UTC)
+    return now.strftime("%Y-%m-%d")
 
 
 def _kept(one: Json) -> Any:

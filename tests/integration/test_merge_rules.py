@@ -1,5 +1,6 @@
 """`cluster/compare.py` merges as the API server does: what is atomic, and by which keys lists are merged, from the server's own schema."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from modelward_operator.cluster.kinds import CHILDREN, Resource
 from tests.integration.apiserver import ApiServer
 from tests.integration.rest import request
 from tests.integration.test_goldens import GOLDENS
+from tests.until import PATIENCE
 
 Json = dict[str, Any]
 Field = tuple[type, str, str, bool, tuple[str, ...]]
@@ -21,15 +23,25 @@ class Schema:
     """The OpenAPI document of one group and version."""
 
     def __init__(self, server: ApiServer, resource: Resource) -> None:
+        limit = time.monotonic() + PATIENCE
+        while not (found := self._read(server, resource)):
+            assert time.monotonic() < limit, resource.kind
+            time.sleep(0.05)
+        (self.root, *_) = found
+
+    def _read(self, server: ApiServer, resource: Resource) -> list[Json]:
+        """The kind's schema, in a list; none yet where the API server serves a new kind, and its document does not tell of it."""
         group = f"apis/{resource.group}" if resource.group else "api"
+        if f"{group}/{resource.version}" not in request(server, "GET", "/openapi/v3")["paths"]:
+            return []
         schemas = request(server, "GET", f"/openapi/v3/{group}/{resource.version}")["components"]["schemas"]
         self._schemas: Json = schemas
-        self.root = next(
+        return [
             schema
             for schema in schemas.values()
             for gvk in schema.get("x-kubernetes-group-version-kind", ())
             if (gvk["group"], gvk["version"], gvk["kind"]) == (resource.group, resource.version, resource.kind)
-        )
+        ]
 
     def resolved(self, node: Json) -> Json:
         """The node with what it refers to; what stands beside the reference wins."""

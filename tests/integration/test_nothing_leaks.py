@@ -101,7 +101,7 @@ async def test_one_id_leads_from_an_event_to_its_writes_in_the_audit_log(seen: S
     before = len(writes())
     live = request(seen.server, "GET", path)
     await seen.client.delete(BY_KIND["Service"], PLACE, "managed", uid=live["metadata"]["uid"])
-    await until(made_anew, 30)
+    await until(made_anew)
     (rung,) = [
         line
         for line in seen.operator.lines()

@@ -21,7 +21,6 @@ from modelward_operator.cluster.kinds import (
     POLICY,
     SECRET,
 )
-from modelward_operator.cluster.lease import Terms
 from modelward_operator.plan.names import ADMIN_PORT, selector
 from tests.integration.apiserver import TOKEN, ApiServer
 from tests.integration.rest import RBAC, apply
@@ -47,13 +46,13 @@ async def test_from_an_event_to_children_and_status_and_a_graceful_end(
     await until(exists(client, "Deployment", namespace, "fraud"))
     live = await client.get(BY_KIND["Deployment"], namespace, "fraud")
     await client.delete(BY_KIND["Deployment"], namespace, "fraud", uid=live["metadata"]["uid"])
-    await until(exists(client, "Deployment", namespace, "fraud"), 5)
+    await until(exists(client, "Deployment", namespace, "fraud"))
 
     async def told() -> bool:
         status = (await client.get(MODEL, namespace, "fraud")).get("status", {})
         return bool(status.get("conditions"))
 
-    await until(told, 5)
+    await until(told)
     await _quiet(operator)  # a write is counted when its answer has come, which is after others see it
     assert await operator.http(operator.health, "/healthz") == (200, "ok")
     assert await operator.http(operator.health, "/readyz") == (200, "ok")
@@ -94,9 +93,10 @@ async def test_a_restart_writes_nothing(server: ApiServer, tmp_path: Path, clien
 async def test_the_second_replica_takes_over_at_once_when_the_first_ends(
     server: ApiServer, tmp_path: Path, client: Client, namespace: str
 ) -> None:
-    async with running(server, tmp_path, namespace, "one") as first:
+    lasting = {"LEASE_SECONDS": "120"}
+    async with running(server, tmp_path, namespace, "one", settings=lasting) as first:
         await until(lambda: _at_least(first, "modelward_leader", 1))
-        async with running(server, tmp_path, namespace, "two") as second:
+        async with running(server, tmp_path, namespace, "two", settings=lasting) as second:
             await until(lambda: _ready(second))
             await create(client, namespace, "fraud")
             await until(exists(client, "Deployment", namespace, "fraud"))
@@ -104,8 +104,9 @@ async def test_the_second_replica_takes_over_at_once_when_the_first_ends(
             assert await _writes(second) == 0, "a follower watches and writes nothing"
             await first.stop()
             await create(client, namespace, "later")
-            async with asyncio.timeout(Terms().duration - 5):  # it does not wait for the lease to run out
-                await until(exists(client, "Deployment", namespace, "later"))
+            await until(
+                exists(client, "Deployment", namespace, "later"), 60
+            )  # it does not wait for the lease to run out
             await _quiet(second)
             assert await second.metric('modelward_api_writes_total{kind="Deployment",verb="apply"}') == 1
 
@@ -116,7 +117,7 @@ async def test_a_leader_whose_lease_was_taken_ends(operator: Running, client: Cl
         "spec": {"holderIdentity": "somebody"}
     }  # whatever version it has by now: the leader renews it all the time
     await client.patch(LEASE, namespace, "modelward-operator", taken, manager="test")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await operator.process.wait() == 1
     assert "lease" in operator.lines()[-1]["message"]
 
@@ -133,6 +134,7 @@ async def test_the_charts_rights_are_enough(server: ApiServer, tmp_path: Path, c
         await until(exists(client, "RoleBinding", namespace, "fraud-predict"))
         await client.get(SECRET, namespace, "fraud-tls")
         await until(exists(client, "Deployment", namespace, "fraud"))
+        await until(exists(client, "Service", namespace, "fraud"))  # it is made beside the Deployment
         ours = (await client.get(BY_KIND["Service"], namespace, "fraud"))["spec"]["selector"]
         theirs = {"spec": {"selector": {"app": "other"}}}
         await client.patch(BY_KIND["Service"], namespace, "fraud", theirs, manager="somebody")

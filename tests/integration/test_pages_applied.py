@@ -61,7 +61,7 @@ class Reader:
         command = [str(binary("kubectl")), f"--kubeconfig={self._kubeconfig}", *arguments, "--filename=-"]
         text = yaml.safe_dump_all(objects, sort_keys=False)
         return subprocess.run(
-            command, input=text, env=self._environment, capture_output=True, text=True, timeout=60, check=False
+            command, input=text, env=self._environment, capture_output=True, text=True, timeout=120, check=False
         )
 
 

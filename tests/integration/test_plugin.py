@@ -28,6 +28,7 @@ from tests.integration.rig import INSTALLATION, Rig, make_rig
 from tests.integration.rights import MANIFESTS, RBAC
 from tests.onnx_models import linear, save
 from tests.processes import run as run_process
+from tests.until import PATIENCE
 
 Json = dict[str, Any]
 GROUP = "rbac.authorization.k8s.io"
@@ -215,7 +216,7 @@ async def test_an_old_model_is_held_to_todays_policies(served: Model, installed:
     policy = {"namespaceSelector": selected, "allowedUriPrefixes": ["s3://models/fraud/2/"]}
     kind = {"apiVersion": MODEL.api_version, "kind": "ModelPolicy", "metadata": {"name": f"floor-{where}"}}
     apply(installed, {**kind, "spec": policy}, dry_run=False)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (said := await run("rollback", "fraud", "-n", where, "--dry-run")).status == 0:  # noqa: ASYNC110  -- nothing tells
             await asyncio.sleep(0.2)
     assert 2 == said.status
@@ -328,7 +329,7 @@ async def test_doctor_sees_an_installation_that_does_not_run_and_one_that_does(
     role = Resource("ClusterRole", GROUP, "v1", "clusterroles")
     rules = {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}
     await client.patch(role, "", "modelward-operator", rules, manager="somebody")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while (said := await run("doctor", "-o", "json")).status == 0:  # noqa: ASYNC110  -- RBAC is read from watches
             await asyncio.sleep(0.3)
     rights = next(one for one in said.json["checks"] if one["check"] == "Rights")

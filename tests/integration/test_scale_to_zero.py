@@ -12,6 +12,7 @@ from modelward_operator.cluster.kinds import (
 from modelward_operator.plan import names
 from tests.integration.activation import SLICE, ZERO, Wanting, joined, knowing, routed, serve, start_activator
 from tests.integration.rig import Rig, make_rig
+from tests.until import PATIENCE
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def test_a_denied_model_has_no_pods_and_is_never_woken(rig: Rig, home: str
     assert rig.live("Deployment")["spec"]["replicas"] == 0
     await rig.change({"suspend": False})
     await cluster.reconcile()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not (await routed(rig, home))[1][0]["wake"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert rig.live("Deployment")["spec"]["replicas"] == 2

@@ -12,10 +12,11 @@ import pytest
 
 from modelward_operator.cluster.apply import OVERRULED_AGAIN
 from modelward_operator.cluster.client import Client, Rejected
-from modelward_operator.cluster.kinds import BY_KIND, CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, Resource
+from modelward_operator.cluster.kinds import BY_KIND, CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, OBSERVED, POD, Resource
 from tests.integration.rig import Rig, make_rig
 from tests.integration.running import run_pod
 from tests.integration.webhook import Json, webhook
+from tests.until import PATIENCE
 
 LIMITS = Resource("LimitRange", "", "v1", "limitranges")
 QUOTA = Resource("ResourceQuota", "", "v1", "resourcequotas")
@@ -53,6 +54,10 @@ def inject(at: str) -> Any:
 async def rests(rig: Rig) -> None:
     """Look again, several times, and see that nothing is written and nothing changes."""
     await rig.heard_all()
+    for resource in OBSERVED:
+        async for page, _ in rig.admin.pages(resource, rig.namespace):
+            for one in page:
+                await rig.heard(resource.kind, one["metadata"]["name"], int(one["metadata"]["resourceVersion"]))
     await rig.reconcile()
     before = await rig.versions()
     rig.writes.clear()
@@ -141,7 +146,7 @@ async def test_a_webhook_that_is_gone_is_noticed(client: Client, namespace: str,
         assert again <= OVERRULED_AGAIN
         await rests(rig)
         now[0] += OVERRULED_AGAIN
-        async with asyncio.timeout(10):  # until the API server knows as well
+        async with asyncio.timeout(PATIENCE):  # until the API server knows as well
             while (
                 "mirror.example" in (await rig.get("Deployment"))["spec"]["template"]["spec"]["containers"][0]["image"]
             ):
@@ -204,7 +209,7 @@ async def _until_defaulted(rig: Rig) -> None:
     """Wait until the API server knows of the LimitRange."""
     meta = {"name": "try", "namespace": rig.namespace}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             made = await rig.admin.create(POD, pod, manager="test", dry_run=True)
             if made["spec"]["containers"][0]["resources"]:
@@ -234,7 +239,7 @@ async def test_a_namespace_at_its_quota_is_told_and_goes_on_when_there_is_room(r
 
     await client.patch(QUOTA, rig.namespace, "few", {"spec": {"hard": {"count/configmaps": "9"}}}, manager="admin")
     await _tell_quota(client, rig.namespace, {"count/configmaps": "9"}, used="1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while await rig.is_gone("Deployment"):
             await rig.reconcile()
     await rests(rig)
@@ -247,7 +252,7 @@ async def _tell_quota(client: Client, namespace: str, hard: Json, used: str) -> 
 
 async def _until_full(rig: Rig) -> None:
     meta = {"name": "try", "namespace": rig.namespace}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}

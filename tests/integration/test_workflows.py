@@ -41,7 +41,7 @@ def bash(text: str, folder: Path, **environment: str) -> subprocess.CompletedPro
     """As GitHub runs a step."""
     shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text]
     given = {"PATH": os.environ["PATH"], **environment}
-    return subprocess.run(shell, cwd=folder, env=given, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(shell, cwd=folder, env=given, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_actionlint_finds_nothing() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from modelward_operator.cluster.client import Client
 from modelward_operator.cluster.kinds import DEPLOYMENT, HPA, SCALED_OBJECT, Resource
 from modelward_operator.plan.names import FIELD_MANAGER, PAUSED_REPLICAS
+from tests.until import PATIENCE
 
 WATCHED = (DEPLOYMENT, HPA, SCALED_OBJECT)
 
@@ -113,6 +114,6 @@ async def _catch_up(admin: Client, namespace: str, timeline: Timeline) -> None:
     for resource in WATCHED:
         async for page, _ in admin.pages(resource, namespace):
             there |= {_key(one): int(one["metadata"]["resourceVersion"]) for one in page}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while timeline.latest() != there:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

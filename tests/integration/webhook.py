@@ -17,6 +17,7 @@ from modelward_operator.cluster.kinds import Resource
 from modelward_operator.errors import OperatorError
 from tests.ports import free_ports
 from tests.serving_certificates import Authority
+from tests.until import PATIENCE
 
 Json = dict[str, Any]
 Mutation = Callable[[Json], list[Json]]
@@ -56,7 +57,7 @@ async def webhook(
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=_context(authority, folder)).start()
     made = await client.create(CONFIGURATION, _configuration(authority, port, namespace, resource), manager="test")
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not asked_at_all.is_set():
                 await _try(client, namespace, resource)
                 await asyncio.sleep(0.05)

@@ -85,7 +85,8 @@ class Lease:
         self._record: dict[str, Any] = {}
         self._changed_at = float("-inf")
         self._renewed_at = float("-inf")
-        self._released = False
+        self._released = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     @property
     def held(self) -> bool:
@@ -117,34 +118,37 @@ class Lease:
     async def release(self) -> None:
         """Give the lease back for good, so that the next one need not wait for it to run out.
 
-        Never raises: it would run out anyway. No write passes the fence from here.
+        Never raises: it would run out anyway. No write passes the fence from here. A renewal that is under way ends before: it would
+        make this write a conflict, or take the lease again after it.
         """
-        held, self._released = self.held, True
+        held = self.held
+        self._released.set()
         if not held:
             return
         self._renewed_at = float("-inf")
-        spec = {**self._record["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         try:
-            async with asyncio.timeout(self._terms.period):
+            async with asyncio.timeout(self._terms.period), self._turn:
+                spec = {**self._record["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.update(LEASE, {**self._record, "spec": spec}, manager=FIELD_MANAGER)
         except (OperatorError, TimeoutError) as error:
             logger.warning("lease not released", extra={"error": str(error)})
 
     async def _try(self) -> bool:
         """Take or renew the lease once, if it may be taken; True when this process leads."""
-        if self._released:
-            return False
-        begun = self._clock()
-        try:
-            async with asyncio.timeout(self._terms.deadline / 2):
-                if not await self._see():
-                    return False
-                await self._claim()
-        except (OperatorError, TimeoutError) as error:
-            logger.info("lease not renewed", extra={"error": str(error)})
-            return False
-        self._renewed_at = begun  # from before the request: others count from after it
-        return True
+        async with self._turn:
+            begun = self._clock()
+            try:
+                async with asyncio.timeout(self._terms.deadline / 2):
+                    if self._released.is_set() or not await self._see() or self._released.is_set():
+                        return False
+                    await self._claim()
+            except (OperatorError, TimeoutError) as error:
+                logger.info("lease not renewed", extra={"error": str(error)})
+                return False
+            if self._released.is_set():
+                return False
+            self._renewed_at = begun  # from before the request: others count from after it
+            return True
 
     async def _see(self) -> bool:
         """Read the record; True when it may be claimed."""
