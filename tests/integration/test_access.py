@@ -57,6 +57,7 @@ def cast(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Cast:
 def tokenreview(cast: Cast, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     authentication = cast.authentication(mode="TokenReview", audience=AUDIENCE)
     with serving(cast, authority, tmp_path_factory.mktemp("tokenreview"), authentication) as process:
+        process.until_ready()
         yield House(process, cast, authority, cast.mint())
 
 
@@ -73,6 +74,7 @@ def jwt(cast: Cast, authority: Authority, tmp_path_factory: pytest.TempPathFacto
         )  # fmt: skip
         mint = Mint(key, {"alg": "RS256", "kid": "k1", "typ": "JWT"}, {"iss": URL, "aud": AUDIENCE, "sub": "ada"})
         with serving(cast, authority, folder, authentication) as process:
+            process.until_ready()
             yield House(process, cast, authority, mint, running)
 
 

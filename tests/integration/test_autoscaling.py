@@ -19,7 +19,7 @@ from modelward_runtime.report import Report, State
 from tests.integration.apiserver import ApiServer
 from tests.integration.running import Json, Running, create, exists, run_pod, running, until
 
-ADDRESSES = ("127.78.0.1", "127.78.0.2", "127.78.0.3")  # of the loopback, and nobody else's
+ADDRESSES = ("127.82.0.1", "127.82.0.2", "127.82.0.3")  # of the loopback, and nobody else's
 BOOT = Boot(api_version="runtime/v1", kind="Boot", model=ModelSource(name="fraud", version="1", uri="pvc://claim/m"))
 SCALED: Json = {"scaling": {"minReplicas": 1, "maxReplicas": 5, "targetConcurrency": "2"}}
 CALLERS = 12
