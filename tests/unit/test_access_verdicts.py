@@ -26,7 +26,7 @@ class House:
         self.expires = FOREVER
         self.open = asyncio.Event()
         self.open.set()
-        self.gate = GuardedGate(self, self, patience=5)
+        self.gate = GuardedGate(self, self, patience=60)
         self.gate._verdicts = Verdicts(self.gate._review, lambda: self.now, lambda: self.wall)
 
     async def authenticate(self, token: bytes) -> Identity:

@@ -22,6 +22,7 @@ from tests.issuer import Issuer, issuer
 from tests.loop_clock import LATER, in_the_end
 from tests.serving_certificates import Authority
 from tests.tokens import Mint, jwk
+from tests.until import PATIENCE
 
 URL = "https://issuer.example"
 KEY = rsa.generate_private_key(65537, 2048)
@@ -58,10 +59,11 @@ async def verify(keys: KeySet, header: Any, **changes: Any) -> Identity:
 
 
 async def test_a_good_token_is_its_user(keys: KeySet) -> None:
-    token = MINT.token(groups=["risk"])
+    before = int(time.time())
+    token, after = MINT.token(groups=["risk"]), int(time.time())
     found = await verify(keys, f"bearer {token}", groupsClaim="groups", groupsPrefix="team:")
     assert ("oidc:ada", ("team:risk",)) == (found.username, found.groups)
-    assert 590 < found.expires - time.time() <= 600
+    assert before + 600 <= found.expires <= after + 600
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
@@ -147,6 +149,12 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The issuer is waited for as long as a busy machine takes."""
+    monkeypatch.setattr(jwks, "_SECONDS", PATIENCE)
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ class Stage:
 @pytest.fixture
 async def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     monkeypatch.setattr("modelward_runtime.activator.channel.CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr("modelward_runtime.activator.ports.AGE", 4 * PATIENCE)
     made = Stage(tmp_path, 12)
     yield made
     for channel in made.channels.values():

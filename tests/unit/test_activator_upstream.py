@@ -11,6 +11,13 @@ from tests.ports import free_ports
 from tests.until import PATIENCE
 
 
+class Patient(Pool):
+    """It waits for a pod for as long as a busy machine takes."""
+
+    async def take(self, seconds: float = PATIENCE) -> Connection:
+        return await super().take(seconds)
+
+
 @asynccontextmanager
 async def pod(*answers: bytes, ends: bool = True) -> AsyncIterator[Pool]:
     """A server that reads a head and says these pieces; `ends`: and hangs up."""
@@ -31,7 +38,7 @@ async def pod(*answers: bytes, ends: bool = True) -> AsyncIterator[Pool]:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1])
+    pool = Patient("127.0.0.1", server.sockets[0].getsockname()[1])
     try:
         yield pool
     finally:

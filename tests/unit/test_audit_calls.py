@@ -37,6 +37,7 @@ from modelward_runtime.states import Decoded
 from modelward_runtime.web import App
 from tests.audit_logs import auditor_on, check, journal_in, kinds, records
 from tests.doors import door
+from tests.loop_clock import LATER
 from tests.runtime_models import doubler, echo
 from tests.unit.test_runtime_web import INFER, REQUEST, Client
 from tests.wire import Wire, head_of, settled
@@ -53,7 +54,9 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path, exchange: Exchange) -> Journal:
+async def journal(tmp_path: Path, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """Refusals are told when a test says so."""
+    monkeypatch.setattr("modelward_runtime.audit.auditor.SECONDS", LATER)
     made = journal_in(tmp_path)
     made.begin([])
     exchange.auditor = auditor_on(made, durability="Synchronous", input_key=KEY)

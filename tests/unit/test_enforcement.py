@@ -295,7 +295,8 @@ async def test_one_that_nobody_answers_does_not_connect() -> None:
         assert await connects(*full.getsockname()) is False
 
 
-async def test_an_address_that_is_none_tells_nothing() -> None:
+async def test_an_address_that_is_none_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelward_operator.cluster.enforcement.PATIENCE", PATIENCE)
     assert await connects("", 1) is None
 
 

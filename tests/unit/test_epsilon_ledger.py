@@ -301,7 +301,8 @@ async def test_another_key_is_refused_because_everybody_would_begin_anew() -> No
     assert "another key" in refused.value.why
 
 
-async def test_sixteen_replicas_that_want_one_shard_all_get_their_share() -> None:
+async def test_sixteen_replicas_that_want_one_shard_all_get_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 2 * PATIENCE)
     clock = Clock()
     store = store_with(clock)
     replicas = [ledger(store, clock, budget=2 * BUDGET) for _ in range(16)]

@@ -16,6 +16,7 @@ from modelward_operator.cluster.store import Store
 from modelward_operator.errors import Unreadable
 from modelward_operator.facts import Json, Key
 from tests.makers import INSTALLATION, NOW, make_model
+from tests.until import PATIENCE
 
 KEY = Key("risk", "fraud")
 
@@ -88,7 +89,9 @@ def filled(*objects: Json) -> Store:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[aiohttp.ClientSession]:
+    """Pods are waited for as long as a busy machine takes."""
+    monkeypatch.setattr("modelward_operator.cluster.gather.REPORT_TIMEOUT", aiohttp.ClientTimeout(total=PATIENCE))
     async with aiohttp.ClientSession() as made:
         yield made
 

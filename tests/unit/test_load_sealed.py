@@ -40,7 +40,7 @@ from tests.sealed_folders import IDENTITY, Bytes, make_sealed, random_like, sign
 from tests.sealed_models import MARKER, SIDE, make_model, model_files, put_plain, sealed_boot
 
 ONE = Hardware(1, 1.0)
-QUICK = Patience(stall=5.0, first_pause=0.001, longest_pause=0.002, tick=0.01)
+QUICK = Patience(stall=60.0, first_pause=0.001, longest_pause=0.002, tick=0.01)
 ROWS = np.random.default_rng(3).standard_normal((4, SIDE)).astype(np.float32)
 
 
