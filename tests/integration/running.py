@@ -51,7 +51,9 @@ class Running:
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
     def lines(self) -> list[Json]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
+        """Return what it has logged by now; the last line may still be under way."""
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.endswith("}")]
 
     def taken(self) -> list[str]:
         """Return the keys that the workers took, in this order."""
