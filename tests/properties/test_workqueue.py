@@ -180,6 +180,30 @@ def test_a_change_waits_for_no_creation_before_it() -> None:
     assert "changed" in [queue.poll(), queue.poll()]
 
 
+def test_who_changes_without_end_is_urgent_once_in_a_while() -> None:
+    """A hundred keys that are changed again as soon as they were worked on take no more than their turn from the others."""
+    clock, queue = make()
+    for number in range(100):
+        queue.add(f"restless-{number}", Priority.CHANGE)
+    queue.add("news")
+    clock.now += PACE.debounce
+    came: list[str] = []
+    while "news" not in came:
+        key = queue.poll()
+        assert key is not None
+        came.append(key)
+        queue.done(key)
+        queue.add(key, Priority.CHANGE)
+        clock.now += PACE.debounce
+    assert len(came) <= 101
+    clock.now += PACE.hurry
+    for number in range(3):
+        queue.add(f"other-{number}")
+    queue.add("restless-0", Priority.CHANGE)
+    clock.now += PACE.debounce
+    assert "restless-0" in [queue.poll() for _ in range(PACE.share)]
+
+
 def test_no_line_starves_behind_another() -> None:
     clock, queue = make()
     queue.add("listed", Priority.ROUTINE)

@@ -73,3 +73,30 @@ async def test_a_lease_that_is_given_back_during_a_renewal_is_free(verb: str, wh
     assert not lease.held
     assert (LEASE.kind, NAME) == (server.record["kind"], server.record["metadata"]["name"])
     assert server.record["spec"]["holderIdentity"] == ""
+
+
+async def test_a_lease_that_somebody_else_has_taken_is_not_given_back() -> None:
+    server = Server()
+    lease = Lease(server, "home", "first", terms=TERMS)  # type: ignore[arg-type]
+    await lease.acquire()
+    server.record["spec"]["holderIdentity"] = "second"
+    server.record["metadata"]["resourceVersion"] = "9"
+    assert not await lease._try()
+    await lease.release()
+    assert server.record["spec"]["holderIdentity"] == "second"
+
+
+async def test_a_lease_that_was_deleted_meanwhile_is_given_back_without_an_error() -> None:
+    server = Server()
+    lease = Lease(server, "home", "first", terms=TERMS)  # type: ignore[arg-type]
+    await lease.acquire()
+    server.record = {}
+    server.held = ("get", "answer")
+    renewal = asyncio.create_task(lease._try())
+    await server.came.wait()
+    release = asyncio.create_task(lease.release())
+    await asyncio.sleep(0)
+    server.go_on.set()
+    await release
+    assert not await renewal
+    assert server.record == {}

@@ -207,6 +207,23 @@ async def test_what_a_room_denies_is_taken_away_though_another_model_policy_cann
     assert ready["message"].endswith(f"; {UNREAD_FLOOR}")
 
 
+async def test_what_was_denied_stays_so_while_neither_its_policy_nor_its_spec_can_be_read() -> None:
+    denied = {"type": "Ready", "status": "False", "reason": "ModelPolicyViolated", "message": "as it was"}
+    given = unreadable(replicas=2)
+    given = replace(
+        given,
+        raw={**given.raw, "status": {"conditions": [denied]}},
+        around=replace(given.around, policies=(), unread_policies=(UNREAD_FLOOR,)),
+    )
+    stage = Stage(given)
+    await reconcile(stage.given.key, stage)
+    assert stage.plan is not None
+    assert 0 == stage.plan.find("Deployment")["spec"]["replicas"]
+    ready = ready_of(stage.status)
+    assert ("False", "ModelPolicyViolated") == (ready["status"], ready["reason"])
+    assert UNREAD_FLOOR in ready["message"]
+
+
 def test_only_the_number_of_replicas_changes_and_nothing_is_pruned() -> None:
     given = unreadable(signed_by(BOB), replicas=3)
     (live,) = given.children

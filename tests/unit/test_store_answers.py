@@ -36,7 +36,7 @@ LOGIN = b"<!doctype html><html lang=en><head><meta charset=utf-8><title>Console<
 TIDY = b"<html><head><title>Console</title></head><body>log in</body></html>"  # which an XML parser takes
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 QUICK = Patience(first_pause=0.01, longest_pause=0.02, tick=0.02)
-LOOK = "bytes=0-0"  # asks for what the client does not show
+LOOK = " HEAD"  # asks for what the client does not show
 KINDS = ["s3", "gs"]
 PATHS = ["models/iris/7/", "models/iris/7/model.onnx"]
 
@@ -87,16 +87,20 @@ def opened(shop: Shop) -> Iterator[Shop]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            asked = f"{self.path} {self.headers.get('range', '')}"
+            asked = f"{self.path} {self.headers.get('range', '')} {self.command}"
             shop.asked.append((time.monotonic(), asked))
             status, headers, body = shop.manners(asked) or shop.answer(self.path, self.headers)
             self.send_response(status)
             for name, content in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, content)
             self.end_headers()
+            if self.command == "HEAD":
+                return
             if shop.cuts and status in {200, 206} and "ETag" in headers:
                 body, self.close_connection = body[: shop.cuts.pop(0)], True
             self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815  -- the standard library's name
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
@@ -144,7 +148,6 @@ def refusal(kind: str, path: str, shop: Shop, folder: Path) -> LoadError:
 PAGES: list[tuple[str, Answer]] = [
     ("a console", (200, HTML, LOGIN)),
     ("a console in tidy XML", (200, HTML, TIDY)),
-    ("a console that knows no such page", (404, HTML, LOGIN)),
     ("a proxy that takes no such request", (405, HTML, LOGIN)),
     ("a proxy that does not understand", (400, {}, LOGIN)),
 ]
@@ -161,6 +164,29 @@ def test_a_page_is_no_store(shop: Shop, tmp_path: Path, kind: str, path: str, ca
     assert "model.storage.endpoint" in error.message
     assert len(shop.asked) <= 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_that_says_there_is_no_such_thing_may_be_the_stores_way_to_say_so(
+    shop: Shop, tmp_path: Path, kind: str, path: str
+) -> None:
+    """A gateway before the store, or a console: a mistyped key is the commoner cause, and both are told."""
+    shop.manners = lambda _: (404, HTML, LOGIN)
+    error = refusal(kind, path, shop, tmp_path)
+    assert error.permanent
+    assert "web page" in error.message
+    assert "model.storage.endpoint" in error.message
+    if path.endswith(".onnx"):
+        assert error.reason is LoadReason.MODEL_NOT_FOUND
+        assert "no such object" in error.message
+
+
+def test_a_model_that_was_uploaded_as_a_web_page_is_a_model(shop: Shop, tmp_path: Path) -> None:
+    shop.manners = lambda asked: (
+        (200, {**HTML, "ETag": '"1"', "Last-Modified": "Thu, 26 Nov 2026 10:00:00 GMT"}, LINEAR)
+    )
+    assert LINEAR == fetched("s3", "models/iris/7/model.onnx", shop, tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -270,6 +296,19 @@ async def test_who_asks_for_long_is_left_alone_for_long(
     boot = Boot(api_version="runtime/v1", kind="Boot", model=source("s3", PATHS[0], shop))
     await load(boot, Guard(), Cache(tmp_path), Report(boot, "b"), Hardware(1, 1.0), QUICK)
     assert [600.0] == slept, "ten minutes at most, however long it asks"
+
+
+def test_rests_that_bring_nothing_end_well_before_they_count_as_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("modelward_runtime.store.resuming.time.sleep", rests.append)
+
+    def attempt(_: int) -> Iterator[bytes]:
+        yield b""
+        raise LoadError(LoadReason.SOURCE_UNREACHABLE, "busy", "fetch", permanent=False, retry_after=13.0)
+
+    with pytest.raises(LoadError):
+        list(resuming.resumed(attempt, 0, 10))
+    assert [13.0, 13.0] == rests, "load.py waits for the third, where it can be seen"
 
 
 @pytest.mark.parametrize("kind", KINDS)

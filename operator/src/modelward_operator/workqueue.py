@@ -43,6 +43,7 @@ class Pace:
     backoff_limit: float = 120.0
     ageing: float = 5.0  # a key that waited this long may take every `share`-th turn from those that go before it
     share: int = 4
+    hurry: float = 30.0  # a key is urgent as a CHANGE once in so long: who changes without end is news like others
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class WorkQueue(Generic[K]):
         self._rung: dict[K, _Entry] = {}  # rung while processing
         self._failures: dict[K, int] = {}
         self._order = itertools.count()  # ties in the heap are broken by age, never by comparing keys
+        self._hurried: dict[K, float] = {}  # when a key was last a CHANGE, the oldest first
         self._turns = 0  # since a line was last let in before its turn
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._alarm: tuple[float, asyncio.TimerHandle] | None = None
@@ -111,6 +113,7 @@ class WorkQueue(Generic[K]):
 
     def _schedule(self, key: K, delay: float, priority: Priority) -> None:
         now = self._clock()
+        priority = self._eased(key, priority, now)
         table = self._rung if key in self._processing else self._entries
         entry = table.get(key)
         if entry is None:
@@ -130,6 +133,17 @@ class WorkQueue(Generic[K]):
         if table is self._entries:
             heapq.heappush(self._delayed, (entry.due, next(self._order), key))
             self._wake()
+
+    def _eased(self, key: K, priority: Priority, now: float) -> Priority:
+        """Return the priority, LIVE in place of a CHANGE too many."""
+        if priority is not Priority.CHANGE:
+            return priority
+        while self._hurried and now - self._hurried[oldest := next(iter(self._hurried))] >= self._pace.hurry:
+            del self._hurried[oldest]
+        if key in self._hurried:
+            return Priority.LIVE
+        self._hurried[key] = now
+        return priority
 
     def _promote(self, key: K, entry: _Entry, priority: Priority) -> None:
         if priority < entry.priority:

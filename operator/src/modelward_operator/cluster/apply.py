@@ -133,6 +133,7 @@ class Applier:
             await confirmed()
             live, answer = await self._make(planned)
             if answer:
+                self._strangers.discard(ref_of(planned))
                 writes = 1 if handover in {None, 1} else 1 + await self._hand_over(planned, handover)
                 return self._judge(planned, answer, writes)
         self._note_stranger(live, given)

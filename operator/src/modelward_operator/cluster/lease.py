@@ -128,6 +128,8 @@ class Lease:
         self._renewed_at = float("-inf")
         try:
             async with asyncio.timeout(self._terms.period), self._turn:
+                if self._holder() != self._identity:
+                    return  # somebody has taken it, or deleted it: what is there now is not ours to change
                 spec = {**self._record["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.update(LEASE, {**self._record, "spec": spec}, manager=FIELD_MANAGER)
         except (OperatorError, TimeoutError) as error:

@@ -25,12 +25,13 @@ _CALLS: Final = 4  # of one thing, before `load.py` is told; a silent store has 
 _PROGRESS: Final = 1 << 20  # bytes
 _FIRST_PAUSE: Final = 0.2  # seconds, doubled each time
 _LONGEST_PAUSE: Final = 10.0
+_LONGEST_RESTS: Final = 30.0  # one after another that bring next to nothing: well before that counts as a stall
 _LONGEST_REST: Final = 20.0  # what a store asks for beyond it is for `load.py` to wait, where it can be seen
 
 
 def resumed(attempt: Callable[[int], Iterator[Piece]], start: int, stop: int) -> Iterator[Piece]:
     """The bytes from `start` to `stop`; `attempt` gives those from a place on, all that there are, or breaks off with a LoadError."""
-    at, tried, counted = start, 0, start
+    at, tried, counted, rested = start, 0, start, 0.0
     while at < stop:
         try:
             for piece in attempt(at):
@@ -38,9 +39,10 @@ def resumed(attempt: Callable[[int], Iterator[Piece]], start: int, stop: int) ->
                 yield piece
         except LoadError as error:
             if at - counted >= _PROGRESS:
-                tried, counted = 0, at
+                tried, counted, rested = 0, at, 0.0
             tried += 1
-            if tried == _ATTEMPTS or error.retry_after > _LONGEST_REST:
+            rested += error.retry_after
+            if tried == _ATTEMPTS or error.retry_after > _LONGEST_REST or rested > _LONGEST_RESTS:
                 raise
             _rest(error, tried, "the connection to the store broke, it is taken up where it broke", at_bytes=at)
         else:

@@ -34,7 +34,7 @@ from modelward_runtime.store.remote import (
     read_bundle,
 )
 from modelward_runtime.store.resuming import persist, resumed
-from modelward_runtime.store.s3errors import BUSY, ILLEGIBLE, PAGE, explain, page_error, with_rest
+from modelward_runtime.store.s3errors import BUSY, ILLEGIBLE, PAGE, explain, page_error, said_by_a_page, with_rest
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, WritableFile
@@ -76,7 +76,10 @@ class Bucket:
             return [self._single(self.location.key)]
         if not (files := persist(self._listed)):
             error = fetch_error(LoadReason.MODEL_NOT_FOUND, f"{self.location.uri}: there is nothing under this prefix")
-            raise page_error(f"listing {self.location.uri} at {self._endpoint}") if self._look().page else error
+            seen = self._look()
+            if seen.page and not seen.missing:
+                raise page_error(f"listing {self.location.uri} at {self._endpoint}")
+            raise said_by_a_page(error) if seen.page else error
         return files
 
     def read(self, file: RemoteFile) -> "Reading":
@@ -144,9 +147,9 @@ class Bucket:
     def _single(self, key: str) -> RemoteFile:
         """An object that nothing has listed: opening it tells its size, and the same answer may serve to read it."""
         result = self._opened[key] = persist(partial(self._open, key))
-        if is_page(str(result.attributes.get("Content-Type", ""))):
-            raise page_error(f"{self._reading(key)} at {self._endpoint}")
         size, version = result.meta["size"], result.meta["e_tag"] or ""
+        if not version and is_page(str(result.attributes.get("Content-Type", ""))):
+            raise page_error(f"{self._reading(key)} at {self._endpoint}")
         return RemoteFile(key, key.rpartition("/")[2], size, version=version, divisible=is_strong(version))
 
     def _open(self, key: str) -> "GetResult":
@@ -181,7 +184,9 @@ class Bucket:
         told = explain(error, doing, self.location)
         if BUSY.search(text):
             return told if told.permanent else with_rest(told, self._look().rest)
-        if told.permanent and told.reason is not LoadReason.MODEL_NOT_FOUND:
+        if told.reason is LoadReason.MODEL_NOT_FOUND:
+            return said_by_a_page(told) if PAGE.search(text) else told
+        if told.permanent:
             return told
         return page_error(doing) if PAGE.search(text) or (ILLEGIBLE.search(text) and self._look().page) else told
 
@@ -192,12 +197,12 @@ class Bucket:
         url = f"{self._base}/{quote(self.location.key)}"
         if self._signs:
             with suppress(BaseError, OSError, ValueError):
-                url = obstore.sign(self._store, "GET", self.location.key, _MOMENT)
+                url = obstore.sign(self._store, "HEAD", self.location.key, _MOMENT)
         return look(url, self._ca_bundle, self._stall)
 
 
 ONCE: "Final[RetryConfig]" = {"max_retries": 0}  # what is read is asked for again where `Retry-After` is heard
-_MOMENT: Final = timedelta(minutes=1)  # for which the URL of a second look is good
+_MOMENT: Final = timedelta(seconds=15)  # for which the URL of a second look is good
 
 
 def client_options(endpoint: str | None, ca_bundle_file: str | None, stall: float) -> "ClientConfig":

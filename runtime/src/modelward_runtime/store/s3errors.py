@@ -53,6 +53,12 @@ def page_error(doing: str) -> LoadError:
     )
 
 
+def said_by_a_page(error: LoadError) -> LoadError:
+    """The error with the doubt that it was the store which said so: a gateway's page for what is missing, or a console's."""
+    told = f"{error.message}; a web page said so: is model.storage.endpoint the store's API?"
+    return LoadError(error.reason, told, error.stage, permanent=error.permanent)
+
+
 _DENIED = frozenset(
     {
         "AccessDenied",

@@ -6,6 +6,7 @@ lies in a ConfigMap), and what the pods say that they have loaded. Of a spec tha
 
 import base64
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from modelward_operator.api.access import AuthenticationMode, Subject, SubjectKind
@@ -41,10 +42,16 @@ def governance_unread(given: Given) -> Ruling:
     """Rule on a model whose spec cannot be read: by what its pods have loaded; and what was denied before stays denied."""
     denied = any(c["reason"] == MODEL_POLICY_VIOLATED for c in given.raw.get("status", {}).get("conditions", ()))
     before = ["the model was denied before, and its spec cannot be read"] if denied else []
-    return _denying(
+    ruling = _denying(
         (policy, [*in_place(policy.spec, given), *in_pods(policy.spec, given)] or before)
         for policy in given.around.policies
     )
+    unread = [
+        Verdict("Ready", MODEL_POLICY_VIOLATED, f"{told}; {words}")
+        for told in given.around.unread_policies
+        for words in before
+    ]
+    return replace(ruling, verdicts=ruling.verdicts | set(unread))
 
 
 def _denying(found: Iterable[tuple[Policy, list[str]]]) -> Ruling:
