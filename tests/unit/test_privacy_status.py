@@ -220,6 +220,7 @@ def test_a_long_list_of_pods_is_cut() -> None:
         ("in force: events tell the rest", with_pods(pod()), None),
         ("no event tells when the kubelet has brought the file", with_pods(pod(generation="before")), 3.0),
         ("a pod that cannot may be able to later", with_pods(pod(failure="no")), 3.0),
+        ("of a policy that is not there its event will tell", make_given(NAMED), 300.0),
     ],
 )
 def test_pods_are_asked_again_until_all_enforce_it(reason: str, given: Given, again: float | None) -> None:

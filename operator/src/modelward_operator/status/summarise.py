@@ -48,6 +48,10 @@ DEVICE_LOOK: Final = 60.0
 """Seconds after which devices that are too small are looked at again: nodes come and go, and ring for nobody."""
 POLICY_LOOK: Final = 3.0
 """Seconds after which pods are asked again whether they enforce policy.json: no event tells."""
+_TOLD_BY_EVENTS: Final = frozenset({Reason.PRIVACY_POLICY_NOT_FOUND, Reason.CALLERS_UNKNOWN})
+"""Why a model has no pods that could enforce its PrivacyPolicy: the policy's own event will tell, or the model's."""
+EVENT_LOOK: Final = 300.0
+"""Seconds after which those are looked at all the same."""
 _RATE_LIMIT: Final = frozenset({Reason.RATE_LIMIT_PENDING, Reason.RATE_LIMIT_NOT_ENFORCED})
 """Why EndpointSecured waits for a policy as PrivacyEnforced does."""
 LEDGER_LOOK: Final = 60.0
@@ -169,7 +173,8 @@ def look_again_after(given: Given, status: Json, applied: Applied, again: float 
         for refusal in applied.refusals
     ]
     if (privacy := said.get(Type.PRIVACY_ENFORCED)) and privacy["status"] != "True":
-        waits.append(_seldom(privacy, given.now, 20, POLICY_LOOK, 60.0))
+        told = privacy["reason"] in _TOLD_BY_EVENTS
+        waits.append(EVENT_LOOK if told else _seldom(privacy, given.now, 20, POLICY_LOOK, 60.0))
     if (secured := said.get(Type.ENDPOINT_SECURED)) and secured["reason"] in _RATE_LIMIT:
         waits.append(_seldom(secured, given.now, 20, POLICY_LOOK, 60.0))
     waits += [HISTORY_LOOK] if applied.unrecorded else []
