@@ -9,7 +9,7 @@ from e2e.conformance import cites
 from e2e.conformance.rule import Level, rule
 from e2e.conformance.target import Target, input_tensor, numbers, outputs_of, read_answer, request, tensor
 
-SOON = 10.0
+SOON = 5.0
 """Seconds in which a refusal comes that needs no work."""
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from e2e.conformance.levels.grpc_core import sound
 from e2e.conformance.rule import Level, rule
 from e2e.conformance.target import DOUBLE, Target, flat, input_tensor, numbers, outputs_of, read_answer, request, tensor
 
-SOON = 10.0
+SOON = 5.0
 BODY = json.dumps(numbers()).encode()
 
 
@@ -188,20 +189,12 @@ def deadline(target: Target) -> None:
     """A deadline that passes ends the call, and what it asked for is not awaited by others.
 
     DEADLINE_EXCEEDED within a moment of the deadline, which is a quarter of the time that an answer takes, so that it passes on a fast
-    machine as on a slow one; and shorter where the answer came before it, as when the machine was busy until then.
+    machine as on a slow one. The quickest of three counts, each shorter than the one before.
     """
     call = request(target, input_tensor("x", "FP32", [1], fp32_contents=[1.0]))
     quickest = min(_seconds(target, call) for _ in range(3))
-    for share in (4, 8, 16):
-        begun = time.monotonic()
-        try:
-            target.fails("ModelInfer", call, grpc.StatusCode.DEADLINE_EXCEEDED, timeout=quickest / share)
-        except AssertionError:
-            if share == 16:
-                raise
-        else:
-            break
-    assert time.monotonic() - begun < SOON, f"it took {time.monotonic() - begun:.1f} s"
+    least = min(_ends_after(target, call, quickest / share) for share in (4, 8, 16))
+    assert least < 1.0, f"it took {least:.1f} s"
     target.call("ModelInfer", call)
 
 
@@ -209,6 +202,17 @@ def _seconds(target: Target, call: pb.ModelInferRequest) -> float:
     begun = time.monotonic()
     target.call("ModelInfer", call)
     return time.monotonic() - begun
+
+
+def _ends_after(target: Target, call: pb.ModelInferRequest, deadline: float) -> float:
+    """Seconds until the deadline has ended the call; infinity where the answer came before it."""
+    begun = time.monotonic()
+    try:
+        target.stub.ModelInfer(call, timeout=deadline, metadata=target.metadata)
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED, f"got {error.code().name}: {error.details()}"
+        return time.monotonic() - begun
+    return math.inf
 
 
 @rule("ROBUST-CANCEL", Level.ROBUSTNESS, cites=(cites.INCOMPLETE, cites.STURDY), role="slow")
