@@ -64,13 +64,31 @@ def test_a_model_is_on_its_way_before_what_serves_it_is_imported() -> None:
 def test_what_a_plain_model_does_not_need_is_not_imported() -> None:
     code = (
         "import sys\n"
-        "from modelward_runtime import config, serve, warming\n"
+        "from modelward_runtime import config, serve\n"
         "serve._import(config.Boot('runtime/v1', 'Boot', config.ModelSource('m', '1', 'x')))\n"
+        "from modelward_runtime import warming\n"
         "late = ('google', 'grpc', 'prometheus_client', 'cryptography', 'numpy.random', 'modelward_runtime.privacy.compile',\n"
-        "        'modelward_runtime.access.client', 'modelward_runtime.openapi', 'simdjson')\n"
+        "        'modelward_runtime.access.client', 'modelward_runtime.openapi', 'simdjson', 'numpy._typing')\n"
         "print([name for name in late if name in sys.modules])"
     )
     assert "[]\n" == subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_numpy_is_whole_but_for_docstrings_of_its_compiled_parts() -> None:
+    code = (
+        "from modelward_runtime.lean import import_numpy\n"
+        "import_numpy()\n"
+        "import numpy as np\n"
+        "import numpy.typing as npt\n"
+        "assert not np.ndarray.sum.__doc__, 'then there is nothing to leave out any more'\n"
+        "assert npt.NDArray[np.int64] == np.ndarray[tuple[__import__('typing').Any, ...], np.dtype[np.int64]]\n"
+        "one = np.random.default_rng(1).normal(size=(4, 4))\n"
+        "left, values, right = np.linalg.svd(one)\n"
+        "assert np.allclose(left * values @ right, one)\n"
+        "print(np.linalg.eigh(one + one.T)._fields)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "('eigenvalues', 'eigenvectors')\n"
 
 
 def test_garbage_is_looked_for_again_once_all_is_imported() -> None:

@@ -185,7 +185,10 @@ def _tell_verified(verified: Verified, report: Report) -> None:
 
 def _open(boot: Boot, source: Path | Plaintext, hardware: Hardware) -> "OnnxModel":
     """A session of the model; plaintext is wiped, whatever comes of it."""
-    from modelward_runtime import engine  # noqa: PLC0415  start-up: imported beside the fetch, off the loop
+    from modelward_runtime.lean import import_numpy  # noqa: PLC0415  start-up: imported beside the fetch, off the loop
+
+    import_numpy()
+    from modelward_runtime import engine  # noqa: PLC0415  as above
 
     with source if isinstance(source, Plaintext) else contextlib.nullcontext():
         return engine.load(

@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]  # numpy.typing's NDArray[Any], which takes long to import
 
 
 @dataclass(frozen=True, slots=True)

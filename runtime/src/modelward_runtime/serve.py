@@ -235,6 +235,9 @@ class Service:
 
 def _import(boot: Boot) -> "type[ModelPorts]":
     """All that takes long to import, and ONNX Runtime first: the model may be waiting for it, and goes on without Python then."""
+    from modelward_runtime.lean import import_numpy  # noqa: PLC0415
+
+    import_numpy()
     from modelward_runtime.engine import onnxruntime  # noqa: PLC0415
 
     onnxruntime()
