@@ -25,7 +25,6 @@ _MOST_LIFTED: Final = 256  # more inputs than any model has; who repeats the wor
 _WORD: Final = secrets.token_hex(16)  # of this process
 _ARRAY: Final = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[(?![ \t\r\n]*\[)')  # nested ones end elsewhere
 _COMMA: Final = re.compile(rb",")  # a memoryview has no `find`
-_BRACKET: Final = re.compile(rb"\]")
 _KINDS: Final[Mapping[str, tuple[str, Any]]] = {
     **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), ("d", np.float64)),
     **dict.fromkeys(("INT8", "INT16", "INT32", "INT64"), ("i", np.int64)),
@@ -98,10 +97,9 @@ def lift(body: bytes | bytearray | memoryview) -> tuple[bytes, dict[bytes, Span]
     position = 0
     for _ in range(_MOST_LIFTED):
         found = _ARRAY.search(body, position)
-        bracket = _BRACKET.search(body, found.end()) if found else None
-        if found is None or bracket is None:
+        end = _end_of(body, found.end()) if found else 0
+        if found is None or not end:
             break
-        end = bracket.end()
         start = position = found.end() - 1
         if end - start >= LONG:
             word = b'"%b-%d"' % (_WORD.encode(), len(lifted))
@@ -109,6 +107,21 @@ def lift(body: bytes | bytearray | memoryview) -> tuple[bytes, dict[bytes, Span]
             pieces += [body[kept:start], word]
             kept = position = end
     return b"".join([*pieces, body[kept:]]), lifted
+
+
+def _end_of(body: bytes | bytearray | memoryview, begin: int) -> int:
+    """Behind the first closing bracket from there on; 0 where there is none.
+
+    A copy of each piece is looked through, a tenth of what a regular expression takes for a view.
+    """
+    size = LONG
+    while begin < len(body):
+        found = bytes(body[begin : begin + size]).find(b"]")
+        if found >= 0:
+            return begin + found + 1
+        begin += size
+        size = min(2 * size, _PIECE)
+    return 0
 
 
 def _parser() -> Any:  # noqa: ANN401  simdjson's
