@@ -86,7 +86,20 @@ def test_our_server_is_measured_in_every_case(tmp_path: Path, generators: Genera
         )
     assert 0 < run.found.starts[JUDGED]["tiny"] < 60
     assert 20e6 < run.found.memory[JUDGED]["tiny"] < 500e6
-    assert run.found.alone["tiny"]["rate"]["median"] > run.found.cases["tiny JSON 16"][JUDGED]["rate"]["median"]
+    for name, alone in run.found.alone_in.items():
+        assert alone["rate"]["median"] > run.found.cases[name][JUDGED]["rate"]["median"], name
+    assert set(run.found.alone_in) == set(run.found.cases)
+    assert run.found.alone["tiny"]["rows"]["median"] > run.found.alone["tiny"]["rate"]["median"], "rows share a run"
+
+
+@pytest.mark.process
+def test_a_start_is_measured_as_often_as_there_are_rounds(tmp_path: Path, generators: Generators) -> None:
+    said: list[str] = []
+    run = Suite(Extent(3, 1, ("tiny",)), generators, tmp_path, Found(), said.append)
+    run._rehearse([OURS], make("tiny", tmp_path / "models"))
+    seconds = run._seconds[JUDGED, "tiny"]
+    assert (2, 2) == (len(seconds), sum("first answer after" in line for line in said))
+    assert min(seconds) <= run.found.starts[JUDGED]["tiny"] <= max(seconds)
 
 
 @pytest.mark.process
@@ -103,7 +116,7 @@ def test_a_server_that_answers_wrongly_is_not_timed(tmp_path: Path, generators: 
 
 
 def figures(found: Found) -> dict[str, Any]:
-    shown = {"cases": found.cases, "alone": found.alone, "openLoop": found.open_loop}
+    shown = {"cases": found.cases, "alone": found.alone, "aloneIn": found.alone_in, "openLoop": found.open_loop}
     return {**shown, "starts": found.starts, "memory": found.memory, "servers": {}}
 
 

@@ -159,6 +159,15 @@ def test_a_server_that_is_like_its_peer_misses_every_bar_but_two() -> None:
     assert {"batching costs nothing measurable, p50", "CPU seconds per 1,000 requests: the lowest of all"} == held
 
 
+def test_the_model_alone_is_that_of_the_case() -> None:
+    found = figures(4.0)
+    found["aloneIn"] = {"middle JSON 16": measured(1000, 0.0, 2.0)}
+    verdicts = {verdict.case: verdict for verdict in judge(found) if "the model alone, a run each" in verdict.bar}
+    assert (False, True) == (verdicts["middle JSON 16"].held, verdicts["middle gRPC 16"].held)
+    assert "alone 1000" in verdicts["middle JSON 16"].says
+    assert "1,000" in told(found, judge(found))
+
+
 def test_without_peers_nothing_about_them_is_judged() -> None:
     verdicts = judge(figures(4.0, peers=False))
     about_peers = [

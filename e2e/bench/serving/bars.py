@@ -11,15 +11,13 @@ from typing import Any, Final
 
 from e2e.bench.serving.asking import BINARY, GRPC, JSON
 from e2e.bench.serving.cases import CASES
+from e2e.bench.serving.figures import Figures, alone_in
 from e2e.bench.serving.servers import JUDGED, PEER
 
 WITHOUT_BATCHING: Final = "modelward"
 MLSERVER: Final = "mlserver"
 NOISE: Final = 1.05
 """Two medians closer than this are the same, whatever their rounds say."""
-
-Figures = Mapping[str, Any]
-"""The JSON of a run, see `figures.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,9 @@ def _added(figures: Figures) -> Iterator[Verdict]:
     """Round trip less the model's own time."""
     for model in ("tiny", "middle"):
         for encoding in (JSON, BINARY, GRPC):
-            bare = _median(figures["alone"].get(model, {}), "p50") or 0.0
-            bar = "added latency p50 ≤ 0.5 x the best peer's"
-            yield _compared(
-                figures, f"{model} {encoding} 1", bar, "p50", lambda ours, peer: ours <= 0.5 * peer, less=bare
-            )
+            case, bar = f"{model} {encoding} 1", "added latency p50 ≤ 0.5 x the best peer's"
+            bare = _median(alone_in(figures, case), "p50") or 0.0
+            yield _compared(figures, case, bar, "p50", lambda ours, peer: ours <= 0.5 * peer, less=bare)
 
 
 def _batching(figures: Figures) -> Iterator[Verdict]:
@@ -168,7 +164,7 @@ def _compared(
 def _beside(figures: Figures, case: str, bar: str, figure: str, holds: Callable[[float, float], bool]) -> Verdict:
     """Ours with the model alone."""
     ours = _median(figures["cases"].get(case, {}).get(JUDGED, {}), figure)
-    bare = _median(figures["alone"].get(case.partition(" ")[0], {}), figure)
+    bare = _median(alone_in(figures, case), figure)
     if ours is None or bare is None:
         return Verdict(case, bar, None, "ours was not measured")
     return Verdict(case, bar, holds(ours, bare), f"{ours:.4g}; alone {bare:.4g}: {ours / bare:.2f} x")

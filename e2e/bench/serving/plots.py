@@ -4,9 +4,10 @@ Of each product the best configuration in a case is drawn, of ours the one that 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from e2e.bench.serving.asking import ENCODINGS
+from e2e.bench.serving.figures import Figures, alone_in
 from e2e.bench.serving.models import MODELS
 from e2e.bench.serving.servers import JUDGED
 from e2e.bench.serving.svg import OURS, PEER, YARDSTICK, Bar, Panel, draw, spell
@@ -14,8 +15,6 @@ from e2e.bench.serving.svg import OURS, PEER, YARDSTICK, Bar, Panel, draw, spell
 COLOURS: Final = {"ours": OURS, "peer": PEER, "yardstick": YARDSTICK}
 MOST: Final = 16
 """Connections of what is drawn of the closed loop."""
-
-Figures = Mapping[str, Any]
 
 
 def plots(figures: Figures) -> dict[str, str]:
@@ -44,9 +43,7 @@ def _grid(figures: Figures, figure: str) -> list[list[Panel]]:
 def _panel(figures: Figures, model: str, encoding: str, figure: str) -> Panel:
     servers = figures["cases"].get(f"{model} {encoding} {MOST}", {})
     found = {key: one[figure]["median"] for key, one in servers.items()}
-    alone = (
-        figures["alone"].get(model, {}).get(figure)
-    )  # in the title: its bar would dwarf all others of the tiny model
+    alone = alone_in(figures, f"{model} {encoding} {MOST}").get(figure)  # in the title: its bar would dwarf the others
     title = f"{model}, {encoding}" + (f" (the model alone: {spell(alone['median'])})" if alone else "")
     return Panel(title, _best(figures, found, most=figure == "rate"), "not measured")
 

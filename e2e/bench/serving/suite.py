@@ -1,8 +1,9 @@
 """The measuring: one model after another, its servers by turns. `command.py` says what and how much; nothing is judged here.
 
     for each model:
-        start every server by itself ─▶ seconds to the first correct answer, memory; the answers of every encoding compared; paused
-        for each round, for each case, for each server ─▶ awake, a window of load, paused
+        start every server by itself ─▶ seconds to the first correct answer, memory; the answers of every encoding compared; paused.
+            As often as there are rounds, by turns, but for those that take long
+        for each round, for each case, for each server ─▶ awake, a window of load, paused; the model alone, right before ours
         the open loop, at 70 % of the best peer's capacity: that peer and ours by turns
         end every server
 
@@ -11,6 +12,7 @@ does not start, or answers wrongly, is not measured, and `Found.reasons` says wh
 """
 
 import contextlib
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from typing import Any, Final
 
 from e2e.bench.results import summary
 from e2e.bench.serving import tree
-from e2e.bench.serving.alone import alone
+from e2e.bench.serving.alone import alone, alone_in_batches
 from e2e.bench.serving.asking import Ask, answer, checked
 from e2e.bench.serving.cases import CASES, OPEN_LOOP_SHARE, Case
 from e2e.bench.serving.failures import LoadError, NotServedError
@@ -34,6 +36,8 @@ from e2e.bench.serving.servers import JUDGED, PEER, Server, place_for
 WARMING: Final = 5
 """Requests before each window, one after another, each of them compared."""
 
+LONG_START: Final = 5.0
+"""Seconds of a first start, from which on there is no second one to measure."""
 LIVES: Final = 2
 """How often a server that breaks down under load is started anew, with each model."""
 
@@ -55,6 +59,9 @@ class Found:
     """Everything that was measured; figures of several rounds as median and extremes."""
 
     alone: dict[str, Any] = field(default_factory=dict)
+    """By model, of the whole run."""
+    alone_in: dict[str, Any] = field(default_factory=dict)
+    """By case, beside ours in each of its rounds."""
     starts: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     memory: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     cases: dict[str, Any] = field(default_factory=dict)
@@ -90,11 +97,14 @@ class Suite:
         self._programs = programs
         self._folder = folder
         self._say = say
+        self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """Of all starts of a server with a model."""
 
     def measure(self, servers: Sequence[Server]) -> None:
         """Measure all of them, into `found`."""
         for name in self._extent.models:
             made = make(name, self._folder / "models")
+            self._rehearse(servers, made)
             with contextlib.ExitStack() as stack:
                 contenders = [one for server in servers if (one := self._start(server, made, stack))]
                 if contenders:
@@ -102,6 +112,15 @@ class Suite:
                     self._open(contenders, made)
                 for one in contenders:  # all at once; each is waited for when the stack unwinds
                     tree.ask_to_end(one.process.pid)
+
+    def _rehearse(self, servers: Sequence[Server], made: Made) -> None:
+        """All starts but the last: one alone may have met anything, and the first finds no file in memory."""
+        for number in range(self._extent.rounds - 1):
+            for server in servers:
+                seconds = self._seconds[server.key, made.name]
+                if len(seconds) == number and all(one < LONG_START for one in seconds):
+                    with contextlib.ExitStack() as stack:
+                        self._start(server, made, stack)
 
     def _start(self, server: Server, made: Made, stack: contextlib.ExitStack) -> Contender | None:
         """Start it, at the second attempt where need be: some give up by their own clock when the machine is busy. None: not measured."""
@@ -127,25 +146,38 @@ class Suite:
         for ask in asks:
             if not checked(ask, made):
                 raise NotServedError(f"{ask.encoding}: not what ONNX Runtime answers: {process.last_words()}")
-        self.found.starts[server.key][made.name] = seconds
+        self._seconds[server.key, made.name].append(seconds)
+        self.found.starts[server.key][made.name] = statistics.median(self._seconds[server.key, made.name])
         self.found.memory[server.key][made.name] = memory
         self._say(f"{made.name}: {server.title}: first answer after {seconds:.2f} s, {memory / 1e6:.0f} MB")
 
     def _closed(self, contenders: Sequence[Contender], made: Made) -> None:
         cases = [case for case in CASES if case.model == made.name]
         samples: dict[str, Samples] = {case.name: defaultdict(lambda: defaultdict(list)) for case in cases}
-        bare: dict[str, list[float]] = defaultdict(list)
+        bare: dict[str, dict[str, list[float]]] = {case.name: defaultdict(list) for case in cases}
+        rows: list[float] = []
         for number in range(self._extent.rounds):
             self._say(f"{made.name}: round {number + 1} of {self._extent.rounds}")
-            for name, value in alone(made, self._extent.seconds).items():
-                bare[name].append(value)
+            rows.append(alone_in_batches(made, self._extent.seconds))
             for case in cases:
                 for one in _turned(contenders, number):
+                    if one.server.key == JUDGED:
+                        for name, value in alone(made, self._extent.seconds).items():
+                            bare[case.name][name].append(value)
                     if case.encoding in one.server.asks:
                         load = partial(closed_loop, one.ask(case), case.connections, self._extent.seconds)
                         self._window(one, made, case, load, samples[case.name])
-        self.found.alone[made.name] = {name: summary(values) for name, values in bare.items()}
+        self._keep_alone(made.name, bare, rows)
         self.found.cases |= {name: _summaries(by_server) for name, by_server in samples.items()}
+
+    def _keep_alone(self, model: str, bare: Mapping[str, Mapping[str, list[float]]], rows: list[float]) -> None:
+        """By case, and all of them as one."""
+        every: dict[str, list[float]] = defaultdict(list)
+        for case, figures in bare.items():
+            self.found.alone_in[case] = {name: summary(values) for name, values in figures.items()}
+            for name, values in figures.items():
+                every[name] += values
+        self.found.alone[model] = {name: summary(values) for name, values in {**every, "rows": rows}.items()}
 
     def _open(self, contenders: Sequence[Contender], made: Made) -> None:
         """By each encoding ours, and the peer with the most requests a second at 16 connections, both at 70 % of those."""
@@ -198,7 +230,8 @@ class Suite:
                 one.own.push(stack.pop_all())
 
     def _miss(self, server: Server, why: str) -> None:
-        self.found.reasons[server.key].append(why)
+        if why not in self.found.reasons[server.key]:
+            self.found.reasons[server.key].append(why)
         self._say(f"{server.title}: {why}")
 
 

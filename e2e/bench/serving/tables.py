@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from e2e.bench.results import table
 from e2e.bench.serving.bars import Verdict
+from e2e.bench.serving.figures import alone_in
 
 WORDS: Final = {True: "held", False: "MISSED", None: "not judged"}
 HEAD: Final = ("requests/s", "spread", "p50 ms", "p99 ms", "p99.9 ms", "CPU s/1,000")
@@ -36,10 +37,11 @@ def page(figures: Mapping[str, Any], verdicts: list[Verdict]) -> str:
 def _cases(figures: Mapping[str, Any]) -> Iterator[str]:
     for name, servers in figures["cases"].items():
         if servers:
-            alone = figures["alone"][name.split()[0]]
             rows: list[tuple[str, ...]] = [(f"{name} connection{'s' if not name.endswith(' 1') else ''}", *HEAD)]
             rows += [_row(figures["servers"][key]["title"], one) for key, one in servers.items()]
-            yield table([*rows, _row("the model alone", alone)])
+            if "rate" in (alone := alone_in(figures, name)):
+                rows.append(_row("the model alone", alone))
+            yield table(rows)
     for name, found in figures["openLoop"].items():
         head = [(f"{name}, open loop at {found['rate']:.0f}/s", *HEAD)]
         yield table([*head, *(_row(figures["servers"][key]["title"], one) for key, one in found["servers"].items())])
