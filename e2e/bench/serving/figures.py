@@ -8,6 +8,6 @@ Figures = Mapping[str, Any]
 
 
 def alone_in(figures: Figures, case: str) -> Mapping[str, Any]:
-    """The model alone, measured beside ours in that case; in a run of before that was done, once a round. Empty: not at all."""
+    """The model alone as measured beside ours in that case; where a run has it by model only, that. May be empty."""
     found: Mapping[str, Any] = figures.get("aloneIn", {}).get(case) or figures["alone"].get(case.partition(" ")[0], {})
     return found

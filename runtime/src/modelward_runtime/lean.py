@@ -8,25 +8,28 @@ is imported as ever.
 
 import importlib
 import sys
+import threading
 from types import ModuleType
 from typing import Final
 
 _DOCSTRINGS: Final = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
 _TYPES: Final = "numpy._typing"
+_importing: Final = threading.Lock()  # stand-ins are put up and taken away by one thread at a time
 
 
 def import_numpy() -> None:
     """Import it, if nobody has; who imports it meanwhile waits for that."""
-    if "numpy" in sys.modules:
-        return
-    types = _StandIn(_TYPES)
-    sys.modules.update({name: _StandIn(name) for name in _DOCSTRINGS})
-    sys.modules[_TYPES] = types
-    try:
-        importlib.import_module("numpy")
-    finally:
-        if sys.modules.get(_TYPES) is types:
-            del sys.modules[_TYPES]
+    with _importing:
+        if "numpy" in sys.modules:
+            return
+        types = _StandIn(_TYPES)
+        sys.modules.update({name: _StandIn(name) for name in _DOCSTRINGS})
+        sys.modules[_TYPES] = types
+        try:
+            importlib.import_module("numpy")
+        finally:
+            if sys.modules.get(_TYPES) is types:
+                del sys.modules[_TYPES]
 
 
 class _StandIn(ModuleType):
