@@ -50,3 +50,13 @@ def test_a_commands_help_begins_with_what_it_does(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         cli.main(["digest", "--help"])
     assert "\nPrint the digest of a model file or folder, for spec.model.digest.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", ["run --help", "run", "run --boot", "run --boot b --policy p more", "run --kek k"])
+def test_what_pods_run_is_known_without_the_other_commands(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for others in (True, False):
+        with pytest.raises(SystemExit) as ended:
+            cli._parser(others=others).parse_args(words.split())
+        said.append((ended.value.code, capsys.readouterr()))
+    assert said[0] == said[1]

@@ -35,7 +35,9 @@ def load_sealed(made: onnx.ModelProto) -> engine.OnnxModel:
 
 def test_an_optional_input_may_be_left_out(tmp_path: Path) -> None:
     model = load(optional(), tmp_path)
-    assert (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("more", "FP32", (-1, 2), optional=True)) == model.inputs
+    row = ("N", "")
+    more = TensorSpec("more", "FP32", (-1, 2), optional=True, axes=row)
+    assert (TensorSpec("x", "FP32", (-1, 2), axes=row), more) == model.inputs
     engine.warm_up(model)
     assert model.batchable
     np.testing.assert_array_equal(ROWS, model.run({"x": ROWS}, ["y"])[0])
@@ -45,10 +47,11 @@ def test_an_optional_input_may_be_left_out(tmp_path: Path) -> None:
 def test_what_the_graph_has_a_value_for_is_the_callers_only_if_the_model_says_so(tmp_path: Path) -> None:
     """Exporters list weights among the inputs, and who may set one can read the others off the answers."""
     model = load(settable(""), tmp_path)
-    assert (TensorSpec("x", "FP32", (-1, 2)),) == model.inputs
+    x = TensorSpec("x", "FP32", (-1, 2), axes=("N", ""))
+    assert (x,) == model.inputs
     assert {"factor", "offset"} == model.defaults
     model = load(settable("factor"), tmp_path)
-    assert model.inputs == (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("factor", "FP32", (1,), optional=True))
+    assert model.inputs == (x, TensorSpec("factor", "FP32", (1,), optional=True, axes=("",)))
     assert model.defaults == {"offset"}
     np.testing.assert_array_equal(2 * ROWS, model.run({"x": ROWS}, ["y"])[0])
     np.testing.assert_array_equal(5 * ROWS, model.run({"x": ROWS, "factor": np.array([5], np.float32)}, ["y"])[0])

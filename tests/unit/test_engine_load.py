@@ -28,8 +28,8 @@ def test_a_model_predicts_as_numpy_does(tmp_path: Path) -> None:
     rows = np.array([[1, 2, 3, 4], [0, 0, 0, 1]], np.float32)
     (result,) = model.run({"x": rows}, ["y"])
     np.testing.assert_allclose(rows @ WEIGHTS, result)
-    assert model.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
-    assert model.outputs == (TensorSpec("y", "FP32", (-1, 3)),)
+    assert model.inputs == (TensorSpec("x", "FP32", (-1, 4), axes=("N", "")),)
+    assert model.outputs == (TensorSpec("y", "FP32", (-1, 3), axes=("N", "")),)
     assert model.batchable
     assert model.execution_provider == "CPUExecutionProvider"
 

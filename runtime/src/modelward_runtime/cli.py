@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from modelward_runtime import __version__, cli_activator, cli_audit, cli_sealing
+from modelward_runtime import __version__
 
 EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "serve": (
@@ -45,8 +45,8 @@ _LIVE: Final = _SERVE | {"activator"}  # they serve until they are told to end, 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; ends the process with its exit code."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = _parser(others=list(words[:1]) != ["run"]).parse_args(words)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts a thread per host core otherwise, for nothing
     if chosen.command in _SERVE:
         gc.disable()  # what is imported stays: looking for garbage in it is a twentieth of a start; starting.py enables it again
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run() if chosen.command in _LIVE else asked.answer(run, chosen.command))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, others: bool = True) -> argparse.ArgumentParser:
+    """All commands; without the `others` only `run`, so that a pod's start does not wait for flags that it does not take."""
     parser = argparse.ArgumentParser(
         prog="modelward",
         description="Serves ONNX models by the Open Inference Protocol v2, and seals, signs and verifies them.",
@@ -65,8 +66,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"modelward {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_serve(commands)
+    if others:
+        _add_serve(commands)
     _add_run(commands)
+    if others:
+        _add_others(commands, parser)
+    _describe(commands)
+    return parser
+
+
+def _add_others(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", parser: argparse.ArgumentParser
+) -> None:
+    from modelward_runtime import cli_activator, cli_audit, cli_sealing  # noqa: PLC0415  a pod needs none of them
+
     digest = commands.add_parser("digest", help="print the digest of a model file or folder, for spec.model.digest")
     digest.add_argument("path", type=Path, metavar="PATH", help="a .onnx file, or a folder; sealed or plain")
     cli_sealing.add(commands)
@@ -77,8 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     completion.add_argument("shell", choices=("bash", "zsh"), help="then: source <(modelward completion bash)")
     completion.set_defaults(parser=parser)
-    _describe(commands)
-    return parser
 
 
 def _describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -8,7 +8,6 @@ on the wire), BF16 is `uint16` bit patterns (`bfloat16.py` has their numbers), e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -17,8 +16,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]  # numpy.typing's NDArray[Any], which takes long to import
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True):
     """One input or output: `datatype` as the Open Inference Protocol spells it, -1 in `shape` for a dynamic axis.
 
     An `optional` input may be left out. `classes` are the names of an output's columns, where the model says them. `axes` are the graph's
@@ -30,7 +28,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     optional: bool = False
     classes: tuple[int, ...] | tuple[str, ...] = ()
-    axes: tuple[str, ...] = field(default=(), compare=False)
+    axes: tuple[str, ...] = ()
 
 
 class Face(msgspec.Struct, frozen=True):

@@ -3,15 +3,12 @@
 Used by `web.py`, which answers them, and by `activator/rest.py`, which must know what a request asks for before there is a model.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 from modelward_runtime.errors import MethodNotAllowed, NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What a path means: the action, and the model and version it names."""
 
     action: str

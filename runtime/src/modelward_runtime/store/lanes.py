@@ -16,9 +16,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from modelward_runtime.errors import LoadReason
 from modelward_runtime.store import receiving
@@ -60,8 +61,7 @@ class StoppedError(Exception):
     """Another lane has failed; what it said counts."""
 
 
-@dataclass
-class Large:
+class Large(msgspec.Struct):
     """A large file on its way."""
 
     file: RemoteFile
@@ -69,7 +69,7 @@ class Large:
     divided: bool
     hashed: bool
     descriptor: int = -1
-    positions: list[int] = field(default_factory=list)  # per part, where its next byte goes
+    positions: list[int] = []  # per part, where its next byte goes
     whole: int = 0  # bytes that are there from the start on, without a gap
     size: int = 0
     digest: str = ""

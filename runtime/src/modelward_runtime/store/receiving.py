@@ -10,8 +10,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from modelward_runtime.errors import LoadReason
 from modelward_runtime.store.locate import fetch_error
@@ -21,16 +22,15 @@ from modelward_runtime.store.verify import Touch
 Room = Callable[[int], None]  # called with the bytes that will come; raises when there is no room for them
 
 
-@dataclass
-class Progress:
+class Progress(msgspec.Struct):
     """How far the fetch is: written by its thread, read by the event loop."""
 
     clock: Callable[[], float] = time.monotonic
     received: int = 0  # bytes
     total: int = 0  # bytes, 0 while unknown
     cancelled: bool = False
-    moved: float = field(init=False)  # when the last byte came
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # several lanes count
+    moved: float = 0.0  # when the last byte came
+    _lock: threading.Lock = msgspec.field(default_factory=threading.Lock)  # several lanes count
 
     def __post_init__(self) -> None:
         self.moved = self.clock()
