@@ -188,6 +188,7 @@ def _check_same(ours: Request, message: Any) -> None:
 
 _LONG = 300_000
 _LINEAR = 0.5  # seconds of a processor; a hundredth is usual
+_TRIES = 3  # a neighbour on the machine, and whoever counts the edges, can make one ten times as slow
 
 
 @target(
@@ -213,6 +214,14 @@ def decode_stretched(data: bytes) -> None:
     if not piece:
         return
     text = text[:at] + piece * (_LONG // len(piece)) + text[at:]
+    for _ in range(_TRIES):
+        taken = _seconds_of(kind, text, at)
+        if taken < _LINEAR:
+            return
+    raise AssertionError(f"{taken:.1f} s of a processor")
+
+
+def _seconds_of(kind: int, text: bytes, at: int) -> float:
     began = time.process_time()
     with suppress(ApiError, Refusal, NoToken):
         if kind == 0:
@@ -221,7 +230,7 @@ def decode_stretched(data: bytes) -> None:
             GrpcCall(_mended(text, at)).decode(FACES[0])
         else:
             take_apart(find_token(text))
-    assert time.process_time() - began < _LINEAR, f"{time.process_time() - began:.1f} s of a processor"
+    return time.process_time() - began
 
 
 def _mended(message: bytes, at: int) -> bytes:
