@@ -82,10 +82,10 @@ def test_a_decision_is_made_anew_after_many_requests_whichever_it_was() -> None:
         assert worth.pays(WEIGHT) is not paid
 
 
-def test_who_comes_alone_meanwhile_does_not_keep_it_undecided() -> None:
+def test_who_comes_alone_meanwhile_counts_once_at_most() -> None:
     worth = undecided()
     worth.ran(2, 2 * WEIGHT, 2 * APART)
     for _ in range(100):
-        worth.ran(1, WEIGHT, APART)
-    serve(worth, 10, together=APART)
+        worth.ran(1, WEIGHT, 2 * APART)
+    serve(worth, 10, together=1.1 * APART)
     assert not worth.pays(WEIGHT)

@@ -11,7 +11,6 @@ Both are measured in the same moments, under the same load: a run after a pause 
 not as fast at one minute as at the next.
 """
 
-from collections import deque
 from typing import Final
 
 _SAVES: Final = 0.9  # of what requests cost apart: more than this, and to share was not worth it
@@ -31,8 +30,8 @@ class _Size:
     def __init__(self) -> None:
         self.shares: bool | None = True
         self.requests = _HOLDS - _FIRST  # for which the decision has held
-        self.apart: deque[float] = deque(maxlen=_RUNS)  # seconds
-        self.together: deque[float] = deque(maxlen=_RUNS)
+        self.apart: list[float] = []  # seconds
+        self.together: list[float] = []
 
     def ran(self, requests: int, seconds: float) -> None:
         if self.shares is not None:
@@ -42,16 +41,16 @@ class _Size:
                 self.shares, self.requests = None, 0
         elif requests > 1:
             self.together.append(seconds / requests)
-        elif self.together:  # one that came alone before is not of the same moments
+        elif len(self.apart) < len(self.together):  # by turns: who came alone meanwhile is not of the same moments
             self.apart.append(seconds)
-        if len(self.apart) == len(self.together) == _RUNS:
+        if len(self.apart) >= _RUNS:
             self.shares = _median(self.together) < _median(self.apart) * _SAVES
             self.apart.clear()
             self.together.clear()
 
 
-def _median(costs: deque[float]) -> float:
-    return sorted(costs)[_RUNS // 2]
+def _median(costs: list[float]) -> float:
+    return sorted(costs)[len(costs) // 2]
 
 
 class Worth:
