@@ -1,5 +1,6 @@
 """The benchmark of the serving runtime, run for a moment with our own server alone: it measures, and leaves nothing behind."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -8,19 +9,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from e2e.bench.serving import tree
 from e2e.bench.serving.asking import JSON
 from e2e.bench.serving.bars import judge
-from e2e.bench.serving.cases import CASES
+from e2e.bench.serving.cases import CASES, Case
 from e2e.bench.serving.launching import Launch, Place, Setting
 from e2e.bench.serving.load import Generators
 from e2e.bench.serving.models import Made, make
-from e2e.bench.serving.processes import running
+from e2e.bench.serving.processes import Running, running
 from e2e.bench.serving.servers import JUDGED, SERVERS, Server
-from e2e.bench.serving.suite import LIVES, Extent, Found, Suite
+from e2e.bench.serving.suite import LIVES, Contender, Extent, Found, Samples, Suite
 from e2e.cluster.binaries import binary
 from tests.ports import free_ports
 
@@ -179,4 +181,35 @@ def test_a_server_that_breaks_down_is_started_anew(tmp_path: Path, generators: G
     product = replace(OURS.product, launcher=breaks, asks={JSON: OURS.asks[JSON]})
     run.measure([replace(OURS, product=product)])
     assert LIVES + 1 == sum("first answer after" in line for line in said)
+    assert 1 == len(run._seconds[JUDGED, "tiny"]), "only a start in its turn is measured"
     assert {} == run.found.cases["tiny JSON 16"]
+
+
+def test_a_peer_that_breaks_down_under_the_steady_load_makes_way_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {JUDGED: 9000.0, "pytriton": 2000.0, "kserve": 1000.0, "mlserver": 500.0}
+    broken = {"pytriton"}
+
+    def window(_: Suite, one: Contender, __: Made, ___: Case, ____: object, samples: Samples) -> None:
+        if one.server.key not in broken:
+            samples[one.server.key]["p99"].append(1.0)
+
+    monkeypatch.setattr(Suite, "_window", window)
+    run = suite(tmp_path, Generators(Path(), Path(), Path()), [].append)
+    made = make("tiny", tmp_path / "models")
+    known = {server.key: server for server in SERVERS}
+    for case in CASES:
+        speak = [key for key in rates if case.encoding in known[key].asks]
+        run.found.cases[case.name] = {key: {"rate": {"median": rates[key]}} for key in speak}
+    contenders = [
+        Contender(known[key], Place(made, tmp_path, 1, 2, 3), Mock(spec=Running), contextlib.ExitStack())
+        for key in rates
+    ]
+    run._open(contenders, made)
+    found = run.found.open_loop["tiny JSON"]
+    assert ("kserve", 700.0, {JUDGED, "kserve"}) == (found["peer"], found["rate"], set(found["servers"]))
+    broken |= set(rates) - {JUDGED}
+    run._open(contenders, made)
+    found = run.found.open_loop["tiny JSON"]
+    assert ("mlserver", {JUDGED}) == (found["peer"], set(found["servers"])), "and without any, nothing is judged"

@@ -4,7 +4,7 @@
         start every server by itself ─▶ seconds to the first correct answer, memory; the answers of every encoding compared; paused.
             As often as there are rounds, by turns, but for those that take long
         for each round, for each case, for each server ─▶ awake, a window of load, paused; the model alone, right before ours
-        the open loop, at 70 % of the best peer's capacity: that peer and ours by turns
+        the open loop, at 70 % of the best peer's capacity: that peer and ours by turns; where it breaks down, the next best
         end every server
 
 What a server does with itself while it is not asked takes no time of the others: it is stopped (SIGSTOP), all its processes. A server that
@@ -122,7 +122,9 @@ class Suite:
                     with contextlib.ExitStack() as stack:
                         self._start(server, made, stack)
 
-    def _start(self, server: Server, made: Made, stack: contextlib.ExitStack) -> Contender | None:
+    def _start(
+        self, server: Server, made: Made, stack: contextlib.ExitStack, *, timed: bool = True
+    ) -> Contender | None:
         """Start it, at the second attempt where need be: some give up by their own clock when the machine is busy. None: not measured."""
         place = place_for(server, made, self._folder)
         for last in (False, True):
@@ -130,7 +132,7 @@ class Suite:
                 try:
                     launch = server.launch(place)
                     process = own.enter_context(running(launch.command, launch.environment, place.folder))
-                    self._compare(server, place, process, made)
+                    self._compare(server, place, process, made, timed=timed)
                     tree.pause(process.pid)
                 except NotServedError as error:
                     if last:
@@ -139,16 +141,17 @@ class Suite:
                 return Contender(server, place, process, stack.enter_context(own.pop_all()))
         return None
 
-    def _compare(self, server: Server, place: Place, process: Running, made: Made) -> None:
+    def _compare(self, server: Server, place: Place, process: Running, made: Made, *, timed: bool) -> None:
         asks = [server.ask(encoding, place) for encoding in server.asks]
         seconds = process.wait_for(lambda: answer(asks[0]) is not None)
         memory = tree.memory(process.pid)
         for ask in asks:
             if not checked(ask, made):
                 raise NotServedError(f"{ask.encoding}: not what ONNX Runtime answers: {process.last_words()}")
-        self._seconds[server.key, made.name].append(seconds)
-        self.found.starts[server.key][made.name] = statistics.median(self._seconds[server.key, made.name])
-        self.found.memory[server.key][made.name] = memory
+        if timed:
+            self._seconds[server.key, made.name].append(seconds)
+            self.found.starts[server.key][made.name] = statistics.median(self._seconds[server.key, made.name])
+            self.found.memory[server.key][made.name] = memory
         self._say(f"{made.name}: {server.title}: first answer after {seconds:.2f} s, {memory / 1e6:.0f} MB")
 
     def _closed(self, contenders: Sequence[Contender], made: Made) -> None:
@@ -180,23 +183,31 @@ class Suite:
         self.found.alone[model] = {name: summary(values) for name, values in {**every, "rows": rows}.items()}
 
     def _open(self, contenders: Sequence[Contender], made: Made) -> None:
-        """By each encoding ours, and the peer with the most requests a second at 16 connections, both at 70 % of those."""
+        """By each encoding ours, and the peer with the most requests a second at 16 connections, both at 70 % of those.
+
+        A peer that breaks down under it makes way for the next best: it has no latency to be compared with.
+        """
         for case in [case for case in CASES if case.model == made.name and case.connections > 1]:
             rates = {key: figures["rate"]["median"] for key, figures in self.found.cases[case.name].items()}
             peers = [one for one in contenders if one.server.kind == PEER and one.server.key in rates]
-            ours = [one for one in contenders if one.server.key == JUDGED and one.server.key in rates]
-            if not (peers and ours):
+            ours = next((one for one in contenders if one.server.key == JUDGED and one.server.key in rates), None)
+            if ours is None:
                 continue
-            best = max(peers, key=lambda one: rates[one.server.key])
-            rate = rates[best.server.key] * OPEN_LOOP_SHARE
-            self._say(f"{case.model} {case.encoding}: open loop at {rate:.0f} requests a second, {best.server.title}")
-            samples: Samples = defaultdict(lambda: defaultdict(list))
-            for number in range(self._extent.rounds):
-                for one in _turned([ours[0], best], number):
-                    load = partial(open_loop, one.ask(case), rate, self._extent.seconds)
-                    self._window(one, made, case, load, samples)
-            found = {"rate": rate, "peer": best.server.key, "servers": _summaries(samples)}
-            self.found.open_loop[f"{case.model} {case.encoding}"] = found
+            for peer in sorted(peers, key=lambda one: rates[one.server.key], reverse=True):
+                rate = rates[peer.server.key] * OPEN_LOOP_SHARE
+                samples = self._steadily(ours, peer, made, case, rate)
+                found = {"rate": rate, "peer": peer.server.key, "servers": _summaries(samples)}
+                self.found.open_loop[f"{case.model} {case.encoding}"] = found
+                if peer.server.key in samples:
+                    break
+
+    def _steadily(self, ours: Contender, peer: Contender, made: Made, case: Case, rate: float) -> Samples:
+        self._say(f"{case.model} {case.encoding}: open loop at {rate:.0f} requests a second, {peer.server.title}")
+        samples: Samples = defaultdict(lambda: defaultdict(list))
+        for number in range(self._extent.rounds):
+            for one in _turned([ours, peer], number):
+                self._window(one, made, case, partial(open_loop, one.ask(case), rate, self._extent.seconds), samples)
+        return samples
 
     def _window(
         self, one: Contender, made: Made, case: Case, load: Callable[[Generators, Path], Window], samples: Samples
@@ -225,7 +236,7 @@ class Suite:
         one.lives -= 1
         one.own.close()
         with contextlib.ExitStack() as stack:
-            if found := self._start(one.server, made, stack):
+            if found := self._start(one.server, made, stack, timed=False):
                 one.process = found.process
                 one.own.push(stack.pop_all())
 
