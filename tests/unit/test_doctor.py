@@ -10,6 +10,7 @@ import yaml
 
 from modelward_operator.facts import Network
 from modelward_operator.plugin.checks_cluster import ADMISSION
+from modelward_operator.plugin.checks_operator import LISTED
 from modelward_operator.plugin.doctor import CHECKS, examine
 from modelward_operator.plugin.doctor_cli import _documents, _figures, _question, _words
 from modelward_operator.plugin.examination import Clocks, Finding, Replica, Result, Seen
@@ -60,7 +61,11 @@ def unestablished() -> list[Json]:
 
 
 def replica(**figures: float) -> list[Replica]:
-    names = {"age": ("modelward_watch_age_seconds", "Pod"), "wait": ("modelward_queue_oldest_seconds", "")}
+    names = {
+        "age": ("modelward_watch_age_seconds", "Pod"),
+        "models": ("modelward_watch_age_seconds", "ModelDeployment"),
+        "wait": ("modelward_queue_oldest_seconds", ""),
+    }
     return [Replica("modelward-operator-a", {names[name]: value for name, value in figures.items()})]
 
 
@@ -134,6 +139,7 @@ CASES: list[tuple[str, Json, Result, str]] = [
     ("Rights", {"asked": 0}, U, "no operator"),
     ("Rights", {"unread": {"rights": "forbidden"}}, U, "forbidden"),
     ("Watches", {"replicas": replica(age=200, wait=0)}, F, "has not heard of Pods for 200 s"),
+    ("Watches", {"replicas": replica(models=500)}, F, "has not heard of ModelDeployments for 500 s"),
     ("Watches", {"replicas": replica(age=3, wait=90)}, W, "has waited 90 s"),
     ("Watches", {"replicas": LEADERS}, F, "2 pods think that they lead"),
     ("Watches", {"replicas": [Replica("a", silence="forbidden")]}, U, "forbidden"),
@@ -210,6 +216,13 @@ def test_a_slow_kubectl_is_no_difference_of_clocks_and_no_dead_leader() -> None:
     for name in ("Leader", "Clocks"):
         assert Result.OK == check(name, clocks=slow, lease=lease).result
         assert Result.OK == check(name, clocks=slow).result
+
+
+def test_models_that_nobody_changes_are_heard_of_when_they_are_listed() -> None:
+    from modelward_operator.parts import RELIST  # noqa: PLC0415  as the process lists them
+
+    assert RELIST == LISTED["ModelDeployment"]
+    assert Result.OK == check("Watches", replicas=replica(age=60, models=RELIST + 60)).result
 
 
 def test_without_an_answer_nothing_else_is_judged() -> None:

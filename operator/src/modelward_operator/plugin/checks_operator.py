@@ -8,6 +8,8 @@ from modelward_operator.plugin.examination import OPERATOR, Finding, Result, See
 Json = dict[str, Any]
 STALE: Final = 120.0
 """Seconds of silence after which a watch, which should speak every 60, is called stale."""
+LISTED: Final = {"ModelDeployment": 300.0}
+"""Seconds between listings of the kind whose watch is kopf's, which does not tell that it spoke where nothing changed."""
 LATE: Final = 60.0
 """Seconds for which a key may wait in the queue of a healthy operator."""
 
@@ -115,17 +117,19 @@ def check_watches(seen: Seen) -> Finding:
             f"its figures cannot be read: {why}",
             "It takes the right to create pods/portforward in its namespace.",
         )
-    ages = [
+    stale = [
         (age, key[1], one.pod)
         for one in heard
         for key, age in one.figures.items()
-        if key[0] == "modelward_watch_age_seconds"
+        if key[0] == "modelward_watch_age_seconds" and age > STALE + LISTED.get(key[1], 0.0)
     ]
-    if ages and (oldest := max(ages))[0] > STALE:
+    if stale:
+        age, kind, pod = max(stale)
         return Finding(
             Result.FAILED,
-            f"{oldest[2]} has not heard of {oldest[1]}s for {oldest[0]:.0f} s",
-            f"kubectl logs -n {seen.namespace} {oldest[2]}; it ends by itself after four minutes.",
+            f"{pod} has not heard of {kind}s for {age:.0f} s",
+            f"kubectl logs -n {seen.namespace} {pod}; it ends by itself {'nine' if kind in LISTED else 'four'} minutes"
+            " after it heard last.",
         )
     waits = [one.figures.get(("modelward_queue_oldest_seconds", ""), 0.0) for one in heard]
     if max(waits) > LATE:
