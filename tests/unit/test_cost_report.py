@@ -90,6 +90,16 @@ def test_a_model_without_any_cost_is_shown_too() -> None:
     assert [] == found["totals"]
 
 
+def test_pods_that_nobody_charges_for_are_counted_and_cost_no_zero() -> None:
+    """Without a PriceBook there are no accounts; a model that runs nothing does cost nothing."""
+    idle = {("risk", name): Idle(1200.0) for name in ("fraud", "none")}
+    found = told(models=[a_model(replicas=2), a_model("none", replicas=0)], books={}, price_books=[], idle=idle)
+    assert [2, 0] == [row["pods"] for row in found["models"]]
+    fraud, none = (line.split() for line in page(found).splitlines() if line.startswith("risk"))
+    assert ["risk", "fraud", "2", "-", "-", "-", "20", "min", "-"] == fraud
+    assert ["risk", "none", "0", "0", "0", "0", "20", "min", "0"] == none
+
+
 @pytest.mark.parametrize(
     ("reason", "idle", "minimum", "expected"),
     [

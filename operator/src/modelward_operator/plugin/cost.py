@@ -76,13 +76,14 @@ def _rows(seen: Seen, ref: tuple[str, str], live: Json, span: Span, now: datetim
     spent = book.spent(name, int(span.start.timestamp()), int(span.end.timestamp()))
     hourly = book.hourly(name)
     unknown = _unknown(live, book, name)
+    pods = len(book.open_pods(name)) or int(live.get("status", {}).get("replicas", 0))
     currencies = sorted(spent.keys() | hourly.keys())
     if not currencies and not live and not unknown:
         return
     for currency in currencies or [""]:
         rate = hourly.get(currency, 0)
         row = {"namespace": namespace, "name": name, "currency": currency, "exists": bool(live)}
-        row |= {"pods": len(book.open_pods(name)), "spent": units(spent.get(currency, 0)), "hourly": units(rate)}
+        row |= {"pods": pods, "spent": units(spent.get(currency, 0)), "hourly": units(rate)}
         row["forecast"] = units(spent.get(currency, 0) + over(rate, span.left(now)))
         row |= {"estimated": units(_estimated(book, name, currency, span))}
         row |= {"unknown": unknown} if unknown else {}

@@ -63,12 +63,13 @@ def _lines(found: Json) -> Iterator[str]:
 def _row(row: Json) -> Sequence[str]:
     currency = row["currency"]
     mark = "+ ?" if row.get("unknown") else ""
-    amounts = [
-        _money(row[key], currency) if currency else "?" if mark else "0" for key in ("hourly", "spent", "forecast")
-    ]
+    without = "?" if mark else "-" if row["pods"] else "0"  # -: it has pods, and nobody charges for them
+    amounts = [_money(row[key], currency) if currency else without for key in ("hourly", "spent", "forecast")]
     idle = row.get("idle", {})
     since = "?" if "unknown" in idle else _span(idle["seconds"]) if idle else "-"
-    saved = _money(idle["saved"], currency) if currency and "saved" in idle else since if since in {"?", "-"} else "0"
+    saved = (
+        _money(idle["saved"], currency) if currency and "saved" in idle else since if since in {"?", "-"} else without
+    )
     name = row["name"] if row["exists"] else f"{row['name']} (deleted)"
     estimated = " ~" if row["estimated"] != "0" else ""
     return (
