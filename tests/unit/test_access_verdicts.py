@@ -58,6 +58,7 @@ class House:
     async def settle(self) -> None:
         while running := list(self.gate._verdicts._reviews.values()):
             await asyncio.gather(*running)
+            await asyncio.sleep(0)  # gather does not wait for what is done, from Python 3.12 on
 
 
 @pytest.fixture

@@ -101,5 +101,6 @@ async def test_answers_that_come_in_pieces_or_together_are_read_apart() -> None:
     ]
     with pytest.raises(Gone, match="closed without an answer"):
         await wire.answer()
+    wire.close()
     server.close()
     await server.wait_closed()
