@@ -81,7 +81,7 @@ def test_numpy_is_whole_but_for_docstrings_of_its_compiled_parts() -> None:
         "import numpy as np\n"
         "import numpy.typing as npt\n"
         "assert not np.ndarray.sum.__doc__, 'then there is nothing to leave out any more'\n"
-        "assert npt.NDArray[np.int64] == np.ndarray[tuple[__import__('typing').Any, ...], np.dtype[np.int64]]\n"
+        "assert 'int64' in repr(npt.NDArray[np.int64]), 'the real one'\n"
         "one = np.random.default_rng(1).normal(size=(4, 4))\n"
         "left, values, right = np.linalg.svd(one)\n"
         "assert np.allclose(left * values @ right, one)\n"
