@@ -196,7 +196,7 @@ def test_a_peer_that_breaks_down_under_the_steady_load_makes_way_for_the_next(
             samples[one.server.key]["p99"].append(1.0)
 
     monkeypatch.setattr(Suite, "_window", window)
-    run = suite(tmp_path, Generators(Path(), Path(), Path()), [].append)
+    run = suite(tmp_path, Generators(Path(), Path(), Path()))
     made = make("tiny", tmp_path / "models")
     known = {server.key: server for server in SERVERS}
     for case in CASES:
