@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from modelward_runtime import hardware, starting
@@ -81,14 +83,15 @@ def test_numpy_is_whole_but_for_docstrings_of_its_compiled_parts() -> None:
         "import numpy as np\n"
         "import numpy.typing as npt\n"
         "assert not np.ndarray.sum.__doc__, 'then there is nothing to leave out any more'\n"
-        "assert 'int64' in repr(npt.NDArray[np.int64]), 'the real one'\n"
         "one = np.random.default_rng(1).normal(size=(4, 4))\n"
         "left, values, right = np.linalg.svd(one)\n"
         "assert np.allclose(left * values @ right, one)\n"
-        "print(np.linalg.eigh(one + one.T)._fields)"
+        "print(np.linalg.eigh(one + one.T)._fields)\n"
+        "print(getattr(npt.NDArray, '__value__', npt.NDArray)[np.int64])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "('eigenvalues', 'eigenvectors')\n"
+    real = getattr(npt.NDArray, "__value__", npt.NDArray)[np.int64]  # where it is an alias, its value
+    assert done.stdout == f"('eigenvalues', 'eigenvectors')\n{real}\n"
 
 
 def test_garbage_is_looked_for_again_once_all_is_imported() -> None:
